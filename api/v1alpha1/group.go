@@ -1,0 +1,56 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Group is the API group of every Polder kind.
+const Group = "polder.dev"
+
+// GroupVersion is the group and version of this package's kinds.
+var GroupVersion = schema.GroupVersion{Group: Group, Version: "v1alpha1"}
+
+// AddToScheme registers this package's kinds in s.
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion,
+		&Runtime{}, &RuntimeList{},
+		&TrainJob{}, &TrainJobList{},
+		&Model{}, &ModelList{},
+	)
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
+
+// Condition types used by every kind of the group. The meaning of True is in
+// the name; Reason says why, Message says what to do.
+const (
+	// ConditionReady: the object can be used as it is.
+	ConditionReady = "Ready"
+	// ConditionAccepted: the spec names only things that exist.
+	ConditionAccepted = "Accepted"
+	// ConditionRunning: at least one worker runs.
+	ConditionRunning = "Running"
+	// ConditionComplete: the work ended well; it never becomes False again.
+	ConditionComplete = "Complete"
+	// ConditionFailed: the work ended badly; it never becomes False again.
+	ConditionFailed = "Failed"
+)
+
+// Labels and annotations that Polder writes or reads.
+const (
+	// LabelTrainJob names the TrainJob that a pod, job or volume belongs to.
+	LabelTrainJob = Group + "/trainjob"
+	// LabelSandbox, on a namespace, is the tenant's sandbox: "gvisor" (the
+	// default), "kata" or "runc". Only an administrator can set "runc".
+	LabelSandbox = Group + "/sandbox"
+	// LabelTenant, on a namespace, names the tenant that owns it. Namespaces
+	// of one tenant may talk to each other; those of two may not.
+	LabelTenant = Group + "/tenant"
+)
+
+// RegistryHost is the name by which images and models of the cloud's own
+// registry are known everywhere: in pod specs, in Runtimes, in Models. The node
+// and the CLI map it to the address the registry really listens on.
+const RegistryHost = "registry.polder.internal"

@@ -1,0 +1,256 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TrainJob runs code on a number of workers until it ends, keeps checkpoints on
+// a volume, and turns the output directory into a Model.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Namespaced,shortName=tj,categories=polder
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=`.spec.workers`
+// +kubebuilder:printcolumn:name="Epoch",type=string,JSONPath=`.status.progress.epoch`
+// +kubebuilder:printcolumn:name="Loss",type=string,JSONPath=`.status.progress.loss`
+// +kubebuilder:printcolumn:name="Restarts",type=integer,JSONPath=`.status.restarts`
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.model.name`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must be at most 52 characters, because pods are named after it; choose a shorter name"
+type TrainJob struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   TrainJobSpec   `json:"spec"`
+	Status TrainJobStatus `json:"status,omitempty"`
+}
+
+// TrainJobSpec is what to run. It cannot be changed once written, but for
+// cancel, deadline and retries: a changed job is another job.
+//
+// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime && self.code == oldSelf.code && self.command == oldSelf.command && self.workers == oldSelf.workers",message="spec is immutable but for cancel, deadlineSeconds and retries; submit a new job instead"
+type TrainJobSpec struct {
+	// Runtime names the Runtime to run on.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Runtime string `json:"runtime"`
+	// Code to run; mounted read-only at /polder/code, the working directory.
+	Code Code `json:"code"`
+	// Command and its arguments, run in /polder/code on every worker.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Command []string `json:"command"`
+	// Parameters of the run. Each is passed as the environment variable
+	// POLDER_PARAM_<NAME in upper case> and recorded in the model's lineage.
+	// +kubebuilder:validation:MaxProperties=64
+	// +optional
+	Parameters map[string]string `json:"parameters,omitempty"`
+	// Env adds environment variables to every worker.
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Env []corev1.EnvVar `json:"env,omitempty"`
+	// Data sets, each mounted read-only at /polder/data/<name>.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Data []DataSource `json:"data,omitempty"`
+	// Workers is the number of pods that train together.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	// +kubebuilder:default=1
+	// +optional
+	Workers int32 `json:"workers,omitempty"`
+	// Resources of each worker.
+	// +optional
+	Resources WorkerResources `json:"resources,omitempty"`
+	// Accelerators of each worker.
+	// +optional
+	Accelerators Accelerators `json:"accelerators,omitempty"`
+	// Checkpoints says where and how many; the volume holds the output too.
+	// +optional
+	Checkpoints Checkpoints `json:"checkpoints,omitempty"`
+	// Output says what becomes of /polder/output.
+	// +optional
+	Output Output `json:"output,omitempty"`
+	// DeadlineSeconds ends the job, failed, this long after it was created.
+	// 0: no deadline.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:default=86400
+	// +optional
+	DeadlineSeconds int64 `json:"deadlineSeconds,omitempty"`
+	// Retries is how often all workers are started again, from the latest
+	// checkpoint, after one of them died.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=3
+	// +optional
+	Retries *int32 `json:"retries,omitempty"`
+	// KeepSeconds is how long pods and the volume are kept after the end.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:default=3600
+	// +optional
+	KeepSeconds *int64 `json:"keepSeconds,omitempty"`
+	// Cancel ends the job; `polder cancel` sets it.
+	// +optional
+	Cancel bool `json:"cancel,omitempty"`
+}
+
+// Code is an image whose root holds the program, by reference with digest.
+type Code struct {
+	// Image reference, as "code/NAME@sha256:..." in the cloud's own registry or
+	// a full reference elsewhere. `polder train DIR` packs and pushes it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+}
+
+// DataSource is a data set packed as an image.
+type DataSource struct {
+	// Name of the directory under /polder/data.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	Name string `json:"name"`
+	// Image reference, preferably with digest.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+}
+
+// WorkerResources of one worker; requested and limited alike.
+type WorkerResources struct {
+	// CPU cores.
+	// +kubebuilder:default="500m"
+	// +optional
+	CPU resource.Quantity `json:"cpu,omitempty"`
+	// Memory in bytes.
+	// +kubebuilder:default="1Gi"
+	// +optional
+	Memory resource.Quantity `json:"memory,omitempty"`
+}
+
+// Checkpoints are files the program writes to /polder/checkpoints.
+type Checkpoints struct {
+	// Size of the volume that holds checkpoints, metrics and output, in bytes.
+	// +kubebuilder:default="2Gi"
+	// +optional
+	Size resource.Quantity `json:"size,omitempty"`
+	// StorageClass of the volume; empty: the cluster's default.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClass string `json:"storageClass,omitempty"`
+}
+
+// Output names the model made of /polder/output.
+type Output struct {
+	// Model is the name of the Model to write; empty: the job's name.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	// +optional
+	Model string `json:"model,omitempty"`
+	// Licence of the model, as an SPDX expression.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Licence string `json:"licence,omitempty"`
+}
+
+// State of a TrainJob in one word, for people; programs read the conditions.
+// +kubebuilder:validation:Enum=Pending;Running;Restarting;Publishing;Succeeded;Failed;Cancelled
+type State string
+
+// The states, in the order a job passes through them.
+const (
+	StatePending    State = "Pending"
+	StateRunning    State = "Running"
+	StateRestarting State = "Restarting"
+	StatePublishing State = "Publishing"
+	StateSucceeded  State = "Succeeded"
+	StateFailed     State = "Failed"
+	StateCancelled  State = "Cancelled"
+)
+
+// Done reports whether s is an end state.
+func (s State) Done() bool {
+	return s == StateSucceeded || s == StateFailed || s == StateCancelled
+}
+
+// TrainJobStatus is written by the train controller alone.
+type TrainJobStatus struct {
+	// State in one word.
+	// +optional
+	State State `json:"state,omitempty"`
+	// Message says why the job is in this state, and what to do about it.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Conditions: Accepted, Running, Complete, Failed.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// StartTime is when all workers ran for the first time.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// CompletionTime is when the job ended.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// Restarts counts how often all workers were started again.
+	// +optional
+	Restarts int32 `json:"restarts,omitempty"`
+	// Ready is the number of workers that run now.
+	// +optional
+	Ready int32 `json:"ready,omitempty"`
+	// Image is the runtime image the workers run, by digest.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// Progress is the last progress the program reported.
+	// +optional
+	Progress *Progress `json:"progress,omitempty"`
+	// Model that came out.
+	// +optional
+	Model *ModelReference `json:"model,omitempty"`
+}
+
+// Progress of a run, as the program last reported it.
+type Progress struct {
+	// Epoch that ended last, counted from 1.
+	// +optional
+	Epoch int64 `json:"epoch,omitempty"`
+	// Epochs in all; 0 when the program does not know.
+	// +optional
+	Epochs int64 `json:"epochs,omitempty"`
+	// Step that ended last.
+	// +optional
+	Step int64 `json:"step,omitempty"`
+	// Loss in decimal notation, as a string: CRDs hold no floats.
+	// +optional
+	Loss string `json:"loss,omitempty"`
+	// Metrics by name, in decimal notation.
+	// +optional
+	Metrics map[string]string `json:"metrics,omitempty"`
+	// ResumedFrom is the epoch of the checkpoint the present workers began at.
+	// +optional
+	ResumedFrom int64 `json:"resumedFrom,omitempty"`
+	// Time of the report.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+}
+
+// ModelReference points at a Model and pins what it meant at the time.
+type ModelReference struct {
+	// Name of the Model in the same namespace.
+	Name string `json:"name"`
+	// Digest of its manifest.
+	Digest string `json:"digest"`
+	// Reference to pull it by.
+	Reference string `json:"reference"`
+}
+
+// TrainJobList is a list of TrainJobs.
+//
+// +kubebuilder:object:root=true
+type TrainJobList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TrainJob `json:"items"`
+}
