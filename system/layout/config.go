@@ -1,0 +1,114 @@
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"regexp"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Config is the cloud's configuration file, polder.dev/v1alpha1 CloudConfig. All
+// fields may be left out. docs/formats/config.md is its page.
+type Config struct {
+	APIVersion string        `json:"apiVersion,omitempty"` // polder.dev/v1alpha1
+	Kind       string        `json:"kind,omitempty"`       // CloudConfig
+	Node       NodeConfig    `json:"node,omitempty"`
+	Network    NetworkConfig `json:"network,omitempty"`
+	Sandbox    SandboxConfig `json:"sandbox,omitempty"`
+	Logs       LogsConfig    `json:"logs,omitempty"`
+}
+
+// NodeConfig is about this machine as a node.
+type NodeConfig struct {
+	Name string `json:"name,omitempty"` // default: the host name, in lower case
+}
+
+// NetworkConfig is about addresses.
+type NetworkConfig struct {
+	CIDR string `json:"cidr,omitempty"` // a /16 in private space; default: 10.X.0.0/16, X from the data directory
+	// Egress lets pods and the node reach what the machine reaches. It is about
+	// what goes out; nothing comes in either way. Default true.
+	Egress *bool `json:"egress,omitempty"`
+}
+
+// SandboxConfig is about gVisor.
+type SandboxConfig struct {
+	Platform string `json:"platform,omitempty"` // auto (default), systrap or kvm
+}
+
+// LogsConfig limits the log of each component.
+type LogsConfig struct {
+	FileBytesMax int64 `json:"fileBytesMax,omitempty"` // default 10 MiB
+	Files        int   `json:"files,omitempty"`        // rotated files kept; default 3
+}
+
+var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$`)
+
+// ReadConfig reads the file at path; an empty path is an empty file. Unknown
+// fields are refused. The result has all defaults that do not depend on the
+// data directory.
+func ReadConfig(path string) (Config, error) {
+	var c Config
+	if path != "" {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return c, fmt.Errorf("configuration %s does not exist; create it, or leave --config out", path)
+		}
+		if err != nil {
+			return c, fmt.Errorf("reading configuration: %w", err)
+		}
+		if err := yaml.UnmarshalStrict(b, &c); err != nil {
+			return c, fmt.Errorf("configuration %s: %w", path, err)
+		}
+	}
+	if err := c.complete(); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Config) complete() error {
+	if c.APIVersion != "" && c.APIVersion != "polder.dev/v1alpha1" {
+		return fmt.Errorf("apiVersion %q is not known; write polder.dev/v1alpha1", c.APIVersion)
+	}
+	if c.Kind != "" && c.Kind != "CloudConfig" {
+		return fmt.Errorf("kind %q is not a configuration; write CloudConfig", c.Kind)
+	}
+	if c.Node.Name == "" {
+		c.Node.Name = hostName()
+	}
+	if !nodeName.MatchString(c.Node.Name) {
+		return fmt.Errorf("node.name %q is not a DNS name; use at most 63 of a-z, 0-9, '-' and '.'", c.Node.Name)
+	}
+	if c.Network.CIDR != "" {
+		p, err := netip.ParsePrefix(c.Network.CIDR)
+		if err != nil || p.Bits() != 16 || !p.Addr().Is4() || !p.Addr().IsPrivate() || p.Masked() != p {
+			return fmt.Errorf("network.cidr %q is not an IPv4 /16 in private space; write one like 10.83.0.0/16", c.Network.CIDR)
+		}
+	}
+	if c.Network.Egress == nil {
+		yes := true
+		c.Network.Egress = &yes
+	}
+	switch c.Sandbox.Platform {
+	case "":
+		c.Sandbox.Platform = "auto"
+	case "auto", "systrap", "kvm":
+	default:
+		return fmt.Errorf("sandbox.platform %q is not known; write auto, systrap or kvm", c.Sandbox.Platform)
+	}
+	if c.Logs.FileBytesMax == 0 {
+		c.Logs.FileBytesMax = 10 << 20
+	}
+	if c.Logs.Files == 0 {
+		c.Logs.Files = 3
+	}
+	if c.Logs.FileBytesMax < 1<<20 || c.Logs.Files < 0 {
+		return errors.New("logs.fileBytesMax must be at least 1048576 and logs.files at least 0")
+	}
+	return nil
+}
