@@ -1,0 +1,47 @@
+// Package scheduler runs kube-scheduler with upstream's plugins, gang scheduling
+// among them. Only system imports it. There is one per cloud, so it asks for no
+// leader election.
+package scheduler
+
+import (
+	"fmt"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"polder.dev/polder/internal/pki"
+	"polder.dev/polder/system/layout"
+)
+
+// Main becomes kube-scheduler for the cloud c, until SIGTERM.
+func Main(c layout.Cloud) int {
+	cmd := app.NewSchedulerCommand()
+	cmd.SetArgs(flags(c))
+	return cli.Run(cmd)
+}
+
+// Files writes what the flags point to.
+func Files(c layout.Cloud) error {
+	return pki.WriteFile(c.Path("etc", "scheduler.yaml"), fmt.Appendf(nil, `apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+leaderElection: {leaderElect: false}
+enableProfiling: false
+clientConnection: {kubeconfig: %q}
+`, c.Kubeconfig("scheduler")))
+}
+
+func flags(c layout.Cloud) []string {
+	kubeconfig := c.Kubeconfig("scheduler")
+	return []string{
+		"--config=" + c.Path("etc", "scheduler.yaml"),
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--bind-address=" + c.NodeIP().String(),
+		fmt.Sprintf("--secure-port=%d", layout.PortScheduler),
+		"--tls-cert-file=" + c.Cert("scheduler"),
+		"--tls-private-key-file=" + c.Key("scheduler"),
+		"--client-ca-file=" + c.Cert("ca"),
+		"--requestheader-client-ca-file=" + c.Path("pki", "front-proxy", "ca.crt"),
+		"--feature-gates=GenericWorkload=true",
+	}
+}
