@@ -33,7 +33,7 @@ func (s *Summary) take(line []byte) {
 		return
 	}
 	var w wire
-	if line[0] != '{' || json.Unmarshal(quoteNonFinite(line), &w) != nil {
+	if line[0] != '{' || Unmarshal(line, &w) != nil {
 		s.Refused++
 		return
 	}
@@ -119,6 +119,10 @@ func decimal(raw json.RawMessage) (string, bool) {
 	return strconv.FormatFloat(f, 'g', -1, 64), true
 }
 
+// Unmarshal is json.Unmarshal for what Python's json module writes: the bare
+// words NaN, Infinity and -Infinity are read as strings.
+func Unmarshal(text []byte, v any) error { return json.Unmarshal(quoteNonFinite(text), v) }
+
 // quoteNonFinite puts quotes around the bare words NaN, Infinity and -Infinity,
 // which Python's json module writes and JSON does not know.
 func quoteNonFinite(line []byte) []byte {
@@ -164,4 +168,12 @@ func clip(s string, n int) string {
 		s = s[:n]
 	}
 	return strings.ToValidUTF8(s, "")
+}
+
+// Values returns metrics as a Summary holds them: bounded in number and length
+// of names, in decimal notation, without what is no number.
+func Values(metrics map[string]json.RawMessage) map[string]string {
+	var s Summary
+	s.values(wire{Metrics: metrics})
+	return s.Metrics
 }

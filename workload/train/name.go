@@ -1,0 +1,48 @@
+package train
+
+import (
+	"strconv"
+
+	"polder.dev/polder/api/v1alpha1"
+)
+
+// Labels and annotations of the objects a TrainJob owns.
+const (
+	// LabelAttempt, beside v1alpha1.LabelTrainJob, is the attempt's number: 0
+	// for the first.
+	LabelAttempt = v1alpha1.Group + "/attempt"
+	// labelManager is upstream's label for who looks after an object.
+	labelManager = "app.kubernetes.io/managed-by"
+	managedBy    = "polder"
+)
+
+// Container is the name of a worker's container in its pod.
+const Container = "worker"
+
+// Condition types of a TrainJob beside those of the whole group.
+const (
+	// ConditionRestarting: an attempt failed and the next is not there yet.
+	ConditionRestarting = "Restarting"
+	// ConditionGang: all workers are placed together, or none.
+	ConditionGang = "Gang"
+)
+
+// VolumeName is the name of a TrainJob's volume claim.
+func VolumeName(job string) string { return "train-" + job }
+
+// ServiceName is the name of a TrainJob's headless Service.
+func ServiceName(job string) string { return "train-" + job }
+
+// AttemptName is the name of an attempt's Job and of its PodGroup.
+func AttemptName(job string, attempt int32) string {
+	return job + "-" + strconv.Itoa(int(attempt))
+}
+
+// attemptLabels are the labels of everything that belongs to one attempt.
+func attemptLabels(job string, attempt int32) map[string]string {
+	return map[string]string{
+		v1alpha1.LabelTrainJob: job,
+		LabelAttempt:           strconv.Itoa(int(attempt)),
+		labelManager:           managedBy,
+	}
+}
