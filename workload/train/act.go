@@ -54,7 +54,13 @@ func (r *Reconciler) remove(ctx context.Context, o client.Object, hurry bool) er
 	if under {
 		return nil
 	}
+	if uid := o.GetUID(); uid != "" { // not one that came after it, of the same name
+		opts = append(opts, client.Preconditions{UID: &uid})
+	}
 	err := r.client.Delete(ctx, o, opts...)
+	if apierrors.IsConflict(err) {
+		return nil
+	}
 	if err != nil && !apierrors.IsNotFound(err) && !apimeta.IsNoMatchError(err) {
 		return fmt.Errorf("deleting %T %s: %w", o, o.GetName(), err)
 	}

@@ -11,6 +11,9 @@ const (
 	// LabelAttempt, beside v1alpha1.LabelTrainJob, is the attempt's number: 0
 	// for the first.
 	LabelAttempt = v1alpha1.Group + "/attempt"
+	// LabelUID is the TrainJob's uid, which tells it from an earlier one of the
+	// same name.
+	LabelUID = v1alpha1.Group + "/trainjob-uid"
 	// labelManager is upstream's label for who looks after an object.
 	labelManager = "app.kubernetes.io/managed-by"
 	managedBy    = "polder"
@@ -38,11 +41,14 @@ func AttemptName(job string, attempt int32) string {
 	return job + "-" + strconv.Itoa(int(attempt))
 }
 
+// jobLabels are the labels of everything that belongs to a job.
+func jobLabels(job *v1alpha1.TrainJob) map[string]string {
+	return map[string]string{v1alpha1.LabelTrainJob: job.Name, LabelUID: string(job.UID), labelManager: managedBy}
+}
+
 // attemptLabels are the labels of everything that belongs to one attempt.
-func attemptLabels(job string, attempt int32) map[string]string {
-	return map[string]string{
-		v1alpha1.LabelTrainJob: job,
-		LabelAttempt:           strconv.Itoa(int(attempt)),
-		labelManager:           managedBy,
-	}
+func attemptLabels(job *v1alpha1.TrainJob, attempt int32) map[string]string {
+	labels := jobLabels(job)
+	labels[LabelAttempt] = strconv.Itoa(int(attempt))
+	return labels
 }

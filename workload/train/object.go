@@ -22,11 +22,6 @@ func meta(job *v1alpha1.TrainJob, name string, labels map[string]string) metav1.
 	}
 }
 
-// jobLabels are the labels of what outlives an attempt.
-func jobLabels(job *v1alpha1.TrainJob) map[string]string {
-	return map[string]string{v1alpha1.LabelTrainJob: job.Name, labelManager: managedBy}
-}
-
 // claimOf is the volume of checkpoints, metrics and output.
 func claimOf(job *v1alpha1.TrainJob) *corev1.PersistentVolumeClaim {
 	size := job.Spec.Checkpoints.Size
@@ -64,7 +59,7 @@ func serviceOf(job *v1alpha1.TrainJob) *corev1.Service {
 // together: a part of them cannot train.
 func groupOf(job *v1alpha1.TrainJob, attempt int32) *schedulingv1beta1.PodGroup {
 	return &schedulingv1beta1.PodGroup{
-		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job.Name, attempt)),
+		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
 		Spec: schedulingv1beta1.PodGroupSpec{
 			SchedulingPolicy: schedulingv1beta1.PodGroupSchedulingPolicy{
 				Gang: &schedulingv1beta1.GangSchedulingPolicy{MinCount: workers(job)},
@@ -78,7 +73,7 @@ func groupOf(job *v1alpha1.TrainJob, attempt int32) *schedulingv1beta1.PodGroup 
 // itself: the first death ends it and its other pods.
 func attemptOf(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string, attempt int32, gang bool) *batchv1.Job {
 	return &batchv1.Job{
-		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job.Name, attempt)),
+		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
 		Spec: batchv1.JobSpec{
 			CompletionMode: ptr.To(batchv1.IndexedCompletion),
 			Completions:    ptr.To(workers(job)),

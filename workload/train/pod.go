@@ -92,7 +92,7 @@ func podTemplate(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string
 	if gang {
 		spec.SchedulingGroup = &corev1.PodSchedulingGroup{PodGroupName: ptr.To(AttemptName(job.Name, attempt))}
 	}
-	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: attemptLabels(job.Name, attempt)}, Spec: spec}
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: attemptLabels(job, attempt)}, Spec: spec}
 }
 
 // volumes of a worker: code and data are images, the rest is the job's volume.

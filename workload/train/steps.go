@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type step func(w *world, p *plan, cfg *Config) (decided bool)
 
 // steps in the order of their authority: what has ended stays so, what must end
 // ends, what runs is watched, and only then is something started.
-var steps = []step{ended, cancelled, overdue, accepted, completed, died, imageless, volumeLost, drained, started, observed}
+var steps = []step{outdated, ended, cancelled, overdue, accepted, completed, died, imageless, volumeLost, drained, started, observed}
 
 // decide runs the steps.
 func decide(w *world, cfg *Config) *plan {
@@ -81,6 +82,28 @@ func (p *plan) end(w *world, state v1alpha1.State, reason, message string) bool 
 	}
 	p.look(time.Millisecond) // to clean up after itself
 	return true
+}
+
+// outdated waits when the status that was read is older than the objects: an
+// attempt after its own is there, so what follows would be decided twice.
+func outdated(w *world, p *plan, _ *Config) bool {
+	newer := func(o client.Object) bool {
+		n, err := strconv.Atoi(o.GetLabels()[LabelAttempt])
+		return err == nil && n > int(w.attempt()) && o.GetLabels()[LabelUID] == string(w.job.UID)
+	}
+	for i := range w.jobs {
+		if newer(&w.jobs[i]) {
+			p.look(100 * time.Millisecond)
+			return true
+		}
+	}
+	for i := range w.pods {
+		if newer(&w.pods[i]) {
+			p.look(100 * time.Millisecond)
+			return true
+		}
+	}
+	return false
 }
 
 // ended cleans up after a job that has ended: workers at once if they have to
