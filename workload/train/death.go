@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
 )
@@ -41,9 +42,9 @@ func firstDeath(job *v1alpha1.TrainJob, j *batchv1.Job, pods []corev1.Pod) (d de
 		}
 	}
 	alone := func(d death) bool { return !d.told }
-	failed, why := jobCondition(j, batchv1.JobFailed, batchv1.JobFailureTarget)
+	failed, _ := jobCondition(j, batchv1.JobFailed, batchv1.JobFailureTarget)
 	if failed && !slices.ContainsFunc(deaths, alone) {
-		return removed(job, present, why), true
+		return removed(job, pods, present), true
 	}
 	if len(deaths) == 0 {
 		return death{}, false
@@ -53,14 +54,20 @@ func firstDeath(job *v1alpha1.TrainJob, j *batchv1.Job, pods []corev1.Pod) (d de
 	}), true
 }
 
-// removed is the death of a worker whose pod is not there to tell: the first
-// that is missing, if all others are present.
-func removed(job *v1alpha1.TrainJob, present map[int]bool, why string) death {
-	d := death{rank: -1, cause: "was removed before it ended (its pod was deleted or evicted)", remedy: why}
+// removed is the death of a worker whose pod cannot tell: the first that is
+// missing, or else the first that was told to end.
+func removed(job *v1alpha1.TrainJob, pods []corev1.Pod, present map[int]bool) death {
+	d := death{rank: -1, cause: "was removed before it ended (its pod was deleted or evicted)"}
 	for i := range int(workers(job)) {
 		if !present[i] {
 			d.rank = i
-			break
+			return d
+		}
+	}
+	var first *metav1.Time
+	for i := range pods {
+		if at := pods[i].DeletionTimestamp; at != nil && (first == nil || at.Before(first)) {
+			first, d.rank = at, index(&pods[i])
 		}
 	}
 	return d

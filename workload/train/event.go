@@ -42,7 +42,7 @@ func transitions(old, next *v1alpha1.TrainJobStatus) []event {
 	if next.Progress != nil && next.Progress.ResumedFrom > 0 && (old.Progress == nil || old.Progress.ResumedFrom != next.Progress.ResumedFrom) {
 		tell(normal, "Resumed", "Resume", "the program resumed from a checkpoint")
 	}
-	if old.State != next.State {
+	if old.State != next.State && next.State != v1alpha1.StatePending {
 		es = append(es, stateEvent(next))
 	} else if old.Message != next.Message && !next.State.Done() {
 		if why := reasonToWait(next); why != "" {

@@ -164,7 +164,8 @@ func TestFirstDeath(t *testing.T) {
 				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, FinishedAt: when}}}}},
 		}
 	}
-	told := func(p corev1.Pod) corev1.Pod { p.DeletionTimestamp = &at; return p }
+	toldAt := func(p corev1.Pod, when metav1.Time) corev1.Pod { p.DeletionTimestamp = &when; return p }
+	told := func(p corev1.Pod) corev1.Pod { return toldAt(p, at) }
 	evicted := dead("1", 137, "Error", at)
 	evicted.Status.Reason, evicted.Status.Message = "Evicted", "The node was low on resource: memory."
 	failed := &batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue}}}}
@@ -183,6 +184,7 @@ func TestFirstDeath(t *testing.T) {
 		{"no such command", nil, []corev1.Pod{dead("0", 128, "StartError", at)}, "worker 0 of 2 could not be started (exit code 128): check that spec.command exists in the code or in the runtime"},
 		{"evicted", nil, []corev1.Pod{evicted}, "worker 1 of 2 was stopped by the node (Evicted)"},
 		{"deleted", failed, []corev1.Pod{told(dead("0", 137, "Error", at))}, "worker 1 of 2 was removed before it ended (its pod was deleted or evicted)"},
+		{"both told, one before the other", failed, []corev1.Pod{told(dead("0", 137, "Error", at)), toldAt(dead("1", 137, "Error", at), metav1.NewTime(epoch.Add(-time.Second)))}, "worker 1 of 2 was removed before it ended (its pod was deleted or evicted)"},
 		{"all gone", failed, nil, "worker 0 of 2 was removed before it ended (its pod was deleted or evicted)"},
 	}
 	for _, tt := range tests {

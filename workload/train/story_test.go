@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"polder.dev/polder/api/v1alpha1"
 )
@@ -308,8 +310,15 @@ func TestUnschedulable(t *testing.T) {
 	})
 	c.look("digits")
 	c.expect("digits", v1alpha1.StatePending, "it wants 16 workers of 500m CPU, 1.0 GiB each (8 CPU, 16.0 GiB in all)",
-		"the cluster's 1 usable nodes hold 4 CPU, 8.0 GiB in all", "Scheduler: 0/1 nodes are available: 1 Insufficient cpu")
+		"the cluster's usable nodes (1) hold 4 CPU, 8.0 GiB in all", "Scheduler: 0/1 nodes are available: 1 Insufficient cpu")
 	c.condition("digits", v1alpha1.ConditionRunning, metav1.ConditionFalse, "Unschedulable")
+	// Of a gang, most only say that the others are missing.
+	c.set("digits-0-1", func(s *corev1.PodStatus) {
+		s.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+			Reason: corev1.PodReasonUnschedulable, Message: "minCount (16) cannot be satisfied"}}
+	})
+	c.look("digits")
+	c.expect("digits", v1alpha1.StatePending, "Scheduler: 0/1 nodes are available")
 	if !c.told("Unschedulable") {
 		t.Error("no event tells why it waits")
 	}
@@ -559,6 +568,36 @@ func TestStatusBeforeTheAttempt(t *testing.T) {
 	}
 	if len(c.attempts()) != 0 {
 		t.Errorf("attempt %v began, and it is not its turn", c.attempts())
+	}
+}
+
+// TestUnseenWorker begins an attempt while the API server knows a worker of the
+// one before that the cache does not show.
+func TestUnseenWorker(t *testing.T) {
+	c := newCluster(t)
+	c.submit(digits(2))
+	c.runAll("digits", "digits-0")
+	c.crash("digits", "digits-0")
+	blind := true
+	c.r.client = interceptor.NewClient(c.client, interceptor.Funcs{
+		List: func(ctx context.Context, from client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, pods := list.(*corev1.PodList); pods && blind {
+				return nil
+			}
+			return from.List(ctx, list, opts...)
+		},
+	})
+	for range 3 {
+		c.wait("digits", time.Minute)
+		if slices.Contains(c.attempts(), "digits-1") {
+			t.Fatal("an attempt began beside a worker of the one before")
+		}
+	}
+	blind = false
+	c.reap()
+	c.look("digits")
+	if diff := cmp.Diff([]string{"digits-1"}, c.attempts()); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
 }
 

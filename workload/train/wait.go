@@ -21,17 +21,33 @@ func waiting(w *world) (reason, message string) {
 			return r, m
 		}
 	}
-	for i := range pods {
-		for _, c := range pods[i].Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-				return c.Reason, unschedulable(w, c.Message)
-			}
-		}
+	if scheduler := unplaced(pods); scheduler != "" {
+		return corev1.PodReasonUnschedulable, unschedulable(w, scheduler)
 	}
 	if len(w.warnings) > 0 {
 		return "Blocked", strings.Join(w.warnings, "; ")
 	}
 	return "", ""
+}
+
+// unplaced is what the scheduler says of the workers it has no room for. Of a
+// gang most only wait for each other: the one that names the nodes says most.
+func unplaced(pods []corev1.Pod) string {
+	said := ""
+	for i := range pods {
+		for _, c := range pods[i].Status.Conditions {
+			if c.Type != corev1.PodScheduled || c.Status != corev1.ConditionFalse || c.Reason != corev1.PodReasonUnschedulable {
+				continue
+			}
+			if strings.Contains(c.Message, "nodes are available") {
+				return c.Message
+			}
+			if said == "" {
+				said = c.Message
+			}
+		}
+	}
+	return said
 }
 
 // unschedulable puts what is asked beside what there is, and the scheduler's
@@ -52,7 +68,7 @@ func unschedulable(w *world, scheduler string) string {
 			add(holds, w.nodes[i].Status.Allocatable)
 		}
 	}
-	return fmt.Sprintf("it wants %d workers of %s each (%s in all); the cluster's %d usable nodes hold %s in all, and other work may use some of it. Scheduler: %s",
+	return fmt.Sprintf("it wants %d workers of %s each (%s in all); the cluster's usable nodes (%d) hold %s in all, and other work may use some of it. Scheduler: %s",
 		n, each, total, count, amounts(asked, holds, 1), strings.TrimSuffix(scheduler, "."))
 }
 
