@@ -601,6 +601,29 @@ func TestUnseenWorker(t *testing.T) {
 	}
 }
 
+// TestUnseenJob sees the present workers before the Job that they belong to:
+// they must not pass for another's.
+func TestUnseenJob(t *testing.T) {
+	c := newCluster(t)
+	c.submit(digits(2))
+	c.runAll("digits", "digits-0")
+	c.r.client = interceptor.NewClient(c.client, interceptor.Funcs{
+		List: func(ctx context.Context, from client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, jobs := list.(*batchv1.JobList); jobs {
+				return nil
+			}
+			return from.List(ctx, list, opts...)
+		},
+	})
+	c.wait("digits", time.Minute)
+	c.expect("digits", v1alpha1.StateRunning)
+	for _, p := range c.pods() {
+		if p.DeletionTimestamp != nil {
+			t.Errorf("pod %s was told to end", p.Name)
+		}
+	}
+}
+
 func TestGaugesGoWithTheJob(t *testing.T) {
 	c := newCluster(t)
 	c.submit(digits(1))
