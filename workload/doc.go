@@ -1,0 +1,8 @@
+// Package workload is the room of what people run: one sub-package per kind of
+// work, each a controller of one kind of the polder.dev group. A controller
+// turns its object into upstream objects (Jobs, Services, volumes) and says in
+// the object's status what became of it; it never runs anything itself.
+//
+// The sub-packages are imported by system alone and never by each other: they
+// meet through API objects. This root holds no code.
+package workload

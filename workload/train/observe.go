@@ -1,0 +1,88 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"polder.dev/polder/api/v1alpha1"
+)
+
+// observed says how the present attempt is doing.
+func observed(w *world, p *plan, cfg *Config) bool {
+	if c := apimeta.FindStatusCondition(p.status.Conditions, ConditionRestarting); c != nil && c.Status == metav1.ConditionTrue {
+		p.set(w, ConditionRestarting, metav1.ConditionFalse, "Started", c.Message)
+	}
+	pods := w.workers()
+	running, over := int32(0), int32(0)
+	for i := range pods {
+		switch pods[i].Status.Phase {
+		case corev1.PodRunning:
+			running++
+		case corev1.PodSucceeded:
+			over++
+		}
+		if p.status.Image == "" {
+			p.status.Image = ranImage(&pods[i])
+		}
+	}
+	p.status.Ready = running
+	all := workers(w.job)
+	if running > 0 {
+		p.set(w, v1alpha1.ConditionRunning, metav1.ConditionTrue, "WorkersRun", "")
+	} else if over == 0 {
+		p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, "Waiting", "")
+	}
+	if running+over == all {
+		if p.status.StartTime == nil {
+			p.status.StartTime = &metav1.Time{Time: w.now}
+		}
+		p.status.State, p.status.Message = v1alpha1.StateRunning, ""
+		p.look(cfg.Progress)
+		return true
+	}
+	p.look(cfg.Wait)
+	if running > 0 {
+		p.look(cfg.Progress)
+	}
+	waits(w, p, running+over, all)
+	return true
+}
+
+// waits says why not all workers run. A job that ran before keeps its state:
+// Restarting until all run again.
+func waits(w *world, p *plan, have, all int32) {
+	reason, message := waiting(w)
+	switch {
+	case reason != "":
+		p.status.Message = message
+	case p.status.State == v1alpha1.StateRestarting && have == 0:
+		// the message still says why it restarts
+	case have > 0:
+		p.status.Message = fmt.Sprintf("%d of %d workers run", have, all)
+	default:
+		p.status.Message = fmt.Sprintf("waiting for %d workers to start", all)
+	}
+	if reason != "" && have == 0 {
+		p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, reason, message)
+	}
+}
+
+// ranImage is the reference, by digest, of the image a worker runs, or "". An
+// id without a repository is not the digest of a manifest and pulls nothing.
+func ranImage(p *corev1.Pod) string {
+	for _, c := range p.Spec.Containers {
+		if c.Name == Container && digestOf(c.Image) != "" {
+			return c.Image
+		}
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if c.Name == Container && strings.Contains(c.ImageID, "@") && digestOf(c.ImageID) != "" {
+			return c.ImageID
+		}
+	}
+	return ""
+}
