@@ -24,6 +24,9 @@ func checkDoc(t *tree) []string {
 			want := "Package " + strings.TrimSuffix(f.ast.Name.Name, "_test") + " "
 			if f.ast.Name.Name == "main" {
 				want = "Command " + path.Base(p.dir) + " "
+				if p.foreign {
+					want = "Command " // a tool's directory need not bear its name
+				}
 			}
 			if !strings.HasPrefix(first, want) {
 				out = append(out, fmt.Sprintf("%s: the package comment must begin with %q, not %q", f.path, want, line(first)))

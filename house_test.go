@@ -34,6 +34,7 @@ var rules = []rule{
 	{"path", "a page is read on other machines than the one it was written on", checkPath},
 	{"secret", "what is recorded is public for ever", checkSecret},
 	{"agents", "AGENTS.md is read whole before every change, so it stays under 100 lines", checkAgents},
+	{"config", "a field that its page does not know cannot be found, and one it still knows is refused", checkConfig},
 	{"conformance", "a requirement that `holds` is one that a test in this tree proves", checkConformance},
 }
 
