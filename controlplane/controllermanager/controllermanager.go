@@ -40,7 +40,7 @@ func flags(c layout.Cloud) []string {
 		"--allocate-node-cidrs=false",
 		"--profiling=false",
 		"--feature-gates=GenericWorkload=true",
-		// What these do has no use on one machine, and costs memory.
-		"--controllers=*,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller,-node-ipam-controller",
+		// The node takes its pods' addresses from the cloud's layout.
+		"--controllers=*,-node-ipam-controller",
 	}
 }

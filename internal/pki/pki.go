@@ -156,8 +156,9 @@ func (a *Authority) serves(cert *x509.Certificate, l Leaf, now time.Time) bool {
 		now.After(cert.NotBefore) && cert.NotAfter.Sub(now) > leafLife/3
 }
 
-// OpenKey reads the PEM key at path, or makes an ECDSA P-256 key there. It is
-// for tokens, which need a key and no certificate.
+// OpenKey makes an ECDSA P-256 key at path, PEM in the form of RFC 5915, unless
+// there is one. It is for service accounts' tokens: Kubernetes reads a public key
+// out of a private one in that form, and not in PKCS #8.
 func OpenKey(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -166,11 +167,11 @@ func OpenKey(path string) error {
 	if err != nil {
 		return fmt.Errorf("making key %s: %w", path, err)
 	}
-	p, err := keyPEM(key)
+	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
-		return err
+		return fmt.Errorf("encoding key: %w", err)
 	}
-	return WriteFile(path, p)
+	return WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
 }
 
 func serial() *big.Int {

@@ -12,6 +12,9 @@ import (
 	"polder.dev/polder/internal/logs"
 )
 
+// triesMax is how often a part may end before it was ever ready.
+const triesMax = 6
+
 // Entry is one row of a Runner's table.
 type Entry struct {
 	Component Component
@@ -95,16 +98,19 @@ func (r *Runner) startOne(ctx context.Context, c Component) error {
 	defer tick.Stop()
 	var why error
 	for {
-		if s := c.Status().State; s == Ready || s == Done {
+		s := c.Status()
+		if s.State == Ready || s.State == Done {
 			r.log.Info("ready", logs.Component, c.Name(), logs.Duration, time.Since(began).Round(time.Millisecond))
 			return nil
+		}
+		if s.Restarts >= triesMax {
+			return fmt.Errorf("%s ended %d times before it was ready: %s; `polder logs --component %s` shows its log", c.Name(), s.Restarts, s.Message, s.Name)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
 			why = c.Ready(ctx)
-			s := c.Status()
 			return fmt.Errorf("%s was not ready after %v: %v; `polder logs --component %s` shows its log", c.Name(), r.limit, why, s.Name)
 		case <-tick.C:
 		}

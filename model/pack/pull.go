@@ -1,0 +1,164 @@
+package pack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/errdef"
+
+	"polder.dev/polder/model/registry"
+)
+
+const manifestBytesMax = 4 << 20
+
+// ErrNoFile says that a model has no file of that name.
+var ErrNoFile = errors.New("no such file")
+
+// Artifact is a model in the registry.
+type Artifact struct {
+	Digest   digest.Digest
+	Manifest ocispec.Manifest
+	client   *registry.Client
+	ref      string
+}
+
+// Find reads the model under reference.
+func Find(ctx context.Context, c *registry.Client, reference string) (*Artifact, error) {
+	repo, ref, err := c.Repository(reference)
+	if err != nil {
+		return nil, err
+	}
+	d, r, err := repo.Manifests().FetchReference(ctx, ref.Identifier())
+	if errors.Is(err, errdef.ErrNotFound) {
+		return nil, fmt.Errorf("reading %s: %w in the cloud's registry; `polder model ls` shows what is there", registry.Short(ref), registry.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), err)
+	}
+	defer r.Close()
+	if d.Size > manifestBytesMax {
+		return nil, fmt.Errorf("reading %s: its manifest has %d bytes, at most %d are read", registry.Short(ref), d.Size, manifestBytesMax)
+	}
+	b, err := content.ReadAll(r, d) // checks size and digest
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), err)
+	}
+	a := &Artifact{Digest: d.Digest, client: c, ref: reference}
+	return a, a.parse(b)
+}
+
+func (a *Artifact) parse(b []byte) error {
+	if err := json.Unmarshal(b, &a.Manifest); err != nil {
+		return fmt.Errorf("reading manifest of %s: %w", a.ref, err)
+	}
+	if a.Manifest.ArtifactType != ArtifactType {
+		return fmt.Errorf("%s is not a model but %q", a.ref, a.Manifest.ArtifactType)
+	}
+	for _, l := range a.Manifest.Layers {
+		if name := l.Annotations[pathAnnotation]; !filepath.IsLocal(name) {
+			return fmt.Errorf("%s has a file that would lie outside of the directory: %q", a.ref, name)
+		}
+	}
+	return nil
+}
+
+// Path is the name of the file that layer holds.
+func Path(layer ocispec.Descriptor) string { return layer.Annotations[pathAnnotation] }
+
+// ReadFile returns one of the model's files, of at most bytesMax bytes.
+func (a *Artifact) ReadFile(ctx context.Context, name string, bytesMax int64) ([]byte, error) {
+	for _, l := range a.Manifest.Layers {
+		if Path(l) != name {
+			continue
+		}
+		if l.Size > bytesMax {
+			return nil, fmt.Errorf("%s of %s has %d bytes, at most %d are read", name, a.ref, l.Size, bytesMax)
+		}
+		repo, _, err := a.client.Repository(a.ref)
+		if err != nil {
+			return nil, err
+		}
+		b, err := content.FetchAll(ctx, repo.Blobs(), l)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s of %s: %w", name, a.ref, err)
+		}
+		return b, nil
+	}
+	return nil, fmt.Errorf("reading %s of %s: %w", name, a.ref, ErrNoFile)
+}
+
+// Pull writes all files of the model into dir, which is made. A file appears
+// under its name only when all of it has come and has the right digest. progress,
+// if not nil, is told the bytes written so far and in all.
+func (a *Artifact) Pull(ctx context.Context, dir string, progress func(done, total int64)) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", dir, err)
+	}
+	defer root.Close()
+	var total, done int64
+	for _, l := range a.Manifest.Layers {
+		total += l.Size
+	}
+	for _, l := range a.Manifest.Layers {
+		if err := a.pullFile(ctx, root, l); err != nil {
+			return fmt.Errorf("pulling %s of %s: %w", Path(l), a.ref, err)
+		}
+		if done += l.Size; progress != nil {
+			progress(done, total)
+		}
+	}
+	return nil
+}
+
+func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descriptor) error {
+	repo, _, err := a.client.Repository(a.ref)
+	if err != nil {
+		return err
+	}
+	r, err := repo.Blobs().Fetch(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	name := filepath.Clean(Path(l))
+	if dir := filepath.Dir(name); dir != "." {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	part := name + ".part"
+	f, err := root.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	v := content.NewVerifyReader(r, l)
+	_, err = io.Copy(f, v)
+	if err == nil {
+		err = v.Verify()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = root.Rename(part, name)
+	}
+	if err != nil {
+		_ = root.Remove(part)
+	}
+	return err
+}

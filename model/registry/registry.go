@@ -1,0 +1,212 @@
+// Package registry is the client of the cloud's OCI registry: images, models and
+// what refers to them, by name and digest. Clients, system and the rooms of model
+// import it. The registry itself is CNCF Distribution, a helper binary
+// (tools/registry).
+//
+// A reference is "REPOSITORY[:TAG][@sha256:...]", with or without the registry's
+// host (v1alpha1.RegistryHost) in front; "latest" is the tag that is left out.
+// Connections are mutual TLS; whether they may write is up to the certificate.
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	oras "oras.land/oras-go/v2/registry/remote"
+
+	"polder.dev/polder/api/v1alpha1"
+)
+
+// ErrNotFound says that the registry has no such image.
+var ErrNotFound = errors.New("not found")
+
+// ErrDenied says that the certificate may not do this.
+var ErrDenied = errors.New("denied")
+
+// Client speaks to one registry.
+type Client struct {
+	http *http.Client
+}
+
+// New returns a client of the registry at address, an https URL. trust holds the
+// certificate to show and the authority to believe.
+func New(address string, trust *tls.Config) (*Client, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("the registry's address %q is not an https URL", address)
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	return &Client{http: &http.Client{Transport: &http.Transport{
+		// The registry has one name, wherever it listens.
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, u.Host)
+		},
+		TLSClientConfig:       trust,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: 2 * time.Minute,
+	}}}, nil
+}
+
+// Parse reads a reference.
+func Parse(reference string) (name.Reference, error) {
+	short := strings.TrimPrefix(reference, v1alpha1.RegistryHost+"/")
+	if first, _, ok := strings.Cut(short, "/"); ok && strings.ContainsAny(first, ".:") {
+		return nil, fmt.Errorf("reference %q names another registry; write it without %s/", reference, first)
+	}
+	if short == "" {
+		return nil, errors.New("the reference is empty; write one like runtimes/pytorch-cpu")
+	}
+	ref, err := name.ParseReference(v1alpha1.RegistryHost + "/" + short)
+	if err != nil {
+		return nil, fmt.Errorf("reference %q: %w", reference, err)
+	}
+	return ref, nil
+}
+
+// Short is ref without the registry's host.
+func Short(ref name.Reference) string {
+	return strings.TrimPrefix(ref.Name(), v1alpha1.RegistryHost+"/")
+}
+
+func (c *Client) options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithTransport(c.http.Transport), remote.WithJobs(4)}
+}
+
+// Push writes img under reference and returns its digest. progress, if not nil,
+// is told the bytes written so far and in all.
+func (c *Client) Push(ctx context.Context, reference string, img v1.Image, progress func(done, total int64)) (v1.Hash, error) {
+	ref, err := Parse(reference)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return v1.Hash{}, fmt.Errorf("hashing image: %w", err)
+	}
+	opts := c.options(ctx)
+	if progress != nil {
+		updates := make(chan v1.Update, 16)
+		told := make(chan struct{})
+		go func() { // ends when Write closes updates
+			defer close(told)
+			for u := range updates {
+				progress(u.Complete, u.Total)
+			}
+		}()
+		defer func() { <-told }()
+		opts = append(opts, remote.WithProgress(updates))
+	}
+	if err := remote.Write(ref, img, opts...); err != nil {
+		return v1.Hash{}, fmt.Errorf("pushing %s: %w", Short(ref), reason(err))
+	}
+	return digest, nil
+}
+
+// Image returns the image under reference; its layers are read when asked for,
+// and checked against their digests.
+func (c *Client) Image(ctx context.Context, reference string) (v1.Image, error) {
+	ref, err := Parse(reference)
+	if err != nil {
+		return nil, err
+	}
+	img, err := remote.Image(ref, c.options(ctx)...)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", Short(ref), reason(err))
+	}
+	return img, nil
+}
+
+// Digest returns the digest that reference has now.
+func (c *Client) Digest(ctx context.Context, reference string) (v1.Hash, error) {
+	ref, err := Parse(reference)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	d, err := remote.Head(ref, c.options(ctx)...)
+	if err != nil {
+		return v1.Hash{}, fmt.Errorf("reading %s: %w", Short(ref), reason(err))
+	}
+	return d.Digest, nil
+}
+
+// Remove removes the manifest that reference means, and with it every tag of it.
+// Its blobs go when the registry next starts.
+func (c *Client) Remove(ctx context.Context, reference string) error {
+	digest, err := c.Digest(ctx, reference)
+	if err != nil {
+		return err
+	}
+	ref, err := Parse(reference)
+	if err != nil {
+		return err
+	}
+	if err := remote.Delete(ref.Context().Digest(digest.String()), c.options(ctx)...); err != nil {
+		return fmt.Errorf("removing %s: %w", Short(ref), reason(err))
+	}
+	return nil
+}
+
+// Referrers lists the manifests of the given artifact type that refer to the
+// image at reference.
+func (c *Client) Referrers(ctx context.Context, reference, artifactType string) ([]v1.Descriptor, error) {
+	digest, err := c.Digest(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := Parse(reference)
+	if err != nil {
+		return nil, err
+	}
+	opts := append(c.options(ctx), remote.WithFilter("artifactType", artifactType))
+	index, err := remote.Referrers(ref.Context().Digest(digest.String()), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("listing what refers to %s: %w", Short(ref), reason(err))
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("listing what refers to %s: %w", Short(ref), err)
+	}
+	return m.Manifests, nil
+}
+
+// Repository opens the repository of reference for artifacts that are no images.
+func (c *Client) Repository(reference string) (*oras.Repository, name.Reference, error) {
+	ref, err := Parse(reference)
+	if err != nil {
+		return nil, nil, err
+	}
+	repo, err := oras.NewRepository(ref.Context().Name())
+	if err != nil {
+		return nil, nil, fmt.Errorf("reference %q: %w", reference, err)
+	}
+	repo.Client = &auth.Client{Client: c.http}
+	return repo, ref, nil
+}
+
+// reason turns the answers that people cause into errors they know.
+func reason(err error) error {
+	var t *transport.Error
+	if errors.As(err, &t) {
+		switch t.StatusCode {
+		case http.StatusNotFound:
+			return fmt.Errorf("%w in the cloud's registry; `polder image ls` shows what is there", ErrNotFound)
+		case http.StatusForbidden, http.StatusUnauthorized:
+			return fmt.Errorf("%w: this certificate may not do that", ErrDenied)
+		}
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+// Package bootstrap puts into a fresh API server what a cloud is made of: its
+// kinds, its rules about sandboxes, its roles, its name service, and the one image
+// every pod needs. It runs at every start, between the API server and everything
+// that relies on these, and puts back what is missing. Only system imports it.
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	ggcr "github.com/google/go-containerregistry/pkg/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"polder.dev/polder/api/v1alpha1/crd"
+	"polder.dev/polder/internal/version"
+	"polder.dev/polder/model/image"
+	"polder.dev/polder/model/registry"
+	"polder.dev/polder/node/containerd"
+	"polder.dev/polder/node/volume"
+	"polder.dev/polder/system/layout"
+	"polder.dev/polder/workload/train"
+)
+
+//go:embed manifest/*.yaml
+var manifests embed.FS
+
+// Options of Run.
+type Options struct {
+	Libexec string
+	// Supervisor is the pair that may do all this.
+	Supervisor string
+	// Kata says that Kata Containers is installed.
+	Kata bool
+}
+
+// Run brings everything into place and returns.
+func Run(ctx context.Context, log *slog.Logger, c layout.Cloud, o Options) error {
+	if err := pause(ctx, c, o); err != nil {
+		return fmt.Errorf("pushing the image that holds pods' namespaces: %w", err)
+	}
+	objects, err := collect(c, o)
+	if err != nil {
+		return err
+	}
+	a, err := newApplier(log, c, o.Supervisor)
+	if err != nil {
+		return err
+	}
+	return a.apply(ctx, objects)
+}
+
+// pause pushes the image of the pause binary, unless it is there.
+func pause(ctx context.Context, c layout.Cloud, o Options) error {
+	b, err := os.ReadFile(filepath.Join(o.Libexec, "pause"))
+	if err != nil {
+		return err
+	}
+	img, err := image.OfFiles([]image.File{{Name: "pause", Mode: 0o755, Data: b}}, ggcr.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"})
+	if err != nil {
+		return err
+	}
+	trust, err := trust(c, o.Supervisor)
+	if err != nil {
+		return err
+	}
+	client, err := registry.New(c.RegistryURL(), trust)
+	if err != nil {
+		return err
+	}
+	want, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	if have, err := client.Digest(ctx, containerd.PauseImage); err == nil && have == want {
+		return nil
+	}
+	_, err = client.Push(ctx, containerd.PauseImage, img, nil)
+	return err
+}
+
+func trust(c layout.Cloud, leaf string) (*tls.Config, error) {
+	pem, err := os.ReadFile(c.Cert("ca"))
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	pair, err := tls.LoadX509KeyPair(c.Cert(leaf), c.Key(leaf))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair}}, nil
+}
+
+// collect gathers all objects: the kinds first.
+func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
+	out, err := files(crd.Files, ".", nil)
+	if err != nil {
+		return nil, err
+	}
+	values := strings.NewReplacer(
+		"${DNS_SERVICE_IP}", c.DNSServiceIP().String(), "${HOST_IP}", c.HostIP().String(),
+		"${REGISTRY}", c.RegistryURL(), "${VERSION}", version.String(),
+	)
+	own, err := files(manifests, "manifest", values)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest} {
+		objects, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, objects...)
+	}
+	for _, u := range own {
+		if u.GetKind() == "RuntimeClass" && u.GetName() == "kata" && !o.Kata {
+			continue
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// files reads the YAML files in dir.
+func files(fsys fs.FS, dir string, values *strings.Replacer) ([]*unstructured.Unstructured, error) {
+	names, err := fs.Glob(fsys, filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var out []*unstructured.Unstructured
+	for _, n := range names {
+		b, err := fs.ReadFile(fsys, n)
+		if err != nil {
+			return nil, err
+		}
+		if values != nil {
+			b = []byte(values.Replace(string(b)))
+		}
+		objects, err := parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n, err)
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
+}
+
+// parse reads a stream of YAML documents.
+func parse(b []byte) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096)
+	for {
+		u := &unstructured.Unstructured{}
+		err := d.Decode(&u.Object)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading manifest: %w", err)
+		}
+		if len(u.Object) > 0 {
+			out = append(out, u)
+		}
+	}
+}

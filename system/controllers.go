@@ -1,0 +1,95 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/model/registry"
+	"polder.dev/polder/node/volume"
+	"polder.dev/polder/system/layout"
+	"polder.dev/polder/workload/train"
+)
+
+// runControllers runs Polder's own controllers until ctx ends.
+func runControllers(ctx context.Context, c layout.Cloud) error {
+	log := logs.New(os.Stderr)
+	bridge := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(bridge)
+	klog.SetLogger(bridge)
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("controllers"))
+	if err != nil {
+		return fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.QPS, cfg.Burst = 100, 200
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	m, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme,
+		Cache:  cache.Options{ByObject: train.CacheOptions()},
+		Metrics: metricsserver.Options{
+			BindAddress: c.At(layout.PortControl), SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+			CertDir: c.Path("pki"), CertName: "controllers.crt", KeyName: "controllers.key",
+		},
+		HealthProbeBindAddress: c.At(layout.PortControlOK),
+	})
+	if err != nil {
+		return fmt.Errorf("making controllers: %w", err)
+	}
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	volumes, err := volume.New(log, clients, volume.Config{Dir: c.Path("volumes"), Node: c.Config.Node.Name})
+	if err != nil {
+		return err
+	}
+	defer volumes.Close()
+	trust, err := pair(c, "controllers")
+	if err != nil {
+		return err
+	}
+	store, err := registry.New(c.RegistryURL(), trust)
+	if err != nil {
+		return err
+	}
+	trainer, err := train.New(log, train.Deps{
+		Client: m.GetClient(), Live: m.GetAPIReader(), Events: m.GetEventRecorder(train.Name), Volumes: volumes,
+		Publisher: &publisher{store: store}, Clock: clock.RealClock{}, Gauges: metrics.Registry,
+	}, train.Config{})
+	if err != nil {
+		return err
+	}
+	if err := trainer.Register(m); err != nil {
+		return err
+	}
+	if err := m.AddReadyzCheck("cache", healthz.Ping); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Start(ctx) })
+	g.Go(func() error { return volumes.Run(ctx) })
+	return g.Wait()
+}

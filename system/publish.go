@@ -1,0 +1,110 @@
+package system
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/model/pack"
+	"polder.dev/polder/model/registry"
+	"polder.dev/polder/system/layout"
+	"polder.dev/polder/workload/train"
+)
+
+// publisher makes model artifacts of training jobs' output in the registry.
+type publisher struct{ store *registry.Client }
+
+// Publish implements train.Publisher.
+func (p *publisher) Publish(ctx context.Context, pub train.Publication) (string, string, int64, error) {
+	files, err := outputFiles(pub)
+	if err != nil {
+		return "", "", 0, err
+	}
+	lineage, err := json.Marshal(pub.Lineage)
+	if err != nil {
+		return "", "", 0, fmt.Errorf("writing lineage: %w", err)
+	}
+	measured, err := json.Marshal(pub.Metrics)
+	if err != nil {
+		return "", "", 0, fmt.Errorf("writing metrics: %w", err)
+	}
+	format := pub.Framework
+	if pub.Version != "" {
+		format += " " + pub.Version
+	}
+	repository := "models/" + pub.Namespace + "/" + pub.Name
+	digest, size, err := pack.Push(ctx, p.store, repository+":latest", pack.Model{
+		Name: pub.Name, Format: format, Licence: pub.Licence,
+		Annotations: map[string]string{
+			v1alpha1.Group + "/lineage": string(lineage),
+			v1alpha1.Group + "/metrics": string(measured),
+		},
+	}, files)
+	if err != nil {
+		return "", "", 0, err
+	}
+	return digest.String(), repository + "@" + digest.String(), size, nil
+}
+
+// metricsName is the metrics file's name in the artifact.
+const metricsName = "metrics.jsonl"
+
+// outputFiles lists the regular files of the output, and the metrics file. Links
+// and special files were made by the job and are left out.
+func outputFiles(pub train.Publication) ([]pack.File, error) {
+	var out []pack.File
+	err := fs.WalkDir(pub.Root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if name == metricsName && pub.MetricsFile != nil {
+			return nil // the job's own comes instead
+		}
+		out = append(out, pack.File{Path: name, Size: info.Size(), Open: func() (io.ReadCloser, error) { return pub.Root.Open(name) }})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the output: %w", err)
+	}
+	if pub.MetricsFile == nil {
+		return out, nil
+	}
+	info, err := pub.MetricsFile.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading metrics: %w", err)
+	}
+	return append(out, pack.File{Path: metricsName, Size: info.Size(), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(pub.MetricsFile, 0, info.Size())), nil
+	}}), nil
+}
+
+// pair is a configuration for mutual TLS that trusts the cluster's authority and
+// shows the pair name, read anew for every connection, since pairs are renewed.
+func pair(c layout.Cloud, name string) (*tls.Config, error) {
+	pem, err := os.ReadFile(c.Cert("ca"))
+	if err != nil {
+		return nil, fmt.Errorf("reading authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("authority %s has no certificate", c.Cert("ca"))
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		RootCAs:    pool,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			p, err := tls.LoadX509KeyPair(c.Cert(name), c.Key(name))
+			return &p, err
+		},
+	}, nil
+}
