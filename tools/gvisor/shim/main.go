@@ -55,6 +55,7 @@ func (s *service) StartShim(ctx context.Context, opts shim.StartOpts) (string, e
 	if socket == nil {
 		return address, shim.WriteAddress(addressFile, address)
 	}
+	socket.SetUnlinkOnClose(false) // the daemon goes on listening there
 	defer socket.Close()
 	pid, err := spawn(ctx, opts, socket)
 	if err != nil {
