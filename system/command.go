@@ -16,26 +16,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/system/component"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/system/preflight"
 )
-
-// ErrUsage marks an error of what the person typed or wrote: exit code 2.
-var ErrUsage = errors.New("usage")
-
-// usage marks err as the person's; nil stays nil.
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &usageError{err}
-}
-
-type usageError struct{ error }
-
-func (e *usageError) Is(target error) bool { return target == ErrUsage }
-func (e *usageError) Unwrap() error        { return e.error }
 
 // Commands are the verbs of the engine. dataDir is bound to the program's
 // --data-dir and read when a verb runs.
@@ -48,7 +33,7 @@ type verbs struct{ dataDir *string }
 
 func (v *verbs) open(file string) (layout.Cloud, error) {
 	c, err := Open(*v.dataDir, file)
-	return c, usage(err)
+	return c, usage.Error(err)
 }
 
 // root refuses everybody else: all of a cloud's files are root's.
@@ -112,7 +97,7 @@ func (v *verbs) start(cmd *cobra.Command, c layout.Cloud, config string, before 
 	if config != "" {
 		abs, err := filepath.Abs(config)
 		if err != nil {
-			return usage(fmt.Errorf("--config %s: %w", config, err))
+			return usage.Errorf("--config %s: %w", config, err)
 		}
 		args = append(args, "--config="+abs)
 	}
@@ -223,10 +208,10 @@ func (v *verbs) reset() *cobra.Command {
 			}
 			c, err := layout.New(*v.dataDir, layout.Config{}) // even if its configuration is broken
 			if err != nil {
-				return usage(err)
+				return usage.Error(err)
 			}
 			if err := ours(c.Dir); err != nil {
-				return usage(err)
+				return usage.Error(err)
 			}
 			if !yes {
 				if err := confirm(cmd, c.Dir); err != nil {
@@ -246,7 +231,7 @@ func (v *verbs) reset() *cobra.Command {
 
 func confirm(cmd *cobra.Command, dir string) error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return usage(errors.New("nobody is there to be asked; give --yes to remove the cloud"))
+		return usage.Error(errors.New("nobody is there to be asked; give --yes to remove the cloud"))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "This removes all objects, images, models and volumes in %s. Type yes: ", dir)
 	var answer string
@@ -378,5 +363,5 @@ func printAs(w io.Writer, output string, v any, text func(io.Writer)) error {
 		text(t)
 		return t.Flush()
 	}
-	return usage(fmt.Errorf("-o %s is not known; write json, or leave it out", output))
+	return usage.Errorf("-o %s is not known; write json, or leave it out", output)
 }

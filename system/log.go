@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/system/layout"
 )
 
@@ -48,7 +49,7 @@ func logNames(c layout.Cloud) []string {
 func ShowLog(ctx context.Context, dataDir string, l Log, w io.Writer) error {
 	c, err := Open(dataDir, "")
 	if err != nil {
-		return usage(err)
+		return usage.Error(err)
 	}
 	names := logNames(c)
 	known := strings.Join(names, ", ")
@@ -56,10 +57,10 @@ func ShowLog(ctx context.Context, dataDir string, l Log, w io.Writer) error {
 		known = "none: there is no cloud in " + c.Dir
 	}
 	if l.Component == "" {
-		return usage(fmt.Errorf("--component must be given; known are %s", known))
+		return usage.Errorf("--component must be given; known are %s", known)
 	}
 	if !slices.Contains(names, l.Component) {
-		return usage(fmt.Errorf("--component %s has no log; known are %s", l.Component, known))
+		return usage.Errorf("--component %s has no log; known are %s", l.Component, known)
 	}
 	f, err := os.Open(c.Log(l.Component))
 	if err != nil {

@@ -46,9 +46,11 @@ func table(a *assembly) ([]component.Entry, error) {
 		after []string
 	}
 	var (
-		inside   = c.NetnsPath()
-		own      = func(name string) []string { return []string{a.program, name, "--data-dir=" + c.Dir} }
-		helper   = func(name string, args ...string) []string { return append([]string{filepath.Join(a.libexec, name)}, args...) }
+		inside = c.NetnsPath()
+		own    = func(name string) []string { return []string{a.program, name, "--data-dir=" + c.Dir} }
+		helper = func(name string, args ...string) []string {
+			return append([]string{filepath.Join(a.libexec, name)}, args...)
+		}
 		small    = environment("GOGC=50") // what grows with the cloud, not with load
 		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.Path("registry"), "--ca="+c.Cert("ca"),
 			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--writers="+groupAdmins+","+groupWriters)

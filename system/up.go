@@ -153,4 +153,3 @@ func lastWords(c layout.Cloud) string {
 	const most = 500
 	return ": " + strings.TrimSpace(string(b[:min(len(b), most)]))
 }
-

@@ -19,3 +19,6 @@ func Commit() string { return commit }
 // Date is the commit's time, RFC 3339, so that the same commit gives the same
 // program.
 func Date() string { return date }
+
+// Long says all three.
+func Long() string { return number + " (" + commit + ", " + date + ")" }

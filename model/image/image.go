@@ -64,13 +64,17 @@ func OfFiles(files []File, cfg v1.Config) (v1.Image, error) {
 
 // OfLayer makes an image of one layer, for this machine's architecture.
 func OfLayer(layer v1.Layer, cfg v1.Config) (v1.Image, error) {
+	return ofLayer(layer, types.OCILayer, cfg)
+}
+
+func ofLayer(layer v1.Layer, media types.MediaType, cfg v1.Config) (v1.Image, error) {
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
 	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: cfg, RootFS: v1.RootFS{Type: "layers"}})
 	if err != nil {
 		return nil, fmt.Errorf("making image: %w", err)
 	}
-	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, MediaType: types.OCILayer})
+	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, MediaType: media})
 	if err != nil {
 		return nil, fmt.Errorf("making image: %w", err)
 	}

@@ -64,16 +64,24 @@ func TestBadMachineIsTold(t *testing.T) {
 		check string
 		level Level
 	}{
-		"not root":       {func(m *machine, _ layout.Cloud) { m.euid = 1000 }, "root", Error},
-		"riscv":          {func(m *machine, _ layout.Cloud) { m.arch = "riscv64" }, "architecture", Error},
-		"no namespaces":  {func(m *machine, _ layout.Cloud) { m.spaces = func() error { return errors.New("no") } }, "namespaces", Error},
-		"no cgroups":     {func(m *machine, _ layout.Cloud) { m.cgroups = func() (int, error) { return 0, nil } }, "cgroups", Error},
-		"no nft":         {func(m *machine, _ layout.Cloud) { m.look = func(string) error { return errors.New("no") } }, "programs", Error},
-		"full disk":      {func(m *machine, _ layout.Cloud) { m.disk = func(string) (uint64, int64, error) { return 1 << 30, 0, nil } }, "disk", Error},
-		"small disk":     {func(m *machine, _ layout.Cloud) { m.disk = func(string) (uint64, int64, error) { return 3 << 30, 0, nil } }, "disk", Warning},
-		"on overlayfs":   {func(m *machine, _ layout.Cloud) { m.disk = func(string) (uint64, int64, error) { return 99 << 30, overlayMagic, nil } }, "file system", Error},
-		"little memory":  {func(m *machine, _ layout.Cloud) { write(m, "meminfo", "MemTotal: 1000000 kB\n") }, "memory", Error},
-		"range in use":   {func(m *machine, c layout.Cloud) { m.routes = func() ([]route, error) { return []route{{c.CIDR, "wg0"}}, nil } }, "addresses", Error},
+		"not root":      {func(m *machine, _ layout.Cloud) { m.euid = 1000 }, "root", Error},
+		"riscv":         {func(m *machine, _ layout.Cloud) { m.arch = "riscv64" }, "architecture", Error},
+		"no namespaces": {func(m *machine, _ layout.Cloud) { m.spaces = func() error { return errors.New("no") } }, "namespaces", Error},
+		"no cgroups":    {func(m *machine, _ layout.Cloud) { m.cgroups = func() (int, error) { return 0, nil } }, "cgroups", Error},
+		"no nft":        {func(m *machine, _ layout.Cloud) { m.look = func(string) error { return errors.New("no") } }, "programs", Error},
+		"full disk": {func(m *machine, _ layout.Cloud) {
+			m.disk = func(string) (uint64, int64, error) { return 1 << 30, 0, nil }
+		}, "disk", Error},
+		"small disk": {func(m *machine, _ layout.Cloud) {
+			m.disk = func(string) (uint64, int64, error) { return 3 << 30, 0, nil }
+		}, "disk", Warning},
+		"on overlayfs": {func(m *machine, _ layout.Cloud) {
+			m.disk = func(string) (uint64, int64, error) { return 99 << 30, overlayMagic, nil }
+		}, "file system", Error},
+		"little memory": {func(m *machine, _ layout.Cloud) { write(m, "meminfo", "MemTotal: 1000000 kB\n") }, "memory", Error},
+		"range in use": {func(m *machine, c layout.Cloud) {
+			m.routes = func() ([]route, error) { return []route{{c.CIDR, "wg0"}}, nil }
+		}, "addresses", Error},
 		"port 53 in use": {func(m *machine, _ layout.Cloud) { write(m, "net/udp", "1: 00000000:0035 00000000:0000 07\n") }, "name server port", Error},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"polder.dev/polder/internal/kube"
+	"polder.dev/polder/internal/term"
+	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model/registry"
+)
+
+// ComponentLog shows the log of a component of the cloud on this machine; the
+// engine has it, not the API.
+type ComponentLog struct {
+	Names func() []string
+	Show  func(ctx context.Context, component string, follow bool, tail int, w io.Writer) error
+}
+
+// Commands are the verbs. dataDir is bound to the program's --data-dir.
+func Commands(dataDir *string, component ComponentLog) []*cobra.Command {
+	o := &options{dataDir: dataDir}
+	return []*cobra.Command{
+		o.train(), o.jobs(), o.logs(component), o.cancel(), o.model(), o.image(), o.runtime(),
+	}
+}
+
+// options are the flags that all verbs have.
+type options struct {
+	dataDir    *string
+	kubeconfig string
+	namespace  string
+	output     string
+}
+
+// flags gives cmd the flags of all verbs.
+func (o *options) flags(cmd *cobra.Command, formats ...string) *cobra.Command {
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "file to reach the cloud with (default: that of the cloud in --data-dir, KUBECONFIG, ~/.kube/config)")
+	cmd.Flags().StringVarP(&o.namespace, "namespace", "n", "", "namespace (default: the kubeconfig's)")
+	_ = cmd.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
+	if len(formats) > 0 {
+		cmd.Flags().StringVarP(&o.output, "output", "o", "", "json for programs")
+		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+		run := cmd.RunE
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if o.output != "" && o.output != "json" {
+				return usage.Errorf("-o %s is not known; write json, or leave it out", o.output)
+			}
+			return run(c, args)
+		}
+	}
+	return cmd
+}
+
+func (o *options) json() bool { return o.output == "json" }
+
+// open connects to the cloud.
+func (o *options) open(cmd *cobra.Command) (*kube.Client, error) {
+	c, err := kube.Open(o.findKubeconfig(cmd))
+	if err != nil {
+		return nil, err
+	}
+	if o.namespace != "" {
+		c.Namespace = o.namespace
+	}
+	return c, nil
+}
+
+// findKubeconfig prefers what was said to what was found: --kubeconfig, then
+// --data-dir, then KUBECONFIG, then a cloud in the default directory.
+func (o *options) findKubeconfig(cmd *cobra.Command) string {
+	local := filepath.Join(*o.dataDir, "admin.kubeconfig")
+	said := cmd.Flags().Changed("data-dir") || os.Getenv("POLDER_DATA_DIR") != ""
+	switch {
+	case o.kubeconfig != "":
+		return o.kubeconfig
+	case said:
+		return local
+	case os.Getenv("KUBECONFIG") != "":
+		return ""
+	}
+	if _, err := os.Stat(local); err == nil {
+		return local
+	}
+	return ""
+}
+
+// store opens the cloud's registry.
+func store(ctx context.Context, c *kube.Client) (*registry.Client, error) {
+	address, err := c.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trust, err := c.Trust()
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(address, trust)
+}
+
+// printJSON writes v, indented.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// meter returns a function that draws the progress of moving bytes on w, if it is
+// a terminal, and one that ends it.
+func meter(w io.Writer, what string) (progress func(done, total int64), end func()) {
+	if !term.Is(w) {
+		return nil, func() {}
+	}
+	line := term.NewLine(w)
+	return func(done, total int64) {
+		share := 1.0
+		if total > 0 {
+			share = float64(done) / float64(total)
+		}
+		line.Set(fmt.Sprintf("%s  %s  %s of %s", what, term.Bar(share, 30), term.Bytes(done), term.Bytes(total)))
+	}, line.Clear
+}

@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
+	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model/image"
+	"polder.dev/polder/model/registry"
+)
+
+// jobFile is the name of the job's file in a directory.
+const jobFile = "job.yaml"
+
+// submission is what `polder train` was asked to do.
+type submission struct {
+	path       string
+	name       string
+	parameters map[string]string
+	replace    bool
+	follow     bool
+}
+
+func (o *options) train() *cobra.Command {
+	var s submission
+	cmd := &cobra.Command{
+		Use:   "train FILE|DIR",
+		Short: "Start a training job",
+		Long: `Start a training job from a file of kind TrainJob, or from a directory with a
+file job.yaml in it. A job that does not name an image of its code gets the
+directory of its file, packed and pushed to the cloud's registry.`,
+		Example: "  polder train examples/ocr-digits --follow\n  polder train job.yaml --param epochs=30",
+		Args:    exactly("FILE or DIR"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s.path = args[0]
+		c, err := o.open(cmd)
+		if err != nil {
+			return err
+		}
+		job, err := o.submit(cmd, c, &s)
+		if err != nil {
+			return err
+		}
+		if !s.follow {
+			if o.json() {
+				return printJSON(cmd.OutOrStdout(), job)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "Job %s is submitted; `polder logs %s -f` shows what it says.\n", job.Name, job.Name)
+			return nil
+		}
+		return o.follow(cmd, c, job)
+	}
+	cmd.Flags().StringVar(&s.name, "name", "", "name of the job, instead of the file's")
+	cmd.Flags().StringToStringVar(&s.parameters, "param", nil, "parameter of the job, as name=value; may be repeated")
+	cmd.Flags().BoolVar(&s.replace, "replace", false, "remove an earlier job of this name that has ended")
+	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "show progress until the end; the exit code is 0 when the job succeeds")
+	return o.flags(cmd, "json")
+}
+
+// submit creates the job. Everything is checked before anything is written.
+func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1alpha1.TrainJob, error) {
+	ctx := cmd.Context()
+	job, dir, err := s.read(cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	if o.namespace != "" || job.Namespace == "" {
+		job.Namespace = c.Namespace
+	}
+	c.Namespace = job.Namespace
+	images, err := store(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, c, images, job); err != nil {
+		return nil, err
+	}
+	if job.Spec.Code.Image == "" {
+		if err := pushCode(cmd, images, dir, job); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.clear(ctx, c, job); err != nil {
+		return nil, err
+	}
+	if err := c.Create(ctx, job); err != nil {
+		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+			return nil, usage.Errorf("%s: %w", s.path, err)
+		}
+		return nil, fmt.Errorf("creating job %s: %w", job.Name, err)
+	}
+	return job, nil
+}
+
+// read reads the job's file; dir is where its code is.
+func (s *submission) read(stdin io.Reader) (job *v1alpha1.TrainJob, dir string, err error) {
+	file := s.path
+	var text []byte
+	if file == "-" {
+		dir = "."
+		text, err = io.ReadAll(stdin)
+	} else {
+		info, serr := os.Stat(file)
+		if serr != nil {
+			return nil, "", usage.Errorf("%s: %w; name a file of kind TrainJob, or a directory with %s in it", file, errors.Unwrap(serr), jobFile)
+		}
+		if info.IsDir() {
+			file = filepath.Join(file, jobFile)
+		}
+		dir = filepath.Dir(file)
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, "", usage.Errorf("reading job: %w", err)
+	}
+	s.path = file
+	job, err = parseJob(text)
+	if err != nil {
+		return nil, "", usage.Errorf("%s: %w", file, err)
+	}
+	if s.name != "" {
+		job.Name, job.GenerateName = s.name, ""
+	}
+	if job.Name == "" && job.GenerateName == "" {
+		return nil, "", usage.Errorf("%s: metadata.name is missing; give the job a name there, or with --name", file)
+	}
+	for k, v := range s.parameters {
+		if job.Spec.Parameters == nil {
+			job.Spec.Parameters = map[string]string{}
+		}
+		job.Spec.Parameters[k] = v
+	}
+	return job, dir, nil
+}
+
+// parseJob reads exactly one TrainJob and refuses fields that no TrainJob has.
+func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
+	text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("---"))
+	if strings.Contains(string(text), "\n---") {
+		return nil, errors.New("the file holds more than one document; put each job into a file of its own")
+	}
+	var job v1alpha1.TrainJob
+	if err := yaml.UnmarshalStrict(text, &job); err != nil {
+		return nil, err
+	}
+	if job.APIVersion != v1alpha1.GroupVersion.String() || job.Kind != "TrainJob" {
+		return nil, fmt.Errorf("it is %s %s; a job begins with apiVersion: %s and kind: TrainJob", or(job.APIVersion, "without apiVersion,"), or(job.Kind, "without kind"), v1alpha1.GroupVersion)
+	}
+	if job.Spec.Runtime == "" {
+		return nil, errors.New("spec.runtime is missing; `polder runtime ls` lists those there are")
+	}
+	if len(job.Spec.Command) == 0 {
+		return nil, errors.New("spec.command is missing; write what to run, such as [python3, train.py]")
+	}
+	job.Status = v1alpha1.TrainJobStatus{}
+	return &job, nil
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// check looks up what the job names.
+func (s *submission) check(ctx context.Context, c *kube.Client, images *registry.Client, job *v1alpha1.TrainJob) error {
+	var runtimes v1alpha1.RuntimeList
+	if err := c.List(ctx, &runtimes); err != nil {
+		return fmt.Errorf("listing runtimes: %w", err)
+	}
+	var known []string
+	found := false
+	for _, r := range runtimes.Items {
+		known = append(known, r.Name)
+		found = found || r.Name == job.Spec.Runtime
+	}
+	if !found {
+		return usage.Errorf("%s: spec.runtime %q is not there; known are %s; `polder runtime build NAME` makes one", s.path, job.Spec.Runtime, or(strings.Join(known, ", "), "none"))
+	}
+	type named struct{ field, image string }
+	all := []named{{"spec.code.image", job.Spec.Code.Image}}
+	for i, d := range job.Spec.Data {
+		all = append(all, named{fmt.Sprintf("spec.data[%d].image", i), d.Image})
+	}
+	for _, n := range all {
+		if n.image == "" {
+			continue
+		}
+		if _, err := registry.Parse(n.image); err != nil {
+			continue // another registry's: the node will tell
+		}
+		if _, err := images.Digest(ctx, n.image); err != nil {
+			if errors.Is(err, registry.ErrNotFound) {
+				return usage.Errorf("%s: %s %s: %w", s.path, n.field, n.image, registry.ErrNotFound)
+			}
+			return fmt.Errorf("looking for %s: %w", n.image, err)
+		}
+	}
+	return s.mayReplace(ctx, c, job)
+}
+
+// mayReplace refuses a name that is taken.
+func (s *submission) mayReplace(ctx context.Context, c *kube.Client, job *v1alpha1.TrainJob) error {
+	var have v1alpha1.TrainJob
+	err := c.Get(ctx, kube.Key(job.Namespace, job.Name), &have)
+	if job.Name == "" || apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for an earlier job: %w", err)
+	}
+	if !have.Status.State.Done() {
+		return usage.Errorf("%s: job %s is there and has not ended; cancel it with `polder cancel %s`, or choose another name with --name", s.path, job.Name, job.Name)
+	}
+	if !s.replace {
+		return usage.Errorf("%s: job %s is there and has ended; give --replace to remove it first, or another name with --name", s.path, job.Name)
+	}
+	return nil
+}
+
+// clear removes the earlier job of this name and waits until it is gone.
+func (s *submission) clear(ctx context.Context, c *kube.Client, job *v1alpha1.TrainJob) error {
+	if !s.replace || job.Name == "" {
+		return nil
+	}
+	old := &v1alpha1.TrainJob{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}}
+	err := c.Delete(ctx, old, kube.InForeground)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("removing the earlier job %s: %w", job.Name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		err := c.Get(ctx, kube.Key(job.Namespace, job.Name), old)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until the earlier job %s is gone: %w", job.Name, err)
+		}
+		if err := pause(ctx, lookEvery); err != nil {
+			return fmt.Errorf("waiting until the earlier job %s is gone: %w", job.Name, err)
+		}
+	}
+}
+
+// pushCode packs dir and makes it the job's code.
+func pushCode(cmd *cobra.Command, images *registry.Client, dir string, job *v1alpha1.TrainJob) error {
+	img, done, err := image.OfDir(dir)
+	if err != nil {
+		return usage.Error(err)
+	}
+	defer done()
+	name := job.Name
+	if name == "" {
+		name = image.Name(job.GenerateName)
+	}
+	repository := "code/" + job.Namespace + "/" + name
+	progress, end := meter(cmd.ErrOrStderr(), "code")
+	digest, err := images.Push(cmd.Context(), repository+":latest", img, progress)
+	end()
+	if err != nil {
+		return err
+	}
+	job.Spec.Code.Image = repository + "@" + digest.String()
+	return nil
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,145 @@
+// Package kube makes clients of Kubernetes for everybody who is not a controller:
+// the command line, the console, tests from outside. It is the only place they get
+// one from, so that nobody else links client-go.
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"polder.dev/polder/api/v1alpha1"
+)
+
+// Client reads and writes objects: those of Kubernetes that a job is made of, and
+// Polder's own.
+type Client struct {
+	client.WithWatch
+
+	// Namespace is the one to use when none is named.
+	Namespace string
+
+	config *rest.Config
+	set    *kubernetes.Clientset
+}
+
+// Open returns a client for the context that kubeconfig, a file, is set to; an
+// empty path means what KUBECONFIG says, and then ~/.kube/config.
+func Open(kubeconfig string) (*Client, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if kubeconfig != "" {
+		if _, err := os.Stat(kubeconfig); err != nil {
+			return nil, fmt.Errorf("kubeconfig: %w", err)
+		}
+		rules.ExplicitPath = kubeconfig
+	}
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil)
+	cfg, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.QPS, cfg.Burst = 50, 100
+	cfg.WarningHandler = rest.NoWarnings{}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("making client: %w", err)
+		}
+	}
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", reach(cfg, err))
+	}
+	set, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
+	return &Client{WithWatch: c, Namespace: namespace, config: cfg, set: set}, nil
+}
+
+// reach adds to an error of the connection what to do about it.
+func reach(cfg *rest.Config, err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	return fmt.Errorf("%w; is the cloud at %s up? `polder status` tells", err, cfg.Host)
+}
+
+// Key is the name of an object in a namespace.
+func Key(namespace, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+// Trust is the certificate this client shows, and the authority it believes.
+func (c *Client) Trust() (*tls.Config, error) {
+	t, err := rest.TLSConfigFor(c.config)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificates of kubeconfig: %w", err)
+	}
+	if t == nil {
+		return nil, errors.New("the kubeconfig has no certificate; the cloud's registry needs one")
+	}
+	t.ServerName, t.NextProtos = "", nil
+	return t, nil
+}
+
+// Registry is the address of the cloud's registry.
+func (c *Client) Registry(ctx context.Context) (string, error) {
+	var m corev1.ConfigMap
+	if err := c.Get(ctx, Key("kube-public", "cloud"), &m); err != nil {
+		return "", fmt.Errorf("asking for the registry: %w", err)
+	}
+	return m.Data["registry"], nil
+}
+
+// Logs reads the log of a container; it must be closed.
+func (c *Client) Logs(ctx context.Context, namespace, pod string, opts *corev1.PodLogOptions) (io.ReadCloser, error) {
+	return c.set.CoreV1().Pods(namespace).GetLogs(pod, opts).Stream(ctx)
+}
+
+// Exec runs a command in a container and returns when it has ended.
+func (c *Client) Exec(ctx context.Context, namespace, pod string, opts *corev1.PodExecOptions, out, errs io.Writer) error {
+	opts.Stdout, opts.Stderr = out != nil, errs != nil
+	req := c.set.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
+		VersionedParams(opts, clientgoscheme.ParameterCodec)
+	e, err := remotecommand.NewWebSocketExecutor(c.config, "GET", req.URL().String())
+	if err != nil {
+		return fmt.Errorf("opening %s/%s: %w", namespace, pod, err)
+	}
+	return e.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: errs})
+}
+
+// InNamespace and Labelled narrow a List.
+func InNamespace(namespace string) client.ListOption { return client.InNamespace(namespace) }
+
+// Labelled narrows a List to objects with all of these labels.
+func Labelled(labels map[string]string) client.ListOption { return client.MatchingLabels(labels) }
+
+// Changes is a patch from what old was before it was changed.
+func Changes(old client.Object) client.Patch { return client.MergeFrom(old) }
+
+// InForeground lets a Delete remove what the object owns first.
+const InForeground = client.PropagationPolicy("Foreground")
+
+// IndexAnnotation is, on a pod of an Indexed Job, which of its pods it is.
+const IndexAnnotation = batchv1.JobCompletionIndexAnnotation

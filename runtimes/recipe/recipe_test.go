@@ -1,0 +1,98 @@
+package recipe
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestEveryRecipeOpens(t *testing.T) {
+	if len(Names()) == 0 {
+		t.Fatal("there is no recipe")
+	}
+	for _, n := range Names() {
+		if _, err := Open(n); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Open("../x"); err == nil || !strings.Contains(err.Error(), "pytorch-cpu") {
+		t.Errorf("an unknown recipe's error names those there are; got %v", err)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const good = "{framework: f, package: ab, software: cpu, suite: bookworm, packages: [ab]}"
+	if _, err := parse("x", []byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"{", "{framework: f}", strings.Replace(good, "[ab]", "['ab; rm']", 1), strings.Replace(good, "suite: bookworm", "suite: ../x", 1), strings.Replace(good, "{", "{oops: 1, ", 1),
+	} {
+		if _, err := parse("x", []byte(text)); err == nil {
+			t.Errorf("accepted %s", text)
+		}
+	}
+}
+
+const status = `Package: zlib1g
+Status: install ok installed
+Architecture: amd64
+Source: zlib (1.2)
+Version: 1:1.2.13.dfsg-1
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+
+Package: python3-torch
+Status: install ok installed
+Architecture: amd64
+Version: 1.13.1+dfsg-4
+Description: a: b
+ Version: 9
+`
+
+func TestStatusLockAndDrift(t *testing.T) {
+	got := parseStatus([]byte(status))
+	want := []Package{{"python3-torch", "1.13.1+dfsg-4", "amd64", ""}, {"zlib1g", "1:1.2.13.dfsg-1", "amd64", "zlib"}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatal(d)
+	}
+	r := &Recipe{Package: "python3-torch"}
+	if v := r.Upstream(got); v != "1.13.1" {
+		t.Errorf("upstream version %s", v)
+	}
+	lock, err := parseLock(FormatLock(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Lock = lock
+	if d := r.Drift(got); d != nil {
+		t.Errorf("drift from itself: %v", d)
+	}
+	r.Lock = map[string]string{"zlib1g": "1:1.2.12", "old": "1"}
+	if d := cmp.Diff([]string{"python3-torch 1.13.1+dfsg-4 is new", "zlib1g 1:1.2.13.dfsg-1 instead of 1:1.2.12", "old is gone"}, r.Drift(got)); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzLock(f *testing.F) {
+	f.Add([]byte("a=1\n# x\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		lock, err := parseLock(b)
+		if err != nil {
+			return
+		}
+		for name, version := range lock {
+			if strings.ContainsAny(name+version, "\n ") {
+				t.Errorf("%q=%q would break apt's preferences", name, version)
+			}
+		}
+	})
+}
+
+func FuzzStatus(f *testing.F) {
+	f.Add([]byte(status))
+	f.Fuzz(func(_ *testing.T, b []byte) { parseStatus(b) })
+}
