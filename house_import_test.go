@@ -46,7 +46,7 @@ var rows = []row{
 		"what we are made of is known without running it"},
 	{"sched", []string{"sched"}, slices.Concat(ground, []string{"device"}),
 		"decisions are functions of a snapshot, so that the simulator and the scheduler share them"},
-	{"artifact", []string{"model/registry", "model/pack", "model/image"}, slices.Concat(ground, []string{"storage"}),
+	{"artifact", []string{"model/registry", "model/pack", "model/image"}, slices.Concat(ground, []string{"storage", "artifact"}),
 		"artifacts are bytes by digest; clients read them without knowing what a model means"},
 	{"model", []string{"model"}, slices.Concat(ground, []string{"storage", "artifact"}),
 		"a model's life is told by name and digest, without those who train or serve it"},

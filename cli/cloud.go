@@ -16,21 +16,6 @@ import (
 	"polder.dev/polder/model/registry"
 )
 
-// ComponentLog shows the log of a component of the cloud on this machine; the
-// engine has it, not the API.
-type ComponentLog struct {
-	Names func() []string
-	Show  func(ctx context.Context, component string, follow bool, tail int, w io.Writer) error
-}
-
-// Commands are the verbs. dataDir is bound to the program's --data-dir.
-func Commands(dataDir *string, component ComponentLog) []*cobra.Command {
-	o := &options{dataDir: dataDir}
-	return []*cobra.Command{
-		o.train(), o.jobs(), o.logs(component), o.cancel(), o.model(), o.image(), o.runtime(),
-	}
-}
-
 // options are the flags that all verbs have.
 type options struct {
 	dataDir    *string

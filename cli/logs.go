@@ -21,7 +21,7 @@ import (
 // lineBytesMax is the longest line of a log that is kept whole.
 const lineBytesMax = 1 << 20
 
-func (o *options) logs(component ComponentLog) *cobra.Command {
+func (o *options) logs(engine Engine) *cobra.Command {
 	var name string
 	var follow bool
 	var worker, tail int
@@ -30,7 +30,7 @@ func (o *options) logs(component ComponentLog) *cobra.Command {
 		Short: "Show what a training job says, or a component of the cloud",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if (name == "") == (len(args) == 0) || len(args) > 1 {
-				return usage.Errorf("give either the name of a job, or --component with one of %v", component.Names())
+				return usage.Errorf("give either the name of a job, or --component with one of %v", engine.LogNames())
 			}
 			return nil
 		},
@@ -38,7 +38,7 @@ func (o *options) logs(component ComponentLog) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if name != "" {
-			return component.Show(cmd.Context(), name, follow, tail, cmd.OutOrStdout())
+			return engine.ShowLog(cmd.Context(), name, follow, tail, cmd.OutOrStdout())
 		}
 		c, err := o.open(cmd)
 		if err != nil {
@@ -58,7 +58,7 @@ func (o *options) logs(component ComponentLog) *cobra.Command {
 	cmd.Flags().IntVar(&worker, "worker", -1, "only this worker, counted from 0")
 	cmd.Flags().IntVar(&tail, "tail", -1, "only the last lines, this many, of each")
 	_ = cmd.RegisterFlagCompletionFunc("component", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return component.Names(), cobra.ShellCompDirectiveNoFileComp
+		return engine.LogNames(), cobra.ShellCompDirectiveNoFileComp
 	})
 	return o.flags(cmd)
 }

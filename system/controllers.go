@@ -23,7 +23,9 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/model/registry"
+	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
+	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/train"
 )
@@ -85,11 +87,19 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := trainer.Register(m); err != nil {
 		return err
 	}
+	if err := tenant.New(log, m.GetClient()).Register(m); err != nil {
+		return err
+	}
+	wall, err := firewall.New(log, clients, c.PodCIDR())
+	if err != nil {
+		return err
+	}
 	if err := m.AddReadyzCheck("cache", healthz.Ping); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Start(ctx) })
 	g.Go(func() error { return volumes.Run(ctx) })
+	g.Go(func() error { return wall.Run(ctx) })
 	return g.Wait()
 }

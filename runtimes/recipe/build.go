@@ -70,6 +70,9 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 	for _, e := range r.Exclude {
 		args = append(args, "--dpkgopt=path-exclude="+e)
 	}
+	for _, p := range r.Remove { // parse has seen that the shell can make nothing else of it
+		args = append(args, `--customize-hook=rm -rf "$1"`+p)
+	}
 	args = append(args, r.Suite, out)
 	if err := mmdebstrap(ctx, append(args, mirrors...), o.Progress); err != nil {
 		return nil, err

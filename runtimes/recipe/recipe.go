@@ -38,6 +38,8 @@ type Recipe struct {
 	Packages []string `json:"packages"`
 	// Exclude lists paths that are not unpacked: dpkg(1), --path-exclude.
 	Exclude []string `json:"exclude,omitempty"`
+	// Remove lists paths, with wildcards, that are removed at the end.
+	Remove []string `json:"remove,omitempty"`
 	// Env of the image.
 	Env map[string]string `json:"env,omitempty"`
 	// Lock is the version of each package the image was last recorded with.
@@ -83,6 +85,7 @@ func Open(name string) (*Recipe, error) {
 var (
 	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy, 5.6.7
 	versionText = regexp.MustCompile(`^[A-Za-z0-9.+~:-]+$`)    // 5.6.12
+	removable   = regexp.MustCompile(`^(/[A-Za-z0-9*_.+-]+)+$`)
 	suiteName   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
 
@@ -97,6 +100,11 @@ func parse(name string, text []byte) (*Recipe, error) {
 	for _, p := range append(slices.Clone(r.Packages), r.Package) {
 		if !packageName.MatchString(p) {
 			return nil, fmt.Errorf("%q is not the name of a package", p)
+		}
+	}
+	for _, p := range r.Remove {
+		if !removable.MatchString(p) || strings.Contains(p, "..") {
+			return nil, fmt.Errorf("remove: %q is not an absolute path of letters, digits and *", p)
 		}
 	}
 	return r, nil

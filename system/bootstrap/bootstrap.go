@@ -28,7 +28,9 @@ import (
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/containerd"
+	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
+	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/train"
 )
@@ -118,7 +120,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

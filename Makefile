@@ -1,0 +1,113 @@
+# Polder. `make help` lists the targets; a fresh machine needs Go, make and root.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# --- what is built ----------------------------------------------------------
+
+ARCH ?= $(shell go env GOARCH)
+OUT ?= bin
+LIBEXEC = $(OUT)/libexec/polder
+# A tag vX.Y.Z names a release; anything else is a development version of the
+# next one. The date is the commit's, so that one commit makes one program.
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null || echo v0.1.0-dev.$$(git rev-list --count HEAD 2>/dev/null || echo 0)+g$(COMMIT)))
+DATE := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo 1970-01-01T00:00:00Z)
+
+# version-of MODULE DIR: the version of MODULE that DIR's go.mod pins.
+version-of = $(shell awk '$$1=="$(1)" || $$2=="$(1)" {for (i=1;i<=NF;i++) if ($$i ~ /^v[0-9]/) {print $$i; exit}}' $(2)/go.mod)
+KUBERNETES := $(call version-of,k8s.io/kubernetes,.)
+KUBEVERSION := $(subst ., ,$(patsubst v%,%,$(KUBERNETES)))
+
+stamp = -X $(1)=$(2)
+LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSION)) \
+	$(call stamp,polder.dev/polder/internal/version.commit,$(COMMIT)) \
+	$(call stamp,polder.dev/polder/internal/version.date,$(DATE)) \
+	$(foreach p,k8s.io/component-base/version k8s.io/client-go/pkg/version, \
+	$(call stamp,$(p).gitVersion,$(KUBERNETES)) $(call stamp,$(p).gitMajor,$(word 1,$(KUBEVERSION))) \
+	$(call stamp,$(p).gitMinor,$(word 2,$(KUBEVERSION))) $(call stamp,$(p).gitTreeState,clean) \
+	$(call stamp,$(p).buildDate,$(DATE)))
+
+# Everything is static, so that it runs on a machine without any of this.
+GO = GOOS=linux GOARCH=$(ARCH) GOFLAGS=-mod=readonly CGO_ENABLED=0 go
+BUILD = build -trimpath -buildvcs=false -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
+
+.PHONY: build
+build: deps $(OUT)-polder helpers ## build polder and its helper binaries into bin/
+
+.PHONY: $(OUT)-polder
+$(OUT)-polder:
+	@echo "building polder $(VERSION) for $(ARCH) (Kubernetes $(KUBERNETES))"
+	@$(GO) $(call BUILD,$(LDFLAGS_polder),$(OUT)/polder,./cmd/polder)
+
+# helper DIR: builds from the module tools/DIR.
+helper = $(GO) -C tools/$(1) $(call BUILD,$(2),$(LIBEXEC)/$(3),$(4))
+CONTAINERD = github.com/containerd/containerd/v2
+PLUGINS = github.com/containernetworking/plugins
+RUNC = github.com/opencontainers/runc
+GVISOR = gvisor.dev/gvisor
+CROSS = $(if $(filter $(ARCH),$(shell go env GOHOSTARCH)),,$(if $(filter arm64,$(ARCH)),aarch64,x86_64)-linux-gnu-)
+
+.PHONY: helpers
+helpers:
+	@mkdir -p $(LIBEXEC)
+	@echo "building helper binaries for $(ARCH)"
+	@$(call helper,containerd,$(call stamp,$(CONTAINERD)/version.Version,$(call version-of,$(CONTAINERD),tools/containerd)),containerd,-tags no_btrfs,no_zfs,no_devmapper $(CONTAINERD)/cmd/containerd)
+	@$(call helper,containerd,$(call stamp,$(CONTAINERD)/version.Version,$(call version-of,$(CONTAINERD),tools/containerd)),containerd-shim-runc-v2,$(CONTAINERD)/cmd/containerd-shim-runc-v2)
+	@$(call helper,gvisor,$(call stamp,$(GVISOR)/runsc/version.version,$(call version-of,$(GVISOR),tools/gvisor)),runsc,$(GVISOR)/runsc)
+	@$(call helper,gvisor,,containerd-shim-runsc-v1,./shim)
+	@$(foreach p,ipam/host-local main/loopback main/ptp meta/portmap, \
+	$(call helper,cni,$(call stamp,$(PLUGINS)/pkg/utils/buildversion.BuildVersion,$(call version-of,$(PLUGINS),tools/cni)),$(notdir $(p)),$(PLUGINS)/plugins/$(p));)
+	@$(call helper,coredns,$(call stamp,github.com/coredns/coredns/coremain.GitCommit,$(call version-of,github.com/coredns/coredns,tools/coredns)),coredns,.)
+	@$(call helper,registry,,registry,.)
+	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
+	@CC=$(CROSS)gcc PKG_CONFIG=$(CROSS)pkg-config $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp,netgo,osusergo $(RUNC)))
+
+# --- what a machine must have ------------------------------------------------
+
+PACKAGES = gcc libc6-dev libseccomp-dev pkg-config git ca-certificates mmdebstrap nftables iproute2 mount
+
+.PHONY: deps
+deps: ## install the Debian packages that building and running need; says which
+	@tools/deps $(PACKAGES)
+
+# --- what is done with it ----------------------------------------------------
+
+DATA_DIR ?= /var/lib/polder
+
+.PHONY: demo
+demo: build ## bring up a cloud, build its runtime and train a model on it
+	@tools/demo bin/polder $(DATA_DIR)
+
+.PHONY: check
+check: ## formatting, vet, linters and the tests that need no cluster
+	@tools/check
+
+.PHONY: test
+test: build check e2e ## everything, on real clouds of its own; needs root
+
+E2E ?= .
+.PHONY: e2e
+e2e: build ## the end-to-end tests; E2E=REGEXP picks some
+	@go test -tags e2e -count=1 -timeout 60m -v -run '$(E2E)' ./test/e2e
+
+.PHONY: gen
+gen: ## regenerate deep copies and CRDs after a change of api/
+	@go tool -modfile=tools/gen/go.mod controller-gen object:headerFile=/dev/null paths=./api/v1alpha1/... crd paths=./api/v1alpha1/... output:crd:dir=api/v1alpha1/crd
+
+.PHONY: bench
+bench: build ## measure everything that bench/README.md publishes; needs root
+	@go run ./bench/measure -polder bin/polder
+
+.PHONY: release
+release: ## make dist/: a tarball per architecture, checksums and a bill of materials
+	@tools/release $(VERSION) $(DATE)
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin dist
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/internal/version"
+)
+
+// Engine is the part of the command line that works on the cloud of this machine
+// and not through its API.
+type Engine struct {
+	// Commands are its verbs.
+	Commands []*cobra.Command
+	// LogNames lists the components that have a log, and ShowLog shows one.
+	LogNames func() []string
+	ShowLog  func(ctx context.Context, component string, follow bool, tail int, w io.Writer) error
+}
+
+// defaultDataDir is where a cloud lies unless somebody says otherwise.
+const defaultDataDir = "/var/lib/polder"
+
+// Run runs the command line and returns its exit code: 2 for what a person can
+// put right in what they typed or wrote, 1 for everything else that fails. engine
+// is bound to the program's --data-dir.
+func Run(ctx context.Context, engine func(dataDir *string) Engine) int {
+	err := root(engine).ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "polder:", err)
+	if usage.Is(err) {
+		return 2
+	}
+	return 1
+}
+
+func root(engine func(dataDir *string) Engine) *cobra.Command {
+	dir := os.Getenv("POLDER_DATA_DIR")
+	if dir == "" {
+		dir = defaultDataDir
+	}
+	cmd := &cobra.Command{
+		Use: "polder", Short: "An open cloud operating system for AI", Version: version.Long(),
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	cmd.PersistentFlags().StringVar(&dir, "data-dir", dir, "directory of the cloud; also POLDER_DATA_DIR")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.Error(err) })
+	e := engine(&dir)
+	cmd.AddCommand(e.Commands...)
+	o := &options{dataDir: &dir}
+	cmd.AddCommand(o.train(), o.jobs(), o.logs(e), o.cancel(), o.model(), o.image(), o.runtime())
+	misuse(cmd)
+	return cmd
+}
+
+// misuse makes every complaint about a command line one that costs exit code 2.
+func misuse(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error { return usage.Error(check(c, args)) }
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage.Errorf("%s has no verb %q; see `%s --help`", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		misuse(sub)
+	}
+}
