@@ -29,9 +29,12 @@ LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSIO
 	$(call stamp,$(p).gitMinor,$(word 2,$(KUBEVERSION))) $(call stamp,$(p).gitTreeState,clean) \
 	$(call stamp,$(p).buildDate,$(DATE)))
 
-# Everything is static, so that it runs on a machine without any of this.
-GO = GOOS=linux GOARCH=$(ARCH) GOFLAGS=-mod=readonly CGO_ENABLED=0 go
-BUILD = build -trimpath -buildvcs=false -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
+# Everything is static, so that it runs on a machine without any of this. Tests
+# are built the same way, so that they share what the build has compiled.
+export CGO_ENABLED = 0
+export GOFLAGS = -trimpath -mod=readonly -buildvcs=false
+GO = GOOS=linux GOARCH=$(ARCH) go
+BUILD = build -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
 
 .PHONY: build
 build: deps $(OUT)-polder helpers ## build polder and its helper binaries into bin/
@@ -41,7 +44,8 @@ $(OUT)-polder:
 	@echo "building polder $(VERSION) for $(ARCH) (Kubernetes $(KUBERNETES))"
 	@$(GO) $(call BUILD,$(LDFLAGS_polder),$(OUT)/polder,./cmd/polder)
 
-# helper DIR: builds from the module tools/DIR.
+comma := ,
+# helper DIR, LDFLAGS, NAME, PACKAGE: builds NAME from the module tools/DIR.
 helper = $(GO) -C tools/$(1) $(call BUILD,$(2),$(LIBEXEC)/$(3),$(4))
 CONTAINERD = github.com/containerd/containerd/v2
 PLUGINS = github.com/containernetworking/plugins
@@ -53,7 +57,7 @@ CROSS = $(if $(filter $(ARCH),$(shell go env GOHOSTARCH)),,$(if $(filter arm64,$
 helpers:
 	@mkdir -p $(LIBEXEC)
 	@echo "building helper binaries for $(ARCH)"
-	@$(call helper,containerd,$(call stamp,$(CONTAINERD)/version.Version,$(call version-of,$(CONTAINERD),tools/containerd)),containerd,-tags no_btrfs,no_zfs,no_devmapper $(CONTAINERD)/cmd/containerd)
+	@$(call helper,containerd,$(call stamp,$(CONTAINERD)/version.Version,$(call version-of,$(CONTAINERD),tools/containerd)),containerd,-tags no_btrfs$(comma)no_zfs$(comma)no_devmapper $(CONTAINERD)/cmd/containerd)
 	@$(call helper,containerd,$(call stamp,$(CONTAINERD)/version.Version,$(call version-of,$(CONTAINERD),tools/containerd)),containerd-shim-runc-v2,$(CONTAINERD)/cmd/containerd-shim-runc-v2)
 	@$(call helper,gvisor,$(call stamp,$(GVISOR)/runsc/version.version,$(call version-of,$(GVISOR),tools/gvisor)),runsc,$(GVISOR)/runsc)
 	@$(call helper,gvisor,,containerd-shim-runsc-v1,./shim)
@@ -62,11 +66,11 @@ helpers:
 	@$(call helper,coredns,$(call stamp,github.com/coredns/coredns/coremain.GitCommit,$(call version-of,github.com/coredns/coredns,tools/coredns)),coredns,.)
 	@$(call helper,registry,,registry,.)
 	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
-	@CC=$(CROSS)gcc PKG_CONFIG=$(CROSS)pkg-config $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp,netgo,osusergo $(RUNC)))
+	@CGO_ENABLED=1 CC=$(CROSS)gcc PKG_CONFIG=$(CROSS)pkg-config $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
 
 # --- what a machine must have ------------------------------------------------
 
-PACKAGES = gcc libc6-dev libseccomp-dev pkg-config git ca-certificates mmdebstrap nftables iproute2 mount
+PACKAGES = gcc libc6-dev libseccomp-dev pkg-config git ca-certificates mmdebstrap nftables iproute2 mount python3-minimal
 
 .PHONY: deps
 deps: ## install the Debian packages that building and running need; says which

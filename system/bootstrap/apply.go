@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/system/layout"
 )
@@ -43,12 +45,18 @@ func newApplier(log *slog.Logger, c layout.Cloud, leaf string) (*applier, error)
 	return &applier{log: log, client: client}, nil
 }
 
-// apply writes every object, kinds first, and returns when the kinds are served.
+// apply writes every object: the kinds first, and those of our own kinds last,
+// when the kinds are served. It returns when all is there.
 func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
+	var offers []*unstructured.Unstructured
 	for _, u := range objects {
-		if err := a.one(ctx, u); err != nil {
+		if u.GroupVersionKind().Group == v1alpha1.Group {
+			offers = append(offers, u)
+			continue
+		}
+		if err := a.try(ctx, u, a.write); err != nil {
 			return fmt.Errorf("applying %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
@@ -57,6 +65,11 @@ func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructure
 			if err := a.established(ctx, u); err != nil {
 				return fmt.Errorf("waiting until %s is served: %w", u.GetName(), err)
 			}
+		}
+	}
+	for _, u := range offers {
+		if err := a.try(ctx, u, a.offer); err != nil {
+			return fmt.Errorf("offering %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
 	return nil
@@ -77,11 +90,26 @@ func (a *applier) resource(u *unstructured.Unstructured) dynamic.ResourceInterfa
 	return a.client.Resource(gvr).Namespace(u.GetNamespace())
 }
 
-// one applies u, and tries again until the time is over.
-func (a *applier) one(ctx context.Context, u *unstructured.Unstructured) error {
+// write makes u what it should be.
+func (a *applier) write(ctx context.Context, u *unstructured.Unstructured) error {
+	_, err := a.resource(u).Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true})
+	return err
+}
+
+// offer creates u unless there is one, which may have been changed on purpose.
+func (a *applier) offer(ctx context.Context, u *unstructured.Unstructured) error {
+	_, err := a.resource(u).Create(ctx, u, metav1.CreateOptions{FieldManager: fieldOwner})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// try does it to u, again and again until the time is over.
+func (a *applier) try(ctx context.Context, u *unstructured.Unstructured, do func(context.Context, *unstructured.Unstructured) error) error {
 	var last error
 	for {
-		_, err := a.resource(u).Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true})
+		err := do(ctx, u)
 		if err == nil {
 			return nil
 		}

@@ -1,0 +1,136 @@
+// Command measure makes every number of bench/README.md, on clouds of its own that
+// it removes again. It prints one row per number: the median of all runs, and each
+// run. It needs root, a built polder, and an otherwise idle machine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// row is one number.
+type row struct {
+	What   string    `json:"what"`
+	Unit   string    `json:"unit"`
+	Median float64   `json:"median"`
+	Runs   []float64 `json:"runs"`
+	Note   string    `json:"note,omitempty"`
+}
+
+// benchmark makes rows.
+type benchmark struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+// benchmarks, in the order they are made: what wants a fresh cloud comes first.
+var benchmarks = []benchmark{
+	{"up", measureUp},
+	{"pod", measurePod},
+	{"train", measureTrain},
+	{"idle", measureIdle},
+	{"test", measureTest},
+}
+
+// bench is one run of this program.
+type bench struct {
+	cloud *cloud
+	runs  int
+	rows  []row
+}
+
+// add records the runs of one number.
+func (b *bench) add(what, unit string, runs []float64, note string) {
+	r := row{What: what, Unit: unit, Median: median(runs), Runs: runs, Note: note}
+	b.rows = append(b.rows, r)
+	fmt.Println(r)
+}
+
+// String is the row as Markdown.
+func (r row) String() string {
+	var each []string
+	for _, v := range r.Runs {
+		each = append(each, fmt.Sprintf("%.3g", v))
+	}
+	return fmt.Sprintf("| %s | %.3g %s | %s | %s |", r.What, r.Median, r.Unit, strings.Join(each, ", "), r.Note)
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(v))
+	m := len(s) / 2
+	if len(s)%2 == 1 {
+		return s[m]
+	}
+	return (s[m-1] + s[m]) / 2
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "measure:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	polder := flag.String("polder", "bin/polder", "the program to measure")
+	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
+	runs := flag.Int("runs", 5, "runs of each number")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test")
+	out := flag.String("json", "", "file to write the rows to")
+	flag.Parse()
+	pick, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	program, err := filepath.Abs(*polder)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("this needs root, as a cloud does; run it with sudo")
+	}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs}
+	if err := b.cloud.reset(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		defer cancel()
+		err = errors.Join(err, b.cloud.reset(end))
+	}()
+	fmt.Println(machine())
+	fmt.Println("\n| what | median | runs | |\n|---|---|---|---|")
+	for _, m := range benchmarks {
+		if !pick.MatchString(m.name) {
+			continue
+		}
+		if err := m.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	if *out == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(b.rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*out, append(text, '\n'), 0o644)
+}
