@@ -70,7 +70,7 @@ helpers:
 
 # --- what a machine must have ------------------------------------------------
 
-PACKAGES = gcc libc6-dev libseccomp-dev pkg-config git ca-certificates mmdebstrap nftables iproute2 mount python3-minimal
+PACKAGES = gcc libc6-dev libseccomp-dev pkg-config git ca-certificates mmdebstrap debian-archive-keyring nftables iproute2 mount python3-minimal
 
 .PHONY: deps
 deps: ## install the Debian packages that building and running need; says which

@@ -29,8 +29,9 @@ const (
 // follow shows the job's progress until it ends.
 func (o *options) follow(cmd *cobra.Command, c *kube.Client, job *v1alpha1.TrainJob) error {
 	out := cmd.OutOrStdout()
+	person := term.Is(out) && !o.json()
 	var v view = &lines{w: out}
-	if term.Is(out) && !o.json() {
+	if person {
 		v = &bar{line: term.NewLine(out), w: out, began: time.Now()}
 	}
 	last, err := watchJob(cmd.Context(), c, job, v.show)
@@ -38,7 +39,7 @@ func (o *options) follow(cmd *cobra.Command, c *kube.Client, job *v1alpha1.Train
 	if err != nil {
 		return err
 	}
-	if o.json() {
+	if !person {
 		return verdict(last)
 	}
 	return report(cmd.Context(), out, c, last)
@@ -143,12 +144,14 @@ type progressLine struct {
 	Ready    int32              `json:"ready"`
 	Restarts int32              `json:"restarts"`
 	Progress *v1alpha1.Progress `json:"progress,omitempty"`
+	// Model that came out; on the last line.
+	Model *v1alpha1.ModelReference `json:"model,omitempty"`
 }
 
 func (l *lines) show(j *v1alpha1.TrainJob) {
 	b, err := json.Marshal(progressLine{
 		Job: j.Name, State: state(j), Message: j.Status.Message, Workers: j.Spec.Workers, Ready: j.Status.Ready,
-		Restarts: j.Status.Restarts, Progress: j.Status.Progress,
+		Restarts: j.Status.Restarts, Progress: j.Status.Progress, Model: j.Status.Model,
 	})
 	if err == nil && string(b) != l.last {
 		l.last = string(b)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/pack"
+	"polder.dev/polder/model/registry"
 	"polder.dev/polder/runtimes/recipe"
 )
 
@@ -108,7 +110,7 @@ the Runtime. One that was built from this recipe before is left as it is.`,
 		if built {
 			word = fmt.Sprintf("is built, in %s", time.Since(b.began).Round(time.Second))
 		}
-		v := rt.Spec.Variants[0]
+		v := rt.Spec.Variants[b.variant(rt)]
 		fmt.Fprintf(cmd.OutOrStdout(), "Runtime %s (%s %s) %s: %s@%s\n", rt.Name, rt.Spec.Framework, rt.Spec.Version, word, v.Image, v.Digest)
 		return nil
 	}
@@ -141,10 +143,8 @@ func (b *builder) build(ctx context.Context, force bool) (*v1alpha1.Runtime, boo
 	repository := "runtimes/" + b.recipe.Name
 	var have v1alpha1.Runtime
 	err = b.c.Get(ctx, kube.Key("", b.recipe.Name), &have)
-	if err == nil && !force && len(have.Spec.Variants) > 0 {
-		if d, err := images.Digest(ctx, repository+"@"+have.Spec.Variants[0].Digest); err == nil && d.String() == have.Spec.Variants[0].Digest {
-			return &have, false, nil
-		}
+	if err == nil && !force && b.built(ctx, images, repository, &have) {
+		return &have, false, nil
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, false, fmt.Errorf("reading runtime %s: %w", b.recipe.Name, err)
@@ -183,12 +183,32 @@ func (b *builder) build(ctx context.Context, force bool) (*v1alpha1.Runtime, boo
 	return rt, true, err
 }
 
+// recipeAnnotation is, on a Runtime, the digest of the recipe and lock it was built
+// from.
+const recipeAnnotation = v1alpha1.Group + "/recipe"
+
+// built reports whether rt is what this recipe makes, and its image is there.
+func (b *builder) built(ctx context.Context, images *registry.Client, repository string, rt *v1alpha1.Runtime) bool {
+	i := b.variant(rt)
+	if i < 0 || rt.Annotations[recipeAnnotation] != b.recipe.Digest() {
+		return false
+	}
+	want := rt.Spec.Variants[i].Digest
+	have, err := images.Digest(ctx, repository+"@"+want)
+	return err == nil && have.String() == want
+}
+
+// variant is the index of the recipe's variant in rt, or -1.
+func (b *builder) variant(rt *v1alpha1.Runtime) int {
+	return slices.IndexFunc(rt.Spec.Variants, func(v v1alpha1.RuntimeVariant) bool { return v.Software == b.recipe.Software })
+}
+
 func (b *builder) image(root *recipe.Built, dir string) (v1.Image, error) {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, k := range slices.Sorted(maps.Keys(b.recipe.Env)) {
 		env = append(env, k+"="+b.recipe.Env[k])
 	}
-	return image.OfTar(root.Tar, dir, v1.Config{Env: env, User: "65532:65532", Cmd: []string{"python3"}}, nil)
+	return image.OfTar(root.Tar, dir, v1.Config{Env: env, User: "65532:65532"}, nil)
 }
 
 // attach pushes the bill of materials as what refers to the image.
@@ -199,7 +219,7 @@ func (b *builder) attach(ctx context.Context, repository string, img v1.Image, p
 	for _, p := range packages {
 		parts = append(parts, cyclonedx.Component{
 			Type: cyclonedx.ComponentTypeLibrary, Name: p.Name, Version: p.Version,
-			PackageURL: fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=%s", p.Name, p.Version, p.Architecture, b.recipe.Suite),
+			PackageURL: fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=%s", url.QueryEscape(p.Name), url.QueryEscape(p.Version), p.Architecture, b.recipe.Suite),
 		})
 	}
 	bom.Components = &parts
@@ -214,19 +234,28 @@ func (b *builder) attach(ctx context.Context, repository string, img v1.Image, p
 	return pack.Attach(ctx, images, repository, img, sbomType, text.Bytes())
 }
 
+// write makes the Runtime, or changes its variant of this recipe and leaves others.
 func (b *builder) write(ctx context.Context, repository string, digest v1.Hash, packages []recipe.Package) (*v1alpha1.Runtime, error) {
 	rt := &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: b.recipe.Name}}
-	spec := v1alpha1.RuntimeSpec{
-		Framework: b.recipe.Framework, Version: b.recipe.Upstream(packages),
-		Variants: []v1alpha1.RuntimeVariant{{Software: b.recipe.Software, Image: repository, Digest: digest.String()}},
-	}
 	err := b.c.Get(ctx, kube.Key("", rt.Name), rt)
-	if apierrors.IsNotFound(err) {
-		rt.Spec = spec
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
+		return nil, fmt.Errorf("reading runtime %s: %w", rt.Name, err)
+	}
+	old := rt.DeepCopy()
+	if rt.Annotations == nil {
+		rt.Annotations = map[string]string{}
+	}
+	rt.Annotations[recipeAnnotation] = b.recipe.Digest()
+	rt.Spec.Framework, rt.Spec.Version = b.recipe.Framework, b.recipe.Upstream(packages)
+	if i := b.variant(rt); i >= 0 {
+		rt.Spec.Variants[i].Image, rt.Spec.Variants[i].Digest = repository, digest.String()
+	} else {
+		rt.Spec.Variants = append(rt.Spec.Variants, v1alpha1.RuntimeVariant{Software: b.recipe.Software, Image: repository, Digest: digest.String()})
+	}
+	if missing {
 		err = b.c.Create(ctx, rt)
-	} else if err == nil {
-		old := rt.DeepCopy()
-		rt.Spec = spec
+	} else {
 		err = b.c.Patch(ctx, rt, kube.Changes(old))
 	}
 	if err != nil {

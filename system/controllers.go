@@ -2,8 +2,11 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
@@ -90,11 +93,14 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := tenant.New(log, m.GetClient()).Register(m); err != nil {
 		return err
 	}
-	wall, err := firewall.New(log, clients, c.PodCIDR())
+	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})
 	if err != nil {
 		return err
 	}
-	if err := m.AddReadyzCheck("cache", healthz.Ping); err != nil {
+	if err := m.AddReadyzCheck("cache", synced(m.GetCache())); err != nil {
+		return err
+	}
+	if err := m.AddReadyzCheck("firewall", func(*http.Request) error { return wall.Ready() }); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -102,4 +108,17 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	g.Go(func() error { return volumes.Run(ctx) })
 	g.Go(func() error { return wall.Run(ctx) })
 	return g.Wait()
+}
+
+// synced checks that the controllers have seen what the API server has.
+func synced(c cache.Cache) healthz.Checker {
+	const limit = 100 * time.Millisecond
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the cache is not filled yet")
+		}
+		return nil
+	}
 }

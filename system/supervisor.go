@@ -23,6 +23,7 @@ import (
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
 	"polder.dev/polder/node/containerd"
+	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/network"
 	"polder.dev/polder/system/cgroup"
 	"polder.dev/polder/system/component"
@@ -158,7 +159,10 @@ func prepare(ctx context.Context, log *slog.Logger, c layout.Cloud) error {
 		return err
 	}
 	log.Info("network", "netns", c.Netns(), "cidr", c.CIDR)
-	return network.Ensure(ctx, c)
+	if err := network.Ensure(ctx, c); err != nil {
+		return err
+	}
+	return network.Within(c, func() error { return firewall.Close(ctx, c.PodCIDR()) })
 }
 
 // freshRun makes the directory of what does not outlive a boot, and empties it

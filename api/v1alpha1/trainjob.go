@@ -183,7 +183,7 @@ type TrainJobStatus struct {
 	// Message says why the job is in this state, and what to do about it.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Conditions: Accepted, Running, Complete, Failed.
+	// Conditions: Accepted, Gang, Running, Restarting, Complete, Failed.
 	// +listType=map
 	// +listMapKey=type
 	// +optional

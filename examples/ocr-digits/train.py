@@ -7,6 +7,7 @@ checkpoints and the model. docs/formats/training.md describes the contract.
 
 import csv
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -75,30 +76,44 @@ def write(path, data):
 
 
 def save(epoch, net, optimizer, schedule):
-    """Write the checkpoint of an epoch and its hash, and remove the oldest."""
+    """Write the checkpoint of an epoch, then its hash, and remove the oldest."""
     path = CHECKPOINTS / f"epoch-{epoch:05d}.pt"
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".tmp")
-    torch.save({"epoch": epoch, "net": net.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, part)
-    data = part.read_bytes()
-    part.unlink()
-    write(path.with_name(path.name + ".sha256"), hashlib.sha256(data).hexdigest().encode())
-    write(path, data)
+    data = io.BytesIO()
+    torch.save({"epoch": epoch, "net": net.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, data)
+    write(path, data.getvalue())
+    write(path.with_name(path.name + ".sha256"), hashlib.sha256(data.getvalue()).hexdigest().encode())
     for old in sorted(CHECKPOINTS.glob("epoch-*.pt"))[:-KEEP]:
         old.unlink()
         old.with_name(old.name + ".sha256").unlink(missing_ok=True)
 
 
 def latest():
-    """The newest checkpoint whose hash is right, or None."""
+    """The newest checkpoint whose hash is right, or None; worker 0 only."""
+    for part in CHECKPOINTS.glob("*.part"):  # of a worker that was killed while it wrote
+        part.unlink()
     for path in sorted(CHECKPOINTS.glob("epoch-*.pt"), reverse=True):
         digest = path.with_name(path.name + ".sha256")
-        if digest.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest.read_text().strip():
-            return torch.load(path)
-        if RANK == 0:
-            print(f"checkpoint {path.name} is corrupt; falling back to the one before", file=sys.stderr)
-            tell("checkpoint_corrupt", file=path.name)
+        data = path.read_bytes()
+        if digest.exists() and hashlib.sha256(data).hexdigest() == digest.read_text()[:64]:
+            return data
+        print(f"checkpoint {path.name} is corrupt; falling back to the one before", file=sys.stderr)
+        tell("checkpoint_corrupt", file=path.name)
     return None
+
+
+def resume(net, optimizer, schedule):
+    """Load the checkpoint that worker 0 chose, the same on all; return its epoch."""
+    chosen = [latest() if RANK == 0 else None]
+    dist.broadcast_object_list(chosen)
+    if chosen[0] is None:
+        return 0
+    state = torch.load(io.BytesIO(chosen[0]))
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    print(f"worker {RANK}: resuming after epoch {state['epoch']}", flush=True)
+    return state["epoch"]
 
 
 def evaluate(net, images, digits):
@@ -163,13 +178,7 @@ def main():
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
 
-    done = 0
-    if (state := latest()) is not None:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        done = state["epoch"]
-        print(f"worker {RANK}: resuming after epoch {done}", flush=True)
+    done = resume(net, optimizer, schedule)
     tell("start", epochs=epochs, resumed_from=done, world_size=WORLD)
     together = DistributedDataParallel(net)
     criterion = nn.CrossEntropyLoss()

@@ -21,6 +21,14 @@ type State struct {
 	Pods       []*corev1.Pod
 	Namespaces []*corev1.Namespace
 	Policies   []*networkingv1.NetworkPolicy
+	Guard      Guard
+}
+
+// Guard closes the pods of a namespace until the policy that it must have is there,
+// so that a pod which is faster than the policy's writer is not open meanwhile.
+type Guard struct {
+	Policy string   // its name; empty: no namespace must have one
+	Exempt []string // namespaces that need none
 }
 
 // pod is one with an address.
@@ -59,7 +67,26 @@ func Compile(s State, podCIDR netip.Prefix) string {
 	for _, p := range policies {
 		c.add(p)
 	}
+	c.guard(s.Guard, policies)
 	return c.table(podCIDR, known)
+}
+
+// guard closes the pods of namespaces that do not have their policy yet.
+func (c *compiler) guard(g Guard, policies []*networkingv1.NetworkPolicy) {
+	if g.Policy == "" {
+		return
+	}
+	guarded := map[string]bool{}
+	for _, p := range policies {
+		if p.Name == g.Policy {
+			guarded[p.Namespace] = true
+		}
+	}
+	for _, p := range c.pods {
+		if !guarded[p.Namespace] && !slices.Contains(g.Exempt, p.Namespace) {
+			c.lockedIn = append(c.lockedIn, p.ip)
+		}
+	}
 }
 
 // address is that of a pod which has one of its own, now.

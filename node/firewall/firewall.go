@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,18 +34,20 @@ const (
 type Firewall struct {
 	log     *slog.Logger
 	cidr    netip.Prefix
+	guard   Guard
 	factory informers.SharedInformerFactory
 	changed chan struct{} // holds one: something changed
 	last    string
+	ready   atomic.Bool // the table was written once
 }
 
 // New returns a Firewall for pods in podCIDR. It starts nothing before Run.
-func New(log *slog.Logger, client kubernetes.Interface, podCIDR netip.Prefix) (*Firewall, error) {
+func New(log *slog.Logger, client kubernetes.Interface, podCIDR netip.Prefix, guard Guard) (*Firewall, error) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return nil, fmt.Errorf("firewall: %w; apt-get install nftables", err)
 	}
 	f := &Firewall{
-		log: log, cidr: podCIDR, changed: make(chan struct{}, 1),
+		log: log, cidr: podCIDR, guard: guard, changed: make(chan struct{}, 1),
 		factory: informers.NewSharedInformerFactory(client, 0),
 	}
 	tell := cache.ResourceEventHandlerFuncs{
@@ -153,6 +156,15 @@ func (f *Firewall) write(ctx context.Context) error {
 		return err
 	}
 	f.last = table
+	f.ready.Store(true)
+	return nil
+}
+
+// Ready returns nil when the kernel has the table.
+func (f *Firewall) Ready() error {
+	if !f.ready.Load() {
+		return errors.New("the packet filter is not written yet")
+	}
 	return nil
 }
 
@@ -160,7 +172,20 @@ func (f *Firewall) state() (State, error) {
 	pods, err := f.factory.Core().V1().Pods().Lister().List(labels.Everything())
 	namespaces, err2 := f.factory.Core().V1().Namespaces().Lister().List(labels.Everything())
 	policies, err3 := f.factory.Networking().V1().NetworkPolicies().Lister().List(labels.Everything())
-	return State{Pods: pods, Namespaces: namespaces, Policies: policies}, errors.Join(err, err2, err3)
+	return State{Pods: pods, Namespaces: namespaces, Policies: policies, Guard: f.guard}, errors.Join(err, err2, err3)
+}
+
+// Close lets nothing reach any pod, in the network namespace of the calling thread,
+// unless there is a table already: it comes before the first pod, and Run opens
+// what the policies say.
+func Close(ctx context.Context, podCIDR netip.Prefix) error {
+	if err := exec.CommandContext(ctx, "nft", "list", "table", "inet", Table).Run(); err == nil {
+		return nil
+	}
+	if err := apply(ctx, Compile(State{}, podCIDR)); err != nil {
+		return fmt.Errorf("closing the pods' network: %w", err)
+	}
+	return nil
 }
 
 func apply(ctx context.Context, table string) error {

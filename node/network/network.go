@@ -9,7 +9,7 @@
 //	                      (DNS)    │  (API server, registry, kubelet)
 //
 // Routes on the host lead to pods and services, so that a person on the machine
-// can reach them as a pod can. Remove leaves nothing behind.
+// can reach them as far as the pods' policies allow. Remove leaves nothing behind.
 package network
 
 import (
@@ -64,6 +64,16 @@ func Ensure(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	return applyTable(ctx, c)
+}
+
+// Within runs f on a thread inside the cloud's namespace, which must exist.
+func Within(c layout.Cloud, f func() error) error {
+	ns, err := netns.GetFromPath(c.NetnsPath())
+	if err != nil {
+		return fmt.Errorf("opening network namespace %s: %w", c.Netns(), err)
+	}
+	defer ns.Close()
+	return within(ns, f)
 }
 
 // Remove undoes Ensure. It is safe when there is nothing to undo.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -38,8 +39,11 @@ var RBAC []byte
 // PolicyName is the name of the NetworkPolicy in each namespace.
 const PolicyName = "polder-default"
 
-// system are the namespaces that belong to no tenant.
-var system = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, "polder-system"}
+// behind is how long the cache is given to see what the API server has.
+const behind = 100 * time.Millisecond
+
+// System are the namespaces that belong to no tenant.
+var System = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, "polder-system"}
 
 // Controller writes the policies.
 type Controller struct {
@@ -71,7 +75,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := c.client.Get(ctx, req.NamespacedName, &ns); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if slices.Contains(system, ns.Name) || ns.DeletionTimestamp != nil {
+	if slices.Contains(System, ns.Name) || ns.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
 	}
 	want := Policy(&ns)
@@ -86,7 +90,7 @@ func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		c.log.InfoContext(ctx, "put the network policy back", logs.Namespace, ns.Name)
 	}
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: 1}, nil // the cache is behind
+		return reconcile.Result{RequeueAfter: behind}, nil // the cache is behind
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("writing network policy of namespace %s: %w", ns.Name, err)

@@ -1,12 +1,13 @@
 // Package recipe builds runtime images from Debian's packages: it reads recipes,
 // runs mmdebstrap, and says exactly which packages came in. Clients import it. An
 // image of the same packages is the same image, bit by bit: the lock beside the
-// recipe names the versions, and times are those of the newest package.
+// recipe names the versions, and no file is newer than the suite's release.
 package recipe
 
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,6 +45,13 @@ type Recipe struct {
 	Env map[string]string `json:"env,omitempty"`
 	// Lock is the version of each package the image was last recorded with.
 	Lock map[string]string `json:"-"`
+
+	text []byte // what it was read from, lock included
+}
+
+// Digest changes when the recipe or its lock does.
+func (r *Recipe) Digest() string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(r.text))
 }
 
 // Names lists the recipes there are.
@@ -79,6 +87,7 @@ func Open(name string) (*Recipe, error) {
 	if r.Lock, err = parseLock(lock); err != nil {
 		return nil, fmt.Errorf("lock of %s: %w", name, err)
 	}
+	r.text = slices.Concat(text, lock)
 	return r, nil
 }
 

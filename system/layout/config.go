@@ -108,7 +108,7 @@ func (c *Config) complete() error {
 		c.Logs.Files = 3
 	}
 	if c.Logs.FileBytesMax < 1<<20 || c.Logs.Files < 0 {
-		return errors.New("logs.fileBytesMax must be at least 1048576 and logs.files at least 0")
+		return errors.New("logs.fileBytesMax must be at least 1048576 and logs.files at least 1")
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func run(o options) error {
 	app := handlers.NewApp(ctx, config(o.dir))
 	server := &http.Server{Addr: o.address, Handler: guard(app, o.writers), TLSConfig: transport, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
-	go func() { served <- server.ListenAndServeTLS(o.cert, o.key) }()
+	go func() { served <- server.ListenAndServeTLS("", "") }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)
@@ -123,7 +123,14 @@ func transport(o options) (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("authority %s has no certificate", o.ca)
 	}
-	return &tls.Config{ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{
+		ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+		// Read anew for every connection, since pairs are renewed while we run.
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+			return &pair, err
+		},
+	}, nil
 }
 
 // guard lets everybody read and writers write.

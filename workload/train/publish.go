@@ -248,8 +248,11 @@ func pinned(image, volume string, pods []corev1.Pod) string {
 }
 
 // beside are the kinds of file that come beside a model: papers, pictures and
-// descriptions. Anything else may be one.
-var beside = []string{".md", ".txt", ".rst", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".csv", ".log", ".yaml", ".yml"}
+// descriptions. Anything else may be one. model/pack tells them apart alike.
+var beside = []string{
+	".md", ".txt", ".rst", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".csv", ".log", ".jsonl", ".yaml", ".yml", ".toml",
+	".py", ".ipynb", ".sh",
+}
 
 // holdsModel returns ErrNoModel unless the directory holds at least one file
 // that can be a model: a regular file, not empty, and not one that only comes
