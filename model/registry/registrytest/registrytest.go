@@ -1,7 +1,8 @@
 // Package registrytest runs a registry in the process of a test, behind the same
 // mutual TLS and the same rule about who may write as the cloud's own
 // (tools/registry). Only tests import it. What it keeps is in memory and is gone
-// with the test.
+// with the test. Like the cloud's own it keeps no list of referrers itself: clients
+// keep one under a tag.
 package registrytest
 
 import (
@@ -64,7 +65,7 @@ func New(t testing.TB) *Server {
 		Writer: client(pki.Leaf{Name: "writer", User: "w", Groups: []string{writers}}),
 		Reader: client(pki.Leaf{Name: "reader", User: "r"}),
 	}
-	store := guard(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	store := guard(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if change := s.tamper.Load(); change != nil {
 			(*change)(store).ServeHTTP(w, r)
