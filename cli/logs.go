@@ -143,14 +143,25 @@ func podLog(ctx context.Context, c *kube.Client, p corev1.Pod, follow bool, tail
 		return fmt.Errorf("reading log of %s: %w", p.Name, err)
 	}
 	defer r.Close()
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, lineBytesMax)
-	for s.Scan() {
-		if err := out.write(prefix, s.Bytes()); err != nil {
+	return copyLines(r, prefix, out)
+}
+
+// copyLines writes what r says to out, line by line. A line that is too long, such
+// as that of a progress bar that never ends it, is written in parts.
+func copyLines(r io.Reader, prefix string, out *lineWriter) error {
+	b := bufio.NewReaderSize(r, lineBytesMax)
+	for {
+		line, _, err := b.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := out.write(prefix, line); err != nil {
 			return err
 		}
 	}
-	return s.Err()
 }
 
 // lineWriter keeps the lines of several writers whole.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -164,14 +163,13 @@ func printModel(w io.Writer, m *v1alpha1.Model, a *pack.Artifact, loss []float64
 // again from a checkpoint, what came later counts.
 func losses(text []byte) []float64 {
 	var out []float64
-	s := bufio.NewScanner(bytes.NewReader(text))
-	for s.Scan() {
+	for text := range bytes.Lines(text) {
 		var line struct {
 			Event string
 			Epoch int
 			Loss  *float64
 		}
-		if json.Unmarshal(s.Bytes(), &line) != nil || line.Event != "epoch" || line.Loss == nil || line.Epoch < 1 || line.Epoch > len(out)+1 {
+		if json.Unmarshal(text, &line) != nil || line.Event != "epoch" || line.Loss == nil || line.Epoch < 1 || line.Epoch > len(out)+1 {
 			continue
 		}
 		out = append(out[:line.Epoch-1], *line.Loss)

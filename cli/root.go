@@ -29,11 +29,15 @@ const defaultDataDir = "/var/lib/polder"
 // put right in what they typed or wrote, 1 for everything else that fails. engine
 // is bound to the program's --data-dir.
 func Run(ctx context.Context, engine func(dataDir *string) Engine) int {
-	err := root(engine).ExecuteContext(ctx)
+	return run(ctx, root(engine))
+}
+
+func run(ctx context.Context, cmd *cobra.Command) int {
+	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "polder:", err)
+	fmt.Fprintln(cmd.ErrOrStderr(), "polder:", err)
 	if usage.Is(err) {
 		return 2
 	}
@@ -55,6 +59,8 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 	cmd.AddCommand(e.Commands...)
 	o := &options{dataDir: &dir}
 	cmd.AddCommand(o.train(), o.jobs(), o.logs(e), o.cancel(), o.model(), o.image(), o.runtime())
+	cmd.InitDefaultHelpCmd()
+	cmd.InitDefaultCompletionCmd()
 	misuse(cmd)
 	return cmd
 }

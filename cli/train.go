@@ -72,9 +72,8 @@ directory of its file, packed and pushed to the cloud's registry.`,
 	return o.flags(cmd, "json")
 }
 
-// submit creates the job. Everything is checked before anything is written.
+// submit reads the job and creates it.
 func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1alpha1.TrainJob, error) {
-	ctx := cmd.Context()
 	job, dir, err := s.read(cmd.InOrStdin())
 	if err != nil {
 		return nil, err
@@ -83,28 +82,44 @@ func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1
 		job.Namespace = c.Namespace
 	}
 	c.Namespace = job.Namespace
-	images, err := store(ctx, c)
+	images, err := store(cmd.Context(), c)
 	if err != nil {
 		return nil, err
 	}
+	return job, s.create(cmd.Context(), cmd.ErrOrStderr(), c, images, job, dir)
+}
+
+// create pushes the job's code and creates the job. Everything is checked before
+// anything is written or removed.
+func (s *submission) create(ctx context.Context, w io.Writer, c *kube.Client, images *registry.Client, job *v1alpha1.TrainJob, dir string) error {
 	if err := s.check(ctx, c, images, job); err != nil {
-		return nil, err
+		return err
+	}
+	try := job.DeepCopy()
+	try.Spec.Code.Image = or(try.Spec.Code.Image, codeOf(job)+":latest")
+	if err := c.Create(ctx, try, kube.DryRun()); err != nil && !apierrors.IsAlreadyExists(err) { // clear removes it
+		return s.refused(job, err)
 	}
 	if job.Spec.Code.Image == "" {
-		if err := pushCode(cmd, images, dir, job); err != nil {
-			return nil, err
+		if err := pushCode(ctx, w, images, dir, job); err != nil {
+			return err
 		}
 	}
 	if err := s.clear(ctx, c, job); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.Create(ctx, job); err != nil {
-		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
-			return nil, usage.Errorf("%s: %w", s.path, err)
-		}
-		return nil, fmt.Errorf("creating job %s: %w", job.Name, err)
+		return s.refused(job, err)
 	}
-	return job, nil
+	return nil
+}
+
+// refused says why the API server did not take the job.
+func (s *submission) refused(job *v1alpha1.TrainJob, err error) error {
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		return usage.Errorf("%s: %w", s.path, err)
+	}
+	return fmt.Errorf("creating job %s: %w", or(job.Name, job.GenerateName), err)
 }
 
 // read reads the job's file; dir is where its code is.
@@ -150,9 +165,9 @@ func (s *submission) read(stdin io.Reader) (job *v1alpha1.TrainJob, dir string, 
 
 // parseJob reads exactly one TrainJob and refuses fields that no TrainJob has.
 func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
-	text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("---"))
-	if strings.Contains(string(text), "\n---") {
-		return nil, errors.New("the file holds more than one document; put each job into a file of its own")
+	text, err := oneDocument(text)
+	if err != nil {
+		return nil, err
 	}
 	var job v1alpha1.TrainJob
 	if err := yaml.UnmarshalStrict(text, &job); err != nil {
@@ -169,6 +184,40 @@ func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
 	}
 	job.Status = v1alpha1.TrainJobStatus{}
 	return &job, nil
+}
+
+// oneDocument returns the only document of a YAML stream that says anything:
+// files often begin with a comment and a separator, or end with one.
+func oneDocument(text []byte) ([]byte, error) {
+	var found []byte
+	says := false // what is read now
+	var now []byte
+	end := func() error {
+		if says && found != nil {
+			return errors.New("the file holds more than one document; put each job into a file of its own")
+		}
+		if says {
+			found = now
+		}
+		says, now = false, nil
+		return nil
+	}
+	for line := range bytes.Lines(text) {
+		rest, separator := bytes.CutPrefix(line, []byte("---"))
+		if separator = separator && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n")); separator {
+			if err := end(); err != nil {
+				return nil, err
+			}
+			line = rest // a document may begin beside its separator
+		}
+		now = append(now, line...)
+		bare := bytes.TrimSpace(line)
+		says = says || len(bare) > 0 && bare[0] != '#'
+	}
+	if err := end(); err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 func or(s, other string) string {
@@ -202,8 +251,12 @@ func (s *submission) check(ctx context.Context, c *kube.Client, images *registry
 		if n.image == "" {
 			continue
 		}
-		if _, err := registry.Parse(n.image); err != nil {
-			continue // another registry's: the node will tell
+		_, err := registry.Parse(n.image)
+		if errors.Is(err, registry.ErrElsewhere) {
+			continue // the node will tell
+		}
+		if err != nil {
+			return usage.Errorf("%s: %s: %w", s.path, n.field, err)
 		}
 		if _, err := images.Digest(ctx, n.image); err != nil {
 			if errors.Is(err, registry.ErrNotFound) {
@@ -263,25 +316,25 @@ func (s *submission) clear(ctx context.Context, c *kube.Client, job *v1alpha1.Tr
 	}
 }
 
+// codeOf is the repository of the job's code.
+func codeOf(job *v1alpha1.TrainJob) string {
+	return "code/" + job.Namespace + "/" + or(job.Name, image.Name(job.GenerateName))
+}
+
 // pushCode packs dir and makes it the job's code.
-func pushCode(cmd *cobra.Command, images *registry.Client, dir string, job *v1alpha1.TrainJob) error {
+func pushCode(ctx context.Context, w io.Writer, images *registry.Client, dir string, job *v1alpha1.TrainJob) error {
 	img, done, err := image.OfDir(dir)
 	if err != nil {
 		return usage.Error(err)
 	}
 	defer done()
-	name := job.Name
-	if name == "" {
-		name = image.Name(job.GenerateName)
-	}
-	repository := "code/" + job.Namespace + "/" + name
-	progress, end := meter(cmd.ErrOrStderr(), "code")
-	digest, err := images.Push(cmd.Context(), repository+":latest", img, progress)
+	progress, end := meter(w, "code")
+	digest, err := images.Push(ctx, codeOf(job)+":latest", img, progress)
 	end()
 	if err != nil {
 		return err
 	}
-	job.Spec.Code.Image = repository + "@" + digest.String()
+	job.Spec.Code.Image = codeOf(job) + "@" + digest.String()
 	return nil
 }
 

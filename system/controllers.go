@@ -30,6 +30,7 @@ import (
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/system/layout"
+	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
 )
 
@@ -91,6 +92,13 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	if err := tenant.New(log, m.GetClient()).Register(m); err != nil {
+		return err
+	}
+	offers, err := offer.New(log, m.GetClient(), store)
+	if err != nil {
+		return err
+	}
+	if err := offers.Register(m); err != nil {
 		return err
 	}
 	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})

@@ -4,5 +4,7 @@
 // the object's status what became of it; it never runs anything itself.
 //
 // The sub-packages are imported by system alone and never by each other: they
-// meet through API objects. This root holds no code.
+// meet through API objects. This root holds what they must all understand alike:
+// which device a software stack needs, and what an image reference means. It is
+// pure.
 package workload

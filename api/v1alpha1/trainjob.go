@@ -31,7 +31,18 @@ type TrainJob struct {
 // TrainJobSpec is what to run. It cannot be changed once written, but for
 // cancel, deadline and retries: a changed job is another job.
 //
-// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime && self.code == oldSelf.code && self.command == oldSelf.command && self.workers == oldSelf.workers",message="spec is immutable but for cancel, deadlineSeconds and retries; submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime",fieldPath=".runtime",message="spec is immutable: runtime cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.code == oldSelf.code",fieldPath=".code",message="spec is immutable: code cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.command == oldSelf.command",fieldPath=".command",message="spec is immutable: command cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.workers == oldSelf.workers",fieldPath=".workers",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",fieldPath=".parameters",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",fieldPath=".env",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators) && (!has(self.accelerators) || self.accelerators == oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
 type TrainJobSpec struct {
 	// Runtime names the Runtime to run on.
 	// +kubebuilder:validation:MinLength=1
@@ -66,16 +77,16 @@ type TrainJobSpec struct {
 	Workers int32 `json:"workers,omitempty"`
 	// Resources of each worker.
 	// +optional
-	Resources WorkerResources `json:"resources,omitempty"`
+	Resources WorkerResources `json:"resources,omitempty,omitzero"`
 	// Accelerators of each worker.
 	// +optional
-	Accelerators Accelerators `json:"accelerators,omitempty"`
+	Accelerators Accelerators `json:"accelerators,omitempty,omitzero"`
 	// Checkpoints says where and how many; the volume holds the output too.
 	// +optional
-	Checkpoints Checkpoints `json:"checkpoints,omitempty"`
+	Checkpoints Checkpoints `json:"checkpoints,omitempty,omitzero"`
 	// Output says what becomes of /polder/output.
 	// +optional
-	Output Output `json:"output,omitempty"`
+	Output Output `json:"output,omitempty,omitzero"`
 	// DeadlineSeconds ends the job, failed, this long after it was created.
 	// 0: no deadline.
 	// +kubebuilder:validation:Minimum=0
@@ -124,11 +135,11 @@ type WorkerResources struct {
 	// CPU cores.
 	// +kubebuilder:default="500m"
 	// +optional
-	CPU resource.Quantity `json:"cpu,omitempty"`
+	CPU resource.Quantity `json:"cpu,omitempty,omitzero"`
 	// Memory in bytes.
 	// +kubebuilder:default="1Gi"
 	// +optional
-	Memory resource.Quantity `json:"memory,omitempty"`
+	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
 }
 
 // Checkpoints are files the program writes to /polder/checkpoints.
@@ -136,7 +147,7 @@ type Checkpoints struct {
 	// Size of the volume that holds checkpoints, metrics and output, in bytes.
 	// +kubebuilder:default="2Gi"
 	// +optional
-	Size resource.Quantity `json:"size,omitempty"`
+	Size resource.Quantity `json:"size,omitempty,omitzero"`
 	// StorageClass of the volume; empty: the cluster's default.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional

@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -59,6 +59,7 @@ func Open(kubeconfig string) (*Client, error) {
 	}
 	cfg.QPS, cfg.Burst = 50, 100
 	cfg.WarningHandler = rest.NoWarnings{}
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return &reach{rt, cfg.Host} })
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -67,7 +68,7 @@ func Open(kubeconfig string) (*Client, error) {
 	}
 	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
-		return nil, fmt.Errorf("making client: %w", reach(cfg, err))
+		return nil, fmt.Errorf("making client: %w", err)
 	}
 	set, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -76,13 +77,20 @@ func Open(kubeconfig string) (*Client, error) {
 	return &Client{WithWatch: c, Namespace: namespace, config: cfg, set: set}, nil
 }
 
-// reach adds to an error of the connection what to do about it.
-func reach(cfg *rest.Config, err error) error {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		return err
+// reach adds to an error of the connection what to do about it. Clients connect
+// when they are first used.
+type reach struct {
+	http.RoundTripper
+	host string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *reach) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.RoundTripper.RoundTrip(req)
+	if err != nil && req.Context().Err() == nil {
+		err = fmt.Errorf("%w; is the cloud at %s up? `polder status` tells", err, r.host)
 	}
-	return fmt.Errorf("%w; is the cloud at %s up? `polder status` tells", err, cfg.Host)
+	return resp, err
 }
 
 // Key is the name of an object in a namespace.
@@ -137,6 +145,9 @@ func Labelled(labels map[string]string) client.ListOption { return client.Matchi
 
 // Changes is a patch from what old was before it was changed.
 func Changes(old client.Object) client.Patch { return client.MergeFrom(old) }
+
+// DryRun has a Create checked, and nothing written.
+func DryRun() client.CreateOption { return client.DryRunAll }
 
 // InForeground lets a Delete remove what the object owns first.
 const InForeground = client.PropagationPolicy("Foreground")

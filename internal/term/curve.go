@@ -28,7 +28,7 @@ func Curve(values []float64, width, height int) string {
 		}
 		y := rows - 1
 		if hi > lo {
-			y = int(math.Round((hi - v) / (hi - lo) * float64(rows-1)))
+			y = int(math.Round(below(v, lo, hi) * float64(rows-1)))
 		}
 		from, to := y, y
 		if last >= 0 { // join with the dot before
@@ -56,6 +56,14 @@ func Curve(values []float64, width, height int) string {
 	}
 	fmt.Fprintf(&b, "%8s └%s\n%8s  1%*d\n", "", strings.Repeat("─", width), "", width-1, len(values))
 	return b.String()
+}
+
+// below is how far v lies below hi, as a share of the range.
+func below(v, lo, hi float64) float64 {
+	if math.IsInf(hi-lo, 0) { // the range is wider than a number can say
+		v, lo, hi = v/2, lo/2, hi/2
+	}
+	return (hi - v) / (hi - lo)
 }
 
 // dot is the bit of a braille cell's dot by row and column.

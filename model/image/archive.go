@@ -24,11 +24,12 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading archive %s: %w", path, err)
 	}
-	done = func() { os.RemoveAll(dir) }
+	remove := func() { os.RemoveAll(dir) }
+	file := path
 	defer func() {
 		if err != nil {
-			done()
-			err = fmt.Errorf("reading archive %s: %w", path, err)
+			remove()
+			img, done, err = nil, nil, fmt.Errorf("reading archive %s: %w", file, err)
 		}
 	}()
 	if path, err = settle(path, dir); err != nil {
@@ -39,7 +40,7 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	}
 	if IsLayout(dir) {
 		img, err = OfLayout(dir)
-		return img, done, err
+		return img, remove, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err != nil {
 		return nil, nil, errors.New("it is neither an archive of `docker save` nor an OCI image layout")
@@ -48,7 +49,7 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	if err != nil && err.Error() == "tarball must contain only a single image to be used with tarball.Image" {
 		err = errors.New("it holds several images; save one at a time")
 	}
-	return img, done, err
+	return img, remove, err
 }
 
 // settle copies what can be read only once, such as a pipe, into dir.
@@ -116,9 +117,10 @@ func unpack(path, dir string) error {
 		if err != nil {
 			return err
 		}
-		if size += h.Size; size > BytesMax || n > FilesMax {
+		if h.Size > BytesMax-size || n > FilesMax {
 			return fmt.Errorf("it holds more than %d files or %d GiB", FilesMax, BytesMax>>30)
 		}
+		size += h.Size
 		if err := unpackOne(root, h, t); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
@@ -157,10 +159,20 @@ func OfLayout(dir string) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading OCI layout %s: %w", dir, err)
 	}
-	return pick(index)
+	img, err := pick(index, depthMax)
+	if err != nil {
+		return nil, fmt.Errorf("reading OCI layout %s: %w", dir, err)
+	}
+	return img, nil
 }
 
-func pick(index v1.ImageIndex) (v1.Image, error) {
+// depthMax is how deep indexes may lie within indexes; two is what tools write.
+const depthMax = 8
+
+func pick(index v1.ImageIndex, depth int) (v1.Image, error) {
+	if depth == 0 {
+		return nil, fmt.Errorf("its indexes hold indexes more than %d deep", depthMax)
+	}
 	m, err := index.IndexManifest()
 	if err != nil {
 		return nil, err
@@ -179,7 +191,7 @@ func pick(index v1.ImageIndex) (v1.Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		return pick(inner)
+		return pick(inner, depth-1)
 	}
 	return index.Image(found[0].Digest)
 }

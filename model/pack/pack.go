@@ -130,6 +130,9 @@ func Push(ctx context.Context, c *registry.Client, reference string, m Model, fi
 
 // describe hashes f.
 func describe(f File) (ocispec.Descriptor, error) {
+	if err := place(f.Path); err != nil {
+		return ocispec.Descriptor{}, err
+	}
 	r, err := f.Open()
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("opening %s: %w", f.Path, err)

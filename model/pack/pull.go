@@ -62,10 +62,24 @@ func (a *Artifact) parse(b []byte) error {
 	if a.Manifest.ArtifactType != ArtifactType {
 		return fmt.Errorf("%s is not a model but %q", a.ref, a.Manifest.ArtifactType)
 	}
+	seen := map[string]bool{}
 	for _, l := range a.Manifest.Layers {
-		if name := l.Annotations[pathAnnotation]; !filepath.IsLocal(name) {
-			return fmt.Errorf("%s has a file that would lie outside of the directory: %q", a.ref, name)
+		name := filepath.Clean(Path(l))
+		if err := errors.Join(place(Path(l)), l.Digest.Validate()); err != nil {
+			return fmt.Errorf("%s: %w", a.ref, err)
 		}
+		if seen[name] {
+			return fmt.Errorf("%s has the file %q twice", a.ref, name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// place refuses what is not the name of a file in a directory.
+func place(name string) error {
+	if !filepath.IsLocal(name) || filepath.Clean(name) == "." {
+		return fmt.Errorf("the file %q would not lie in the model's directory", name)
 	}
 	return nil
 }
@@ -138,7 +152,7 @@ func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descri
 			return err
 		}
 	}
-	part := name + ".part"
+	part := filepath.Join(filepath.Dir(name), "."+l.Digest.Encoded()+".part") // no name of a model's file
 	f, err := root.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -35,6 +36,9 @@ var ErrNotFound = errors.New("not found")
 
 // ErrDenied says that the certificate may not do this.
 var ErrDenied = errors.New("denied")
+
+// ErrElsewhere says that a reference names another registry.
+var ErrElsewhere = errors.New("reference names another registry")
 
 // Client speaks to one registry.
 type Client struct {
@@ -61,11 +65,15 @@ func New(address string, trust *tls.Config) (*Client, error) {
 	}}}, nil
 }
 
+// repositoryShape is what the OCI distribution specification lets a repository be
+// called; the library below also takes names such as a/../b.
+var repositoryShape = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+
 // Parse reads a reference.
 func Parse(reference string) (name.Reference, error) {
 	short := strings.TrimPrefix(reference, v1alpha1.RegistryHost+"/")
-	if first, _, ok := strings.Cut(short, "/"); ok && strings.ContainsAny(first, ".:") {
-		return nil, fmt.Errorf("reference %q names another registry; write it without %s/", reference, first)
+	if first, _, ok := strings.Cut(short, "/"); ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return nil, fmt.Errorf("%w: %q; write it without %s/", ErrElsewhere, reference, first)
 	}
 	if short == "" {
 		return nil, errors.New("the reference is empty; write one like runtimes/pytorch-cpu")
@@ -73,6 +81,9 @@ func Parse(reference string) (name.Reference, error) {
 	ref, err := name.ParseReference(v1alpha1.RegistryHost + "/" + short)
 	if err != nil {
 		return nil, fmt.Errorf("reference %q: %w", reference, err)
+	}
+	if !repositoryShape.MatchString(ref.Context().RepositoryStr()) {
+		return nil, fmt.Errorf("reference %q: a repository is made of lower-case letters and digits, parted by '/', '.', '_' or '-'", reference)
 	}
 	return ref, nil
 }
@@ -141,6 +152,15 @@ func (c *Client) Digest(ctx context.Context, reference string) (v1.Hash, error) 
 		return v1.Hash{}, fmt.Errorf("reading %s: %w", Short(ref), reason(err))
 	}
 	return d.Digest, nil
+}
+
+// Exists reports whether the registry holds what reference means.
+func (c *Client) Exists(ctx context.Context, reference string) (bool, error) {
+	_, err := c.Digest(ctx, reference)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Remove removes the manifest that reference means, and with it every tag of it.

@@ -53,8 +53,11 @@ func Compile(s State, podCIDR netip.Prefix) string {
 	for _, n := range s.Namespaces {
 		c.namespaces[n.Name] = n.Labels
 	}
+	pods := slices.SortedFunc(slices.Values(s.Pods), func(a, b *corev1.Pod) int { // listers have no order; the same state is the same script
+		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	})
 	var known []string
-	for _, p := range s.Pods {
+	for _, p := range pods {
 		if ip, ok := address(p); ok && podCIDR.Contains(ip) {
 			c.pods = append(c.pods, pod{p, ip.String()})
 			known = append(known, ip.String())

@@ -42,7 +42,7 @@ func Platform(ctx context.Context, c layout.Cloud, libexec string) (platform, wh
 	case !accessible("/dev/kvm"):
 		why = "/dev/kvm cannot be opened"
 	default:
-		if err := probe(ctx, libexec, "kvm"); err != nil {
+		if err := probe(ctx, libexec, "kvm", probeLimit); err != nil {
 			why = "KVM did not pass its probe: " + err.Error()
 		} else {
 			platform, why = "kvm", "KVM passed its probe"
@@ -51,9 +51,9 @@ func Platform(ctx context.Context, c layout.Cloud, libexec string) (platform, wh
 	return platform, why, os.WriteFile(kept, []byte(platform+"\n"+why), 0o600)
 }
 
-// probe runs one program in gVisor on platform p.
-func probe(ctx context.Context, libexec, p string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+// probe runs one program in gVisor on platform p, for at most limit.
+func probe(ctx context.Context, libexec, p string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "polder-probe-")
 	if err != nil {
@@ -66,7 +66,7 @@ func probe(ctx context.Context, libexec, p string) error {
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("no answer after %v", probeLimit)
+			return fmt.Errorf("no answer after %v", limit)
 		}
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}

@@ -60,19 +60,24 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 		return nil, fmt.Errorf("opening %s to apt: %w", dir, err)
 	}
 	out := filepath.Join(dir, "root.tar")
+	settings := filepath.Join(dir, "dpkg.cfg")
+	if err := os.WriteFile(settings, r.dpkg(), 0o644); err != nil {
+		return nil, fmt.Errorf("writing dpkg's settings: %w", err)
+	}
+	const there = `"$1"/etc/dpkg/dpkg.cfg.d/polder`
 	args := []string{
 		"--mode=root", "--variant=essential", "--format=tar", "--skip=check/empty",
 		"--include=" + strings.Join(r.Packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`, fmt.Sprintf("--aptopt=Dir::Etc::preferences %q", pins),
 		"--architectures=" + runtime.GOARCH,
-		// Nobody needs what a power failure leaves of a root that is not packed yet.
-		"--dpkgopt=force-unsafe-io",
+		// As an option of mmdebstrap's own, they would run every archive through a
+		// filter that takes longer than all the rest.
+		fmt.Sprintf("--extract-hook=install -m 0644 '%s' %s", settings, there),
+		"--customize-hook=rm " + there,
 		`--customize-hook=rm -rf "$1"/var/cache/ldconfig/aux-cache "$1"/var/log/* "$1"/etc/resolv.conf "$1"/etc/hostname`,
 	}
-	for _, e := range r.Exclude {
-		args = append(args, "--dpkgopt=path-exclude="+e)
-	}
-	for _, p := range r.Remove { // parse has seen that the shell can make nothing else of it
+	// What the essential packages brought is excluded here: they come before dpkg.
+	for _, p := range slices.Concat(r.Exclude, r.Remove) { // parse has seen that the shell can make nothing else of it
 		args = append(args, `--customize-hook=rm -rf "$1"`+p)
 	}
 	args = append(args, r.Suite, out)
@@ -84,6 +89,17 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 		return nil, fmt.Errorf("reading what was installed: %w", err)
 	}
 	return &Built{Tar: out, Packages: parseStatus(status)}, nil
+}
+
+// dpkg is how packages are unpacked: dpkg.cfg(5).
+func (r *Recipe) dpkg() []byte {
+	var b strings.Builder
+	// Nobody needs what a power failure leaves of a root that is not packed yet.
+	b.WriteString("force-unsafe-io\n")
+	for _, e := range r.Exclude {
+		fmt.Fprintf(&b, "path-exclude=%s\n", e)
+	}
+	return []byte(b.String())
 }
 
 // pins makes apt prefer the versions of the lock: apt_preferences(5). One that no
@@ -132,7 +148,7 @@ func mmdebstrap(ctx context.Context, args []string, progress func(string)) error
 		defer close(read)
 		s := bufio.NewScanner(r)
 		for s.Scan() {
-			if text, ok := strings.CutPrefix(s.Text(), "I: "); ok && progress != nil {
+			if text, ok := strings.CutPrefix(s.Text(), "I: "); ok && progress != nil && !strings.HasPrefix(text, "running --") { // not our own hooks
 				progress(strings.TrimSuffix(text, "..."))
 			}
 			if last = append(last, s.Text()); len(last) > lastLines {

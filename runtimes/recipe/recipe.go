@@ -95,6 +95,7 @@ var (
 	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy, 5.6.7
 	versionText = regexp.MustCompile(`^[A-Za-z0-9.+~:-]+$`)    // 5.6.12
 	removable   = regexp.MustCompile(`^(/[A-Za-z0-9*_.+-]+)+$`)
+	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	suiteName   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
 
@@ -111,9 +112,16 @@ func parse(name string, text []byte) (*Recipe, error) {
 			return nil, fmt.Errorf("%q is not the name of a package", p)
 		}
 	}
-	for _, p := range r.Remove {
-		if !removable.MatchString(p) || strings.Contains(p, "..") {
-			return nil, fmt.Errorf("remove: %q is not an absolute path of letters, digits and *", p)
+	for field, paths := range map[string][]string{"exclude": r.Exclude, "remove": r.Remove} {
+		for _, p := range paths {
+			if !removable.MatchString(p) || strings.Contains(p, "..") {
+				return nil, fmt.Errorf("%s: %q is not an absolute path of letters, digits and *", field, p)
+			}
+		}
+	}
+	for name := range r.Env {
+		if !variable.MatchString(name) {
+			return nil, fmt.Errorf("env: %q is not the name of a variable", name)
 		}
 	}
 	return r, nil

@@ -27,7 +27,9 @@ func TestParseRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		"{", "{framework: f}", strings.Replace(good, "[ab]", "['ab; rm']", 1), strings.Replace(good, "suite: bookworm", "suite: ../x", 1), strings.Replace(good, "{", "{oops: 1, ", 1),
+		"{", "{framework: f}", strings.Replace(good, "}", ", remove: [/usr/../etc]}", 1), strings.Replace(good, "}", ", remove: ['/usr/$(x)']}", 1),
+		strings.Replace(good, "}", ", remove: ['/']}", 1), strings.Replace(good, "package: ab", "package: ''", 1), strings.Replace(good, "[ab]", "[]", 1),
+		strings.Replace(good, "[ab]", "['-x']", 1), strings.Replace(good, "}", ", exclude: ['/usr/share/doc/* --x']}", 1), strings.Replace(good, "}", ", env: {'A=B': c}}", 1), strings.Replace(good, "[ab]", "['ab; rm']", 1), strings.Replace(good, "suite: bookworm", "suite: ../x", 1), strings.Replace(good, "{", "{oops: 1, ", 1),
 	} {
 		if _, err := parse("x", []byte(text)); err == nil {
 			t.Errorf("accepted %s", text)
@@ -94,5 +96,41 @@ func FuzzLock(f *testing.F) {
 
 func FuzzStatus(f *testing.F) {
 	f.Add([]byte(status))
-	f.Fuzz(func(_ *testing.T, b []byte) { parseStatus(b) })
+	f.Add([]byte("Package: a\r\nStatus: install ok installed\r\n\r\n"))
+	f.Add([]byte("Package: a\n\nStatus: install ok installed"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got := parseStatus(b)
+		for i, p := range got {
+			if p.Name == "" || strings.ContainsAny(p.Name+p.Version, "\n") {
+				t.Errorf("%+v is no package", p)
+			}
+			if i > 0 && p.Name < got[i-1].Name {
+				t.Errorf("%s comes after %s", p.Name, got[i-1].Name)
+			}
+		}
+	})
+}
+
+// FuzzParse: of what a recipe names, the shell and apt can make nothing else.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("{framework: f, package: ab, software: cpu, suite: bookworm, packages: [ab], remove: [/usr/lib/*/x]}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parse("x", b)
+		if err != nil {
+			return
+		}
+		for _, s := range append(append(r.Packages, r.Remove...), r.Suite, r.Package) {
+			if strings.ContainsAny(s, " \t\n;|&$`'\"\\()<>,") {
+				t.Errorf("%q was taken", s)
+			}
+		}
+	})
+}
+
+func TestParseLockRefuses(t *testing.T) {
+	for _, text := range []string{"a", "ab=", "=1", "AB=1", "ab=1 2", "ab=1\ncd"} {
+		if _, err := parseLock([]byte(text)); err == nil || !strings.Contains(err.Error(), "line") {
+			t.Errorf("%q: error %v must name the line", text, err)
+		}
+	}
 }

@@ -32,6 +32,7 @@ import (
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/system/layout"
+	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
 )
 
@@ -120,7 +121,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

@@ -42,12 +42,17 @@ func parse(mountinfo []byte) []Hierarchy {
 		if !ok || len(fields) < 5 || len(kind) < 1 {
 			continue
 		}
-		h := Hierarchy{Dir: fields[4], Unified: kind[0] == "cgroup2"}
+		h := Hierarchy{Dir: unescape(fields[4]), Unified: kind[0] == "cgroup2"}
 		if (kind[0] == "cgroup" || h.Unified) && !slices.Contains(out, h) {
 			out = append(out, h)
 		}
 	}
 	return out
+}
+
+// unescape undoes the kernel's octal escapes.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
 // Ensure makes the group name, such as /polder-1234, in every hierarchy.

@@ -80,19 +80,25 @@ func Mounts(c layout.Cloud) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing mounts: %w", err)
 	}
+	return parse(b, c.Dir, c.Run()), nil
+}
+
+// parse reads mountinfo, proc_pid_mountinfo(5), and lists the mount points below
+// the directories, the last mounted first.
+func parse(mountinfo []byte, dirs ...string) []string {
 	var out []string
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(string(mountinfo)) {
 		f := strings.Fields(line)
 		if len(f) < 5 {
 			continue
 		}
 		at := unescape(f[4])
-		if strings.HasPrefix(at, c.Dir+"/") || strings.HasPrefix(at, c.Run()+"/") {
+		if slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(at, d+"/") }) {
 			out = append(out, at)
 		}
 	}
 	slices.Reverse(out)
-	return out, nil
+	return out
 }
 
 // unescape undoes the kernel's octal escapes: proc_pid_mountinfo(5).

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 )
 
 // accepted checks the spec against itself and the cluster. A job that cannot
@@ -155,7 +156,7 @@ func started(w *world, p *plan, cfg *Config) bool {
 	if together {
 		p.create = append(p.create, groupOf(w.job, w.attempt()))
 	}
-	image := reference(v.Image, v.Digest)
+	image := workload.Reference(v.Image, v.Digest)
 	if pinned := w.job.Status.Image; pinned != "" {
 		image = pinned // all attempts run the same image
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 )
 
 // Where a worker finds things; docs/formats/training.md promises them.
@@ -99,7 +100,7 @@ func podTemplate(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string
 func volumes(job *v1alpha1.TrainJob) []corev1.Volume {
 	image := func(name, ref string) corev1.Volume {
 		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
-			Image: &corev1.ImageVolumeSource{Reference: reference(ref, ""), PullPolicy: corev1.PullIfNotPresent},
+			Image: &corev1.ImageVolumeSource{Reference: workload.Reference(ref, ""), PullPolicy: corev1.PullIfNotPresent},
 		}}
 	}
 	vs := []corev1.Volume{
@@ -185,8 +186,8 @@ func resources(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant) corev1.Resourc
 	}
 	list := corev1.ResourceList{corev1.ResourceCPU: cpu, corev1.ResourceMemory: memory}
 	if n := job.Spec.Accelerators.Count; n > 0 {
-		if s, ok := stackOf(v.Software); ok {
-			list[s.resource] = *resource.NewQuantity(int64(n), resource.DecimalSI)
+		if s, ok := workload.StackOf(v.Software); ok {
+			list[s.Resource] = *resource.NewQuantity(int64(n), resource.DecimalSI)
 		}
 	}
 	return corev1.ResourceRequirements{Requests: list, Limits: list.DeepCopy()}

@@ -56,20 +56,12 @@ func TestVariant(t *testing.T) {
 	}
 }
 
-func TestReference(t *testing.T) {
-	tests := []struct{ image, digest, want string }{
-		{"runtimes/pytorch-cpu", "", "registry.polder.internal/runtimes/pytorch-cpu"},
-		{"single", digestA, "registry.polder.internal/single@" + digestA},
-		{"docker.io/pytorch/pytorch:2.0", "", "docker.io/pytorch/pytorch:2.0"},
-		{"localhost/x", "", "localhost/x"},
-		{"host:5000/x@" + digestA, digestB, "host:5000/x@" + digestA},
-	}
-	for _, tt := range tests {
-		if got := reference(tt.image, tt.digest); got != tt.want {
-			t.Errorf("reference(%q, %q) = %q, want %q", tt.image, tt.digest, got, tt.want)
-		}
-		if !referenceShape.MatchString(tt.image) {
-			t.Errorf("%q does not pass for a reference", tt.image)
+func TestReferenceShape(t *testing.T) {
+	for _, good := range []string{
+		"runtimes/pytorch-cpu", "single", "docker.io/pytorch/pytorch:2.0", "localhost/x", "host:5000/x@" + digestA,
+	} {
+		if !referenceShape.MatchString(good) {
+			t.Errorf("%q does not pass for a reference", good)
 		}
 	}
 	for _, bad := range []string{"", "A/B", "a b", "a@sha256:12", "/a", "a//b", "a:", "-a", "a/../b", "http://a/b"} {

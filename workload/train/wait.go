@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 )
 
 // waiting says why workers do not run yet, in one sentence that names what to
@@ -98,10 +99,10 @@ func amounts(keys, list corev1.ResourceList, n int64) string {
 	parts = append(parts, resource.NewMilliQuantity(cpu.MilliValue()*n, resource.DecimalSI).String()+" CPU")
 	memory := list[corev1.ResourceMemory]
 	parts = append(parts, fmt.Sprintf("%.1f GiB", float64(memory.Value())*float64(n)/(1<<30)))
-	for _, s := range stacks {
-		if _, asked := keys[s.resource]; asked {
-			q := list[s.resource]
-			parts = append(parts, fmt.Sprintf("%d %s", q.Value()*n, s.resource))
+	for _, s := range workload.Stacks() {
+		if _, asked := keys[s.Resource]; asked {
+			q := list[s.Resource]
+			parts = append(parts, fmt.Sprintf("%d %s", q.Value()*n, s.Resource))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -127,7 +128,7 @@ func stuck(job *v1alpha1.TrainJob, p *corev1.Pod) (reason, message string) {
 // imageNamed finds which of the job's images a message is about, and names the
 // field it comes from.
 func imageNamed(job *v1alpha1.TrainJob, p *corev1.Pod, message string) string {
-	about := func(ref string) bool { return strings.Contains(message, reference(ref, "")) }
+	about := func(ref string) bool { return strings.Contains(message, workload.Reference(ref, "")) }
 	if about(job.Spec.Code.Image) {
 		return fmt.Sprintf("the code image %s (spec.code.image)", job.Spec.Code.Image)
 	}

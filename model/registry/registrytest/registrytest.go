@@ -1,0 +1,109 @@
+// Package registrytest runs a registry in the process of a test, behind the same
+// mutual TLS and the same rule about who may write as the cloud's own
+// (tools/registry). Only tests import it. What it keeps is in memory and is gone
+// with the test. Like the cloud's own it keeps no list of referrers itself: clients
+// keep one under a tag.
+package registrytest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/pki"
+)
+
+// writers is the organisation whose certificates may write.
+const writers = "writers"
+
+// Server is a registry.
+type Server struct {
+	URL string
+	// Writer and Reader are the clients' sides of mutual TLS.
+	Writer, Reader *tls.Config
+
+	tamper atomic.Pointer[func(http.Handler) http.Handler]
+}
+
+// New starts a registry that ends with the test.
+func New(t testing.TB) *Server {
+	t.Helper()
+	now := time.Now()
+	ca, err := pki.OpenAuthority(t.TempDir(), "ca", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Cert)
+	pair := func(l pki.Leaf) tls.Certificate {
+		p, err := ca.Issue(l, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	client := func(l pki.Leaf) *tls.Config {
+		return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair(l)}}
+	}
+	s := &Server{
+		Writer: client(pki.Leaf{Name: "writer", User: "w", Groups: []string{writers}}),
+		Reader: client(pki.Leaf{Name: "reader", User: "r"}),
+	}
+	store := guard(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if change := s.tamper.Load(); change != nil {
+			(*change)(store).ServeHTTP(w, r)
+			return
+		}
+		store.ServeHTTP(w, r)
+	}))
+	h.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are meant to fail
+	h.TLS = &tls.Config{
+		MinVersion: tls.VersionTLS12, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		Certificates: []tls.Certificate{pair(pki.Leaf{Name: "registry", User: "registry", DNS: []string{v1alpha1.RegistryHost}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})},
+	}
+	h.StartTLS()
+	t.Cleanup(h.Close)
+	s.URL = h.URL
+	return s
+}
+
+// Tamper puts change in front of the registry, which may answer otherwise; nil
+// takes it away.
+func (s *Server) Tamper(change func(honest http.Handler) http.Handler) {
+	if change == nil {
+		s.tamper.Store(nil)
+		return
+	}
+	s.tamper.Store(&change)
+}
+
+// guard lets everybody read and writers write.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writer := slices.Contains(r.TLS.VerifiedChains[0][0].Subject.Organization, writers)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !writer {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintln(w, `{"errors":[{"code":"DENIED","message":"this certificate may pull, not push or delete"}]}`)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
