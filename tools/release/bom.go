@@ -64,7 +64,7 @@ func (r *release) bom(programs []*program, libraries map[string][]library) ([]by
 // program adds p and all that is in it.
 func (b *bill) program(p *program) string {
 	c := cyclonedx.Component{
-		BOMRef: p.place, Type: cyclonedx.ComponentTypeApplication, Name: path.Base(p.place), Version: b.version,
+		BOMRef: p.place, Type: cyclonedx.ComponentTypeApplication, Name: path.Base(p.place),
 		Hashes: sha(p.sha256),
 		Properties: properties(
 			"cdx:gomod:binary:name", p.place,
@@ -77,13 +77,12 @@ func (b *bill) program(p *program) string {
 			*c.Properties = append(*c.Properties, cyclonedx.Property{Name: "cdx:gomod:build:tag", Value: tag})
 		}
 	}
-	modules := append([]*debug.Module{{Path: p.info.Main.Path, Version: b.version}}, p.info.Deps...)
-	owner := ""
-	for _, m := range modules {
-		if within(p.info.Path, m.Path) && len(m.Path) > len(owner) {
-			owner = m.Path
-			c.Version = m.Version
-		}
+	main := p.info.Main // of the package's module, which is ours or upstream's
+	if within(main.Path, ours) {
+		main.Version = b.version
+	}
+	c.Version = main.Version
+	for _, m := range append([]*debug.Module{&main}, p.info.Deps...) {
 		b.needs[p.place] = append(b.needs[p.place], b.module(m))
 	}
 	b.needs[p.place] = append(b.needs[p.place], b.toolchain(p.info.GoVersion))

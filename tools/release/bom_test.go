@@ -14,15 +14,14 @@ func sample() []*program {
 	toml := &debug.Module{Path: "github.com/BurntSushi/toml", Version: "v1.6.0", Sum: "h1:one="}
 	cli := &debug.Module{Path: "github.com/docker/cli", Version: "v29.7.2+incompatible", Sum: "h1:two="}
 	fork := &debug.Module{Path: "example.org/old", Version: "v1.0.0", Replace: &debug.Module{Path: "example.org/new", Version: "v2.0.0", Sum: "h1:three="}}
-	runc := &debug.Module{Path: "github.com/opencontainers/runc", Version: "v1.4.0", Sum: "h1:four="}
 	return []*program{
 		{place: "bin/polder", sha256: "aa", info: &debug.BuildInfo{
 			GoVersion: "go1.26.8", Path: ours + "/cmd/polder", Main: debug.Module{Path: ours, Version: "(devel)"},
 			Deps: []*debug.Module{toml, cli, fork},
 		}},
 		{place: "libexec/polder/runc", sha256: "bb", info: &debug.BuildInfo{
-			GoVersion: "go1.26.8", Path: "github.com/opencontainers/runc", Main: debug.Module{Path: ours + "/tools/runc", Version: "(devel)"},
-			Deps:     []*debug.Module{toml, runc},
+			GoVersion: "go1.26.8", Path: "github.com/opencontainers/runc", Main: debug.Module{Path: "github.com/opencontainers/runc", Version: "v1.4.0", Sum: "h1:four="},
+			Deps:     []*debug.Module{toml},
 			Settings: []debug.BuildSetting{{Key: "-tags", Value: "seccomp,netgo"}, {Key: "CGO_ENABLED", Value: "1"}},
 		}},
 	}
@@ -59,7 +58,6 @@ func TestBOMNamesEverything(t *testing.T) {
 		"github.com/BurntSushi/toml v1.6.0 pkg:golang/github.com/burntsushi/toml@v1.6.0",
 		"github.com/docker/cli v29.7.2+incompatible pkg:golang/github.com/docker/cli@v29.7.2%2Bincompatible",
 		"github.com/opencontainers/runc v1.4.0 pkg:golang/github.com/opencontainers/runc@v1.4.0",
-		"polder.dev/polder/tools/runc 1.2.3 pkg:golang/polder.dev/polder/tools/runc@1.2.3",
 		"polder.dev/polder 1.2.3 pkg:golang/polder.dev/polder@1.2.3",
 		"stdlib 1.26.8 pkg:golang/stdlib@1.26.8",
 	}

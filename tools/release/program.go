@@ -83,6 +83,9 @@ func (p *program) portable(arch string) error {
 			return fmt.Errorf("it was built with %s=%s, not %s", key, got, want[key])
 		}
 	}
+	if m := p.info.Main; m.Version == "(devel)" && !within(m.Path, ours) {
+		return fmt.Errorf("module %s is of no version", m.Path)
+	}
 	for _, m := range p.info.Deps {
 		if m.Replace != nil && m.Replace.Version == "" {
 			return fmt.Errorf("module %s was replaced by directory %s, which nobody else has", m.Path, m.Replace.Path)

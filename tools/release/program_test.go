@@ -71,6 +71,7 @@ func TestPortableRefuses(t *testing.T) {
 		{"nothing", debug.BuildInfo{Settings: settings}, ""},
 		{"paths of the machine", debug.BuildInfo{Settings: settings[:2]}, "-trimpath=,"},
 		{"another system", debug.BuildInfo{Settings: settings[1:]}, "GOOS=,"},
+		{"a module of no version", debug.BuildInfo{Settings: settings, Main: debug.Module{Path: "example.org/m", Version: "(devel)"}}, "example.org/m is of no version"},
 		{"a module of the machine", debug.BuildInfo{Settings: settings, Deps: []*debug.Module{local}}, "example.org/m was replaced by directory ../m"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
