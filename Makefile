@@ -114,14 +114,14 @@ bench: build ## measure everything that bench/README.md publishes; needs root
 # --- what is given away ------------------------------------------------------
 
 # POLDER_RELEASE_ARCH=amd64 in the environment makes a release of one architecture.
-POLDER_RELEASE_ARCH ?= amd64 arm64
+RELEASE_ARCHES = $(or $(POLDER_RELEASE_ARCH),amd64 arm64)
 RELEASE_PAGES = LICENSE README.md system/unit/polder.service
 
 .PHONY: release
 release: deps ## make dist/: a tarball per architecture, checksums and bills of materials
-	$(if $(filter-out amd64 arm64,$(POLDER_RELEASE_ARCH)),$(error POLDER_RELEASE_ARCH may hold amd64 and arm64, not $(POLDER_RELEASE_ARCH)))
+	$(if $(filter-out amd64 arm64,$(RELEASE_ARCHES)),$(error POLDER_RELEASE_ARCH may name amd64 and arm64, not $(RELEASE_ARCHES)))
 	@rm -rf dist
-	@$(foreach a,$(POLDER_RELEASE_ARCH),$(MAKE) ARCH=$(a) OUT=dist/build/$(a) release-one;)
+	@$(foreach a,$(RELEASE_ARCHES),$(MAKE) ARCH=$(a) OUT=dist/build/$(a) release-one;)
 	@cd dist && LC_ALL=C sha256sum *.tar.gz *.cdx.json > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: release-one
