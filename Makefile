@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 # --- what is built ----------------------------------------------------------
 
@@ -11,9 +12,11 @@ OUT ?= bin
 LIBEXEC = $(OUT)/libexec/polder
 # A tag vX.Y.Z names a release; anything else is a development version of the
 # next one. The date is the commit's, so that one commit makes one program.
-COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
-VERSION ?= $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null || echo v0.1.0-dev.$$(git rev-list --count HEAD 2>/dev/null || echo 0)+g$(COMMIT)))
-DATE := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo 1970-01-01T00:00:00Z)
+# All three are found out when they are used: only then is git sure to be there.
+# Sources without their history are a development version of an unknown commit.
+COMMIT = $(shell c=$$(git rev-parse --short=12 HEAD 2>/dev/null) && echo $$c$$(git diff --quiet HEAD || echo -dirty) || echo unknown)
+VERSION = $(patsubst v%,%,$(shell git describe --tags --exact-match --dirty --match 'v[0-9]*' 2>/dev/null || { n=$$(git rev-list --count HEAD 2>/dev/null) && echo v0.1.0-dev.$$n+g$(COMMIT); } || echo v0.1.0-dev))
+DATE = $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo 1970-01-01T00:00:00Z)
 
 # version-of MODULE DIR: the version of MODULE that DIR's go.mod pins.
 version-of = $(shell awk '$$1=="$(1)" || $$2=="$(1)" {for (i=1;i<=NF;i++) if ($$i ~ /^v[0-9]/) {print $$i; exit}}' $(2)/go.mod)
@@ -32,6 +35,8 @@ LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSIO
 # Everything is static, so that it runs on a machine without any of this. Tests
 # are built the same way, so that they share what the build has compiled.
 export CGO_ENABLED = 0
+export GOAMD64 = v1
+export GOARM64 = v8.0
 export GOFLAGS = -trimpath -mod=readonly -buildvcs=false
 GO = GOOS=linux GOARCH=$(ARCH) go
 BUILD = build -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
@@ -51,6 +56,8 @@ CONTAINERD = github.com/containerd/containerd/v2
 PLUGINS = github.com/containernetworking/plugins
 RUNC = github.com/opencontainers/runc
 GVISOR = gvisor.dev/gvisor
+# An architecture that is not this machine's has a C compiler of its own, and its
+# libraries lie apart.
 CROSS = $(if $(filter $(ARCH),$(shell go env GOHOSTARCH)),,$(if $(filter arm64,$(ARCH)),aarch64,x86_64)-linux-gnu-)
 
 .PHONY: helpers
@@ -66,7 +73,7 @@ helpers:
 	@$(call helper,coredns,$(call stamp,github.com/coredns/coredns/coremain.GitCommit,$(call version-of,github.com/coredns/coredns,tools/coredns)),coredns,.)
 	@$(call helper,registry,,registry,.)
 	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
-	@CGO_ENABLED=1 CC=$(CROSS)gcc PKG_CONFIG=$(CROSS)pkg-config $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
+	@CGO_ENABLED=1 CC=$(CROSS)gcc $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:-=)/pkgconfig) $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
 
 # --- what a machine must have ------------------------------------------------
 
@@ -104,9 +111,32 @@ gen: ## regenerate deep copies and CRDs after a change of api/
 bench: build ## measure everything that bench/README.md publishes; needs root
 	@go run ./bench/measure -polder bin/polder
 
+# --- what is given away ------------------------------------------------------
+
+# POLDER_RELEASE_ARCH=amd64 in the environment makes a release of one architecture.
+RELEASE_ARCHES = $(or $(POLDER_RELEASE_ARCH),amd64 arm64)
+RELEASE_PAGES = LICENSE README.md system/unit/polder.service
+
 .PHONY: release
-release: ## make dist/: a tarball per architecture, checksums and a bill of materials
-	@tools/release $(VERSION) $(DATE)
+release: deps ## make dist/: a tarball per architecture, checksums and bills of materials
+	$(if $(filter-out amd64 arm64,$(RELEASE_ARCHES)),$(error POLDER_RELEASE_ARCH may name amd64 and arm64, not $(RELEASE_ARCHES)))
+	@rm -rf dist
+	@$(foreach a,$(RELEASE_ARCHES),$(MAKE) ARCH=$(a) OUT=dist/build/$(a) release-one;)
+	@cd dist && LC_ALL=C sha256sum *.tar.gz *.cdx.json > SHA256SUMS && cat SHA256SUMS
+
+.PHONY: release-one
+release-one: cross-deps $(OUT)-polder helpers
+	@CC=$(CROSS)gcc go run ./tools/release -version "$(VERSION)" -date "$(DATE)" -arch $(ARCH) -build $(OUT) $(RELEASE_PAGES)
+
+# The libraries are the distribution's own, which has security updates, and not
+# those of its cross compiler, which has none.
+.PHONY: cross-deps
+cross-deps:
+	@$(if $(CROSS),tools/deps gcc-$(subst _,-,$(CROSS:-=)) libc6-dev:$(ARCH) libseccomp-dev:$(ARCH))
+
+.PHONY: reproducible
+reproducible: ## build releases in two clones and compare them
+	@tools/reproducible
 
 .PHONY: clean
 clean: ## remove what was built
@@ -114,4 +144,4 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
