@@ -70,10 +70,16 @@ func (c *cloud) namespace(t testing.TB, name string, labels map[string]string) s
 			t.Logf("removing namespace %s: %v", name, err)
 		}
 	})
-	waitFor(t, time.Minute, "the service account of namespace "+name, func(ctx context.Context) error {
-		return api.Get(ctx, kube.Key(name, "default"), &corev1.ServiceAccount{})
-	})
+	c.account(t, name)
 	return name
+}
+
+// account waits until a new namespace has its service account, which pods need.
+func (c *cloud) account(t testing.TB, ns string) {
+	t.Helper()
+	waitFor(t, time.Minute, "the service account of namespace "+ns, func(ctx context.Context) error {
+		return c.api(t).Get(ctx, kube.Key(ns, "default"), &corev1.ServiceAccount{})
+	})
 }
 
 // probePod is a pod that runs the probe and obeys the restricted profile.
