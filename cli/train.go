@@ -90,6 +90,9 @@ func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1
 	if err := s.check(ctx, c, images, job); err != nil {
 		return nil, err
 	}
+	if err := s.rehearse(ctx, c, job); err != nil {
+		return nil, err
+	}
 	if job.Spec.Code.Image == "" {
 		if err := pushCode(cmd, images, dir, job); err != nil {
 			return nil, err
@@ -99,12 +102,30 @@ func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1
 		return nil, err
 	}
 	if err := c.Create(ctx, job); err != nil {
-		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
-			return nil, usage.Errorf("%s: %w", s.path, err)
-		}
-		return nil, fmt.Errorf("creating job %s: %w", job.Name, err)
+		return nil, s.refused(job, err)
 	}
 	return job, nil
+}
+
+// rehearse has the API server check the job, before its code is pushed.
+func (s *submission) rehearse(ctx context.Context, c *kube.Client, job *v1alpha1.TrainJob) error {
+	copied := job.DeepCopy()
+	if copied.Spec.Code.Image == "" {
+		copied.Spec.Code.Image = "code/to-be-pushed"
+	}
+	err := c.Create(ctx, copied, kube.DryRun)
+	if err == nil || apierrors.IsAlreadyExists(err) && s.replace {
+		return nil
+	}
+	return s.refused(job, err)
+}
+
+// refused tells what is wrong with the job from what is wrong with the cloud.
+func (s *submission) refused(job *v1alpha1.TrainJob, err error) error {
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		return usage.Errorf("%s: %w", s.path, err)
+	}
+	return fmt.Errorf("creating job %s: %w", job.Name, err)
 }
 
 // read reads the job's file; dir is where its code is.

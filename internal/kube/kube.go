@@ -138,6 +138,9 @@ func Labelled(labels map[string]string) client.ListOption { return client.Matchi
 // Changes is a patch from what old was before it was changed.
 func Changes(old client.Object) client.Patch { return client.MergeFrom(old) }
 
+// DryRun lets a Create check an object and create nothing.
+var DryRun client.CreateOption = client.DryRunAll
+
 // InForeground lets a Delete remove what the object owns first.
 const InForeground = client.PropagationPolicy("Foreground")
 
