@@ -28,18 +28,20 @@ func TestJobsThatFail(t *testing.T) {
 	c.tiny(t)
 	t.Run("more workers than the cluster holds", func(t *testing.T) {
 		const name = "crowd"
-		c.submit(t, tinyJob(name, 500, nil))
+		j := tinyJob(name, 8, nil)
+		j.Spec.Resources.CPU.Set(1000)
+		c.submit(t, j)
 		waitFor(t, time.Minute, "the job saying why it waits", func(ctx context.Context) error {
 			j, err := c.job(ctx, t, name)
 			if err != nil {
 				return err
 			}
-			if j.Status.State != v1alpha1.StatePending || !strings.Contains(j.Status.Message, "it wants 500 workers") || !strings.Contains(j.Status.Message, "CPU") {
+			if j.Status.State != v1alpha1.StatePending || !strings.Contains(j.Status.Message, "it wants 8 workers") || !strings.Contains(j.Status.Message, "CPU") {
 				return errors.New(told(j))
 			}
 			return nil
 		})
-		if out := c.must(t, "jobs"); !strings.Contains(out, "it wants 500 workers") {
+		if out := c.must(t, "jobs"); !strings.Contains(out, "it wants 8 workers") {
 			t.Errorf("polder jobs does not say it:\n%s", out)
 		}
 		c.must(t, "cancel", name)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -106,11 +107,11 @@ func TestBadInput(t *testing.T) {
 	objects, pushed := inventory(t, c), images(t, c)
 	unchanged := func(t *testing.T) {
 		t.Helper()
-		if now := inventory(t, c); !slices.Equal(now, objects) {
-			t.Errorf("objects were %q, are %q", objects, now)
+		if d := cmp.Diff(objects, inventory(t, c)); d != "" {
+			t.Errorf("objects came or went: %s", d)
 		}
-		if now := images(t, c); !slices.Equal(now, pushed) {
-			t.Errorf("images were %q, are %q", pushed, now)
+		if d := cmp.Diff(pushed, images(t, c)); d != "" {
+			t.Errorf("images came or went: %s", d)
 		}
 	}
 	for _, f := range jobFiles {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -123,7 +124,7 @@ func TestMetrics(t *testing.T) {
 	c.awaitJob(t, name, "five epochs", jobLimit, pastEpoch(5))
 	want := regexp.MustCompile(`(?m)^polder_train_epoch\{job="` + name + `",namespace="default"\} (\d+)$`)
 	waitFor(t, time.Minute, "the job's epoch among the metrics", func(ctx context.Context) error {
-		text, code, err := c.ask(ctx, t, "https://"+c.At(layout.PortControl)+"/metrics", true)
+		text, code, err := ask(ctx, "https://"+c.At(layout.PortControl)+"/metrics", c.trust(t, true))
 		if err != nil {
 			return err
 		}
@@ -140,8 +141,8 @@ func TestMetrics(t *testing.T) {
 	c.awaitJob(t, name, "its end", jobLimit, inState(v1alpha1.StateSucceeded))
 }
 
-// ask sends a request with the administrator's certificate, or with none.
-func (c *cloud) ask(ctx context.Context, t testing.TB, url string, certificate bool) (text string, code int, err error) {
+// trust is the administrator's certificate, or none, and the cloud's authority.
+func (c *cloud) trust(t testing.TB, certificate bool) *tls.Config {
 	t.Helper()
 	trust, err := c.api(t).Trust()
 	if err != nil {
@@ -150,11 +151,16 @@ func (c *cloud) ask(ctx context.Context, t testing.TB, url string, certificate b
 	if !certificate {
 		trust.Certificates, trust.GetClientCertificate = nil, nil
 	}
+	return trust
+}
+
+// ask sends a request over a connection of its own.
+func ask(ctx context.Context, url string, trust *tls.Config) (text string, code int, err error) {
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: trust}, Timeout: callLimit}
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		t.Fatal(err)
+		return "", 0, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {

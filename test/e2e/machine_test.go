@@ -235,8 +235,8 @@ func (c *cloud) processes() []process {
 		inside = fmt.Sprintf("net:[%d]", s.Ino)
 	}
 	return slices.DeleteFunc(processes(), func(p process) bool {
-		ours := strings.Contains(p.args, c.Dir) || strings.Contains(p.args, c.ID) || strings.Contains(p.group, c.ID) || p.net == inside
-		return !ours || p.pid == os.Getpid()
+		ours := strings.Contains(p.args, c.Dir) || strings.Contains(p.args, c.ID) || strings.Contains(p.group, c.ID) || inside != "" && p.net == inside
+		return !ours || p.pid == os.Getpid() || p.pid == 1
 	})
 }
 

@@ -15,6 +15,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // dataRoot is where clouds of tests lie: not below /tmp, which may be a tmpfs,
@@ -36,6 +39,7 @@ var made struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	log.SetLogger(logr.Discard()) // of the clients; errors come back to the tests
 	os.Exit(run(m))
 }
 

@@ -151,8 +151,12 @@ func cloudFrom(t *testing.T, tarball string) {
 	}
 	c.probe(t)
 	pod := probePod(c.namespace(t, "tenant", nil), "look", "look")
-	if text := c.output(t, pod); !strings.Contains(text, "gVisor") || classOf(pod) != "gvisor" {
-		t.Errorf("a pod of class %q sees %s", classOf(pod), text)
+	var in look
+	if err := json.Unmarshal([]byte(c.output(t, pod)), &in); err != nil {
+		t.Fatal(err)
+	}
+	if classOf(pod) != "gvisor" || in.Version == "" || in.Version == content("/proc/version") {
+		t.Errorf("a pod of class %q sees kernel %q", classOf(pod), in.Version)
 	}
 	c.must(t, "reset", "--yes")
 	after, err := snapshot(c)

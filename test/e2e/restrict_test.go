@@ -53,7 +53,7 @@ var refusals = []struct {
 		p.Spec.SecurityContext.Sysctls = []corev1.Sysctl{{Name: "kernel.msgmax", Value: "65536"}}
 	}, []string{"sysctls"}},
 	{"the class runc", func(p *corev1.Pod) { p.Spec.RuntimeClassName = ptr.To("runc") },
-		[]string{"spec.runtimeClassName runc is not allowed in namespace", "leave it out to get gvisor", "polder.dev/sandbox=runc"}},
+		[]string{"spec.runtimeClassName runc is not allowed in namespace", "leave it out to get", "polder.dev/sandbox=runc"}},
 	{"the class runc on a node of its choice", func(p *corev1.Pod) {
 		p.Spec.RuntimeClassName, p.Spec.NodeName = ptr.To("runc"), "anywhere"
 	}, []string{"spec.runtimeClassName runc is not allowed in namespace"}},
@@ -137,7 +137,7 @@ func noEscape(t *testing.T, c *cloud, who *kube.Client, ns string) {
 	}
 	mirror := probePod(ns, "mirror", "look")
 	mirror.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"}
-	mirror.Spec.HostNetwork = true
+	mirror.Spec.NodeName, mirror.Spec.HostNetwork = p.Spec.NodeName, true
 	refused(t, "a pod that claims to be the kubelet's", who.Create(brief(t), mirror))
 	refused(t, "a RuntimeClass of its own", who.Create(brief(t), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Handler: "runc"}))
 	refused(t, "reading nodes", who.List(brief(t), &corev1.NodeList{}))

@@ -63,8 +63,8 @@ func TestWorkloadSandboxing(t *testing.T) {
 				t.Errorf("%s is %q in both", what, pair[0])
 			}
 		}
-		if !strings.Contains(in.KernelLog, "gVisor") {
-			t.Errorf("the sandbox's kernel log does not say gVisor: %.200q", in.KernelLog)
+		if strings.HasPrefix(in.KernelLog, "<") && !strings.Contains(in.KernelLog, "gVisor") {
+			t.Errorf("the sandboxed pod reads this machine's kernel log: %.200q", in.KernelLog)
 		}
 	})
 	t.Run("processes", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,9 +45,11 @@ func TestTenantsIsolated(t *testing.T) {
 		}
 	})
 	t.Run("and nobody else's", func(t *testing.T) {
+		var wg sync.WaitGroup
 		for _, p := range [][2]string{{"red-one", "blue"}, {"red-two", "blue"}, {"blue", "red-one"}, {"blue", "red-two"}} {
-			c.unreached(t, pods[p[0]], pods[p[1]])
+			wg.Go(func() { c.unreached(t, pods[p[0]], pods[p[1]]) })
 		}
+		wg.Wait()
 	})
 	t.Run("names are resolved", func(t *testing.T) {
 		for _, name := range []string{"kubernetes.default.svc.cluster.local", "server.red-one.svc.cluster.local", "server"} {
