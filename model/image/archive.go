@@ -24,10 +24,10 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading archive %s: %w", path, err)
 	}
-	done = func() { os.RemoveAll(dir) }
+	remove := func() { os.RemoveAll(dir) }
 	defer func() {
 		if err != nil {
-			done()
+			remove()
 			err = fmt.Errorf("reading archive %s: %w", path, err)
 		}
 	}()
@@ -39,7 +39,7 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	}
 	if IsLayout(dir) {
 		img, err = OfLayout(dir)
-		return img, done, err
+		return img, remove, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err != nil {
 		return nil, nil, errors.New("it is neither an archive of `docker save` nor an OCI image layout")
@@ -48,7 +48,7 @@ func OfArchive(path string) (img v1.Image, done func(), err error) {
 	if err != nil && err.Error() == "tarball must contain only a single image to be used with tarball.Image" {
 		err = errors.New("it holds several images; save one at a time")
 	}
-	return img, done, err
+	return img, remove, err
 }
 
 // settle copies what can be read only once, such as a pipe, into dir.
