@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	"polder.dev/polder/internal/term"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/pack"
+	"polder.dev/polder/model/registry"
 )
 
 // metricsFile is the name of the training metrics in a model.
@@ -80,8 +82,9 @@ func mainMetric(m map[string]string) string {
 	return "-"
 }
 
-// find reads the Model called name and its artifact.
-func (o *options) find(cmd *cobra.Command, name string) (*kube.Client, *v1alpha1.Model, *pack.Artifact, error) {
+// find reads the Model called name and its artifact: the one of digest if that
+// is not empty, be it the model's present one or an earlier one.
+func (o *options) find(cmd *cobra.Command, name, digest string) (*kube.Client, *v1alpha1.Model, *pack.Artifact, error) {
 	c, err := o.open(cmd)
 	if err != nil {
 		return nil, nil, nil, err
@@ -98,7 +101,18 @@ func (o *options) find(cmd *cobra.Command, name string) (*kube.Client, *v1alpha1
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a, err := pack.Find(cmd.Context(), images, m.Spec.Reference)
+	if digest == "" {
+		a, err := pack.Find(cmd.Context(), images, m.Spec.Reference)
+		return c, &m, a, err
+	}
+	repository, _, _ := strings.Cut(m.Spec.Reference, "@")
+	if _, err := registry.Parse(repository + "@" + digest); err != nil {
+		return nil, nil, nil, usage.Error(err)
+	}
+	a, err := pack.Find(cmd.Context(), images, repository+"@"+digest)
+	if errors.Is(err, registry.ErrNotFound) {
+		err = usage.Error(err)
+	}
 	return c, &m, a, err
 }
 
@@ -108,7 +122,7 @@ func (o *options) modelShow() *cobra.Command {
 		Args: exactly("NAME"), ValidArgsFunction: o.completeModels,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		_, m, a, err := o.find(cmd, args[0])
+		_, m, a, err := o.find(cmd, args[0], "")
 		if err != nil {
 			return err
 		}
@@ -179,11 +193,12 @@ func losses(text []byte) []float64 {
 
 func (o *options) modelPull() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "pull NAME DIR", Short: "Fetch a model's files by digest, and check them",
-		Args: exactly("NAME", "DIR"), ValidArgsFunction: o.completeModels,
+		Use: "pull NAME[@DIGEST] DIR", Short: "Fetch a model's files by digest, and check them",
+		Args: exactly("NAME[@DIGEST]", "DIR"), ValidArgsFunction: o.completeModels,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		_, m, a, err := o.find(cmd, args[0])
+		name, digest, _ := strings.Cut(args[0], "@")
+		_, m, a, err := o.find(cmd, name, digest)
 		if err != nil {
 			return err
 		}
@@ -193,7 +208,7 @@ func (o *options) modelPull() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d files in %s, all as their digests say.\n", m.Name, m.Spec.Digest, len(a.Manifest.Layers), args[1])
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d files in %s, all as their digests say.\n", m.Name, a.Digest, len(a.Manifest.Layers), args[1])
 		return nil
 	}
 	return o.flags(cmd)
@@ -205,7 +220,7 @@ func (o *options) modelRemove() *cobra.Command {
 		Args: exactly("NAME"), ValidArgsFunction: o.completeModels,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, m, _, err := o.find(cmd, args[0])
+		c, m, _, err := o.find(cmd, args[0], "")
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -52,21 +52,25 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return err
 	}
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	certificates, err := askForCertificate(c)
+	if err != nil {
+		return err
+	}
 	m, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme,
 		Cache:  cache.Options{ByObject: train.CacheOptions()},
 		Metrics: metricsserver.Options{
-			BindAddress: c.At(layout.PortControl), SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
-			CertDir: c.Path("pki"), CertName: "controllers.crt", KeyName: "controllers.key",
+			BindAddress: c.At(layout.PortControl), SecureServing: true, FilterProvider: scrapers(clients),
+			CertDir: c.Path("pki"), CertName: "controllers.crt", KeyName: "controllers.key", TLSOpts: []func(*tls.Config){certificates},
 		},
 		HealthProbeBindAddress: c.At(layout.PortControlOK),
 	})
 	if err != nil {
 		return fmt.Errorf("making controllers: %w", err)
-	}
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making client: %w", err)
 	}
 	volumes, err := volume.New(log, clients, volume.Config{Dir: c.Path("volumes"), Node: c.Config.Node.Name})
 	if err != nil {
