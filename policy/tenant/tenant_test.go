@@ -124,7 +124,7 @@ func TestNamespacesOfTheSystemAreLeftAlone(t *testing.T) {
 	gone := namespace("gone", nil)
 	gone.Finalizers, gone.DeletionTimestamp = []string{"x"}, &metav1.Time{Time: metav1.Now().Time}
 	objects := []client.Object{gone}
-	for _, n := range system {
+	for _, n := range System {
 		objects = append(objects, namespace(n, nil))
 	}
 	c, _, writes := start(t, nil, objects...)
