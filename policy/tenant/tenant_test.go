@@ -128,7 +128,7 @@ func TestNamespacesOfTheSystemAreLeftAlone(t *testing.T) {
 		objects = append(objects, namespace(n, nil))
 	}
 	c, _, writes := start(t, nil, objects...)
-	for _, n := range append([]string{"nowhere", "gone"}, system...) {
+	for _, n := range append([]string{"nowhere", "gone"}, System...) {
 		if res, err := look(t, c, n); err != nil || res != (reconcile.Result{}) || *writes != 0 {
 			t.Errorf("%s: %+v, %v, %d writes", n, res, err, *writes)
 		}
