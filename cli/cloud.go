@@ -54,7 +54,7 @@ func (o *options) open(cmd *cobra.Command) (*kube.Client, error) {
 	if o.namespace != "" {
 		c.Namespace = o.namespace
 	}
-	return c, nil
+	return c, c.Greet(cmd.Context())
 }
 
 // findKubeconfig prefers what was said to what was found: --kubeconfig, then

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -91,6 +92,17 @@ func (r *reach) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = fmt.Errorf("%w; is the cloud at %s up? `polder status` tells", err, r.host)
 	}
 	return resp, err
+}
+
+// Greet returns an error that says so when the cloud does not answer.
+func (c *Client) Greet(ctx context.Context) error {
+	const limit = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if _, err := c.set.Discovery().RESTClient().Get().AbsPath("/version").DoRaw(ctx); err != nil {
+		return fmt.Errorf("asking the cloud: %w", reach(c.config, err))
+	}
+	return nil
 }
 
 // Key is the name of an object in a namespace.

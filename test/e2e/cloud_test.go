@@ -123,7 +123,11 @@ func shared(t testing.TB) *cloud {
 
 // run runs the program with args on this cloud.
 func (c *cloud) run(args ...string) (stdout, stderr string, code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	return c.runUnder(running, args...)
+}
+
+func (c *cloud) runUnder(ctx context.Context, args ...string) (stdout, stderr string, code int) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
 	return c.runCmd(exec.CommandContext(ctx, c.bin, append(args, "--data-dir="+c.Dir)...))
 }
@@ -175,7 +179,7 @@ func (c *cloud) remove() error {
 	if err != nil && ran != nil {
 		return nil
 	}
-	if out, errs, code := c.run("reset", "--yes"); code != 0 {
+	if out, errs, code := c.runUnder(context.Background(), "reset", "--yes"); code != 0 {
 		return fmt.Errorf("polder reset of %s: exit code %d\n%s%s", c.Dir, code, out, errs)
 	}
 	return nil

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,6 +38,9 @@ var made struct {
 	clouds []*cloud
 }
 
+// running is what commands on clouds run under; interrupt ends them all.
+var running, interrupt = context.WithCancel(context.Background())
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	log.SetLogger(logr.Discard()) // of the clients; errors come back to the tests
@@ -52,6 +56,7 @@ func run(m *testing.M) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { // ends with the process
 		s := <-signals
+		interrupt()
 		fmt.Fprintln(os.Stderr, "e2e: removing the clouds after", s)
 		_ = removeAll() // says itself what it could not do
 		os.Exit(1)
