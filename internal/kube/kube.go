@@ -99,8 +99,12 @@ func (c *Client) Greet(ctx context.Context) error {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if _, err := c.set.Discovery().RESTClient().Get().AbsPath("/version").DoRaw(ctx); err != nil {
-		return fmt.Errorf("asking the cloud: %w", reach(c.config, err))
+	_, err := c.set.Discovery().RESTClient().Get().AbsPath("/version").DoRaw(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the cloud at %s does not answer; is it up? `polder status` tells", c.config.Host)
+	}
+	if err != nil {
+		return fmt.Errorf("asking the cloud: %w", err)
 	}
 	return nil
 }

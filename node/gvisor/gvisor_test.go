@@ -105,7 +105,6 @@ log_level = "warning"
   platform = "systrap"
   network = "sandbox"
   overlay2 = "root:self"
-  oci-seccomp = "true"
 `
 	if d := cmp.Diff(want, string(b)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -133,8 +133,8 @@ func TestNamespacesOfTheSystemAreLeftAlone(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %d writes", n, res, err, *writes)
 		}
 	}
-	if len(system) != 4 {
-		t.Errorf("%v are of the system; the admission policies of system/bootstrap name four", system)
+	if len(System) != 4 {
+		t.Errorf("%v are of the system; the admission policies of system/bootstrap name four", System)
 	}
 }
 
