@@ -171,7 +171,7 @@ func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
 	}
 	var job v1alpha1.TrainJob
 	if err := yaml.UnmarshalStrict(text, &job); err != nil {
-		return nil, err
+		return nil, usage.Line(err)
 	}
 	if job.APIVersion != v1alpha1.GroupVersion.String() || job.Kind != "TrainJob" {
 		return nil, fmt.Errorf("it is %s %s; a job begins with apiVersion: %s and kind: TrainJob", or(job.APIVersion, "without apiVersion,"), or(job.Kind, "without kind"), v1alpha1.GroupVersion)

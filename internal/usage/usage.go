@@ -6,6 +6,7 @@ package usage
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 type fault struct{ error }
@@ -22,6 +23,9 @@ func Error(err error) error {
 
 // Errorf is fmt.Errorf, marked.
 func Errorf(format string, args ...any) error { return fault{fmt.Errorf(format, args...)} }
+
+// Line is err in one line: what reads YAML speaks in several.
+func Line(err error) error { return errors.New(strings.Join(strings.Fields(err.Error()), " ")) }
 
 // Is reports whether err is marked.
 func Is(err error) bool {

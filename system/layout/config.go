@@ -9,6 +9,8 @@ import (
 	"regexp"
 
 	"sigs.k8s.io/yaml"
+
+	"polder.dev/polder/internal/usage"
 )
 
 // Config is the cloud's configuration file, polder.dev/v1alpha1 CloudConfig. All
@@ -62,7 +64,7 @@ func ReadConfig(path string) (Config, error) {
 			return c, fmt.Errorf("reading configuration: %w", err)
 		}
 		if err := yaml.UnmarshalStrict(b, &c); err != nil {
-			return c, fmt.Errorf("configuration %s: %w", path, err)
+			return c, fmt.Errorf("configuration %s: %w", path, usage.Line(err))
 		}
 	}
 	if err := c.complete(); err != nil {
