@@ -135,7 +135,8 @@ const lastLines = 12
 
 func mmdebstrap(ctx context.Context, args []string, progress func(string)) error {
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "LC_ALL=C.UTF-8")
+	// Python compiles modules as packages are configured, sets in the order of hashes.
+	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0")
 	// Told to stop, it unmounts what it mounted.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
