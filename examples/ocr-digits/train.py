@@ -148,7 +148,7 @@ def export(net, images, digits, accuracy, read):
     write(OUTPUT / "confusion.png", picture.matrix(matrix.tolist()))
     write(OUTPUT / "config.json", json.dumps({"architecture": "conv16-pool-conv32-fc64-fc10", "input": [1, 8, 8], "scale": 16, "classes": 10}).encode())
     write(OUTPUT / "model.json", json.dumps({
-        "framework": "pytorch", "frameworkVersion": torch.__version__, "metrics": {"test_accuracy": accuracy},
+        "framework": "pytorch", "frameworkVersion": torch.__version__, "metrics": {"test_accuracy": round(accuracy, 6)},
     }).encode())
     with (OUTPUT / "heldout.csv").open("w", newline="") as f:
         rows = csv.writer(f)
