@@ -64,6 +64,9 @@ func (c *cloud) namespace(t testing.TB, name string, labels map[string]string) s
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if _, err := os.Stat(c.Dir); err != nil {
+			return // the cloud is gone, and all namespaces with it
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 		defer cancel()
 		if err := api.Delete(ctx, ns); err != nil && !apierrors.IsNotFound(err) {

@@ -138,7 +138,7 @@ func cloudFrom(t *testing.T, tarball string) {
 	}
 	c := own(t, "release")
 	c.bin, c.env = found[0], []string{"PATH=" + bare, "HOME=/root"}
-	version := strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(c.bin))), "polder-")
+	version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(c.bin))), "polder-"), "-linux-"+runtime.GOARCH)
 	out, errs, code := c.runCmd(exec.Command(c.bin, "--version"))
 	if code != 0 || !strings.Contains(out, version) {
 		t.Errorf("polder --version: exit code %d, want %s: %s%s", code, version, out, errs)
