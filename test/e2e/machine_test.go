@@ -297,13 +297,13 @@ func socketAddress(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(n)), ok
 }
 
-// holder is the program that holds the socket with this inode, or "".
+// holder is the command line of who holds the socket with this inode, or "". Every
+// part of a cloud has the cloud's directory in its own.
 func holder(inode string) string {
 	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, fd := range fds {
 		if to, err := os.Readlink(fd); err == nil && to == "socket:["+inode+"]" {
-			exe, _ := os.Readlink(filepath.Join(filepath.Dir(filepath.Dir(fd)), "exe"))
-			return exe
+			return strings.ReplaceAll(content(filepath.Join(filepath.Dir(filepath.Dir(fd)), "cmdline")), "\x00", " ")
 		}
 	}
 	return ""

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -284,7 +285,7 @@ func checkFiles(t *testing.T, c *cloud, r *trained) {
 		t.Errorf("confusion.png is %v", b)
 	}
 	ends := events(metricLines(t, filepath.Join(dir, "metrics.jsonl")), "end")
-	if len(ends) != 1 || ends[0].Metrics["test_accuracy"].String() != r.accuracy {
+	if len(ends) != 1 || !near(ends[0].Metrics["test_accuracy"].String(), r.accuracy) {
 		t.Errorf("metrics.jsonl ends with %v, the model says %s", ends, r.accuracy)
 	}
 	t.Run("checked in a sandbox", func(t *testing.T) {
@@ -306,6 +307,13 @@ func checkFiles(t *testing.T, c *cloud, r *trained) {
 			t.Error(err)
 		}
 	})
+}
+
+// near reports whether two numbers are the same but for rounding.
+func near(a, b string) bool {
+	x, err := strconv.ParseFloat(a, 64)
+	y, err2 := strconv.ParseFloat(b, 64)
+	return err == nil && err2 == nil && math.Abs(x-y) < 1e-5
 }
 
 // checker is a pod that runs the example's checker on the pulled model.
