@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -51,22 +52,22 @@ func table(a *assembly) ([]component.Entry, error) {
 		helper = func(name string, args ...string) []string {
 			return append([]string{filepath.Join(a.libexec, name)}, args...)
 		}
-		small    = environment("GOGC=50") // what grows with the cloud, not with load
+		small    = environment(fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.NumCPU()/8))) // seldom busy: each processor more costs wake-ups
 		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.Path("registry"), "--ca="+c.Cert("ca"),
 			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--writers="+groupAdmins+","+groupWriters)
 	)
 	rows := []row{
 		{component.Spec{Name: "etcd", Command: own("etcd"), Netns: inside, Ready: p.store}, nil},
-		{component.Spec{Name: "containerd", Command: containerd.Command(c, a.options), Netns: inside, Init: a.initContainerd, Ready: p.containers}, nil},
+		{component.Spec{Name: "containerd", Command: containerd.Command(c, a.options), Netns: inside, Env: environment(), Init: a.initContainerd, Ready: p.containers}, nil},
 		{component.Spec{Name: "registry", Command: registry, Netns: inside, Ready: p.https(c.RegistryURL() + "/v2/")}, nil},
-		{component.Spec{Name: "kube-apiserver", Command: own("kube-apiserver"), Netns: inside, Env: environment("GOGC=60"),
+		{component.Spec{Name: "kube-apiserver", Command: own("kube-apiserver"), Netns: inside, Env: environment(),
 			Init: files(c, apiserver.Files), Ready: p.https(c.APIURL() + "/readyz")}, []string{"etcd"}},
 		{component.Spec{Name: "bootstrap", Command: own("bootstrap"), Netns: inside, Once: true}, []string{"kube-apiserver", "registry"}},
 		{component.Spec{Name: "kube-controller-manager", Command: own("kube-controller-manager"), Netns: inside,
 			Ready: p.https("https://" + c.At(layout.PortManager) + "/healthz")}, []string{"kube-apiserver"}},
 		{component.Spec{Name: "kube-scheduler", Command: own("kube-scheduler"), Netns: inside,
 			Init: files(c, scheduler.Files), Ready: p.https("https://" + c.At(layout.PortScheduler) + "/readyz")}, []string{"kube-apiserver"}},
-		{component.Spec{Name: "kubelet", Command: own("kubelet"), Netns: inside,
+		{component.Spec{Name: "kubelet", Command: own("kubelet"), Netns: inside, Env: environment(),
 			Init: files(c, kubelet.Files), Ready: p.node(c.Config.Node.Name)}, []string{"kube-apiserver", "containerd", "pods"}},
 		{component.Spec{Name: "kube-proxy", Command: own("kube-proxy"), Netns: inside,
 			Init: files(c, proxy.Files), Ready: p.http("http://" + c.At(layout.PortProxyOK) + "/livez")}, []string{"kube-apiserver"}},
