@@ -50,7 +50,7 @@ func tinyJob(name string, workers int32, parameters map[string]string) *v1alpha1
 			Runtime: tinyRuntime, Command: []string{"/probe", "train"}, Workers: workers, Parameters: parameters,
 		},
 	}
-	j.Spec.Resources.CPU.SetMilli(100)
+	j.Spec.Resources.CPU.SetMilli(500) // a sandbox with less takes long to start
 	j.Spec.Resources.Memory.Set(128 << 20)
 	j.Spec.Checkpoints.Size.Set(64 << 20)
 	return j

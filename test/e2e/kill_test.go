@@ -10,12 +10,17 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/system/layout"
 )
 
@@ -112,6 +117,51 @@ func (c *cloud) killComponent(t *testing.T, component, job string) {
 		return err
 	})
 	c.awaitJob(t, job, "an epoch after "+component+" was killed", time.Minute, pastEpoch(epoch+1))
+}
+
+// TestKillShims kills the small programs that hold containers: what they held must
+// end, before the same pod gets others, or two would write to one volume.
+func TestKillShims(t *testing.T) {
+	c := shared(t)
+	c.probe(t)
+	for name, labels := range map[string]map[string]string{"held-boxed": nil, "held-plain": {v1alpha1.LabelSandbox: "runc"}} {
+		t.Run(name, func(t *testing.T) {
+			p := probePod(c.namespace(t, name, labels), "server", "serve", "8080", "x")
+			p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+			before := c.start(t, p)
+			held := c.inPod(before)
+			shims := 0
+			for _, p := range processes() {
+				parent := slices.ContainsFunc(held, func(h process) bool { return h.parent == p.pid })
+				if !parent || !strings.HasPrefix(filepath.Base(p.exe), "containerd-shim-") {
+					continue
+				}
+				shims++
+				if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if shims == 0 || len(held) < 2 {
+				t.Fatalf("found %d shims and %d processes of the pod", shims, len(held))
+			}
+			waitFor(t, podLimit, "the pod with other containers, and the end of the old", func(ctx context.Context) error {
+				var now corev1.Pod
+				if err := c.api(t).Get(ctx, kube.Key(p.Namespace, p.Name), &now); err != nil {
+					return err
+				}
+				cs := now.Status.ContainerStatuses[0]
+				if !cs.Ready || cs.ContainerID == before.Status.ContainerStatuses[0].ContainerID {
+					return c.seen(ctx, t, &now)
+				}
+				for _, h := range held {
+					if h.lives() {
+						return fmt.Errorf("process %d lives: %.100s", h.pid, h.args)
+					}
+				}
+				return nil
+			})
+		})
+	}
 }
 
 // TestMetrics reads what Polder's controllers export, as a monitoring system

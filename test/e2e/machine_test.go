@@ -193,7 +193,7 @@ func addressesFree(p netip.Prefix) bool {
 
 // process is what tells whose a process is.
 type process struct {
-	pid              int
+	pid, parent      int
 	start            string // when it started, in ticks since boot
 	exe, args, group string
 	net              string // its network namespace
@@ -218,6 +218,7 @@ func processes() []process {
 		stat := content(d + "/stat")
 		if _, rest, ok := strings.Cut(stat, ") "); ok {
 			if f := strings.Fields(rest); len(f) > 19 {
+				p.parent, _ = strconv.Atoi(f[1])
 				p.start = f[19]
 			}
 		}
@@ -238,6 +239,13 @@ func (c *cloud) processes() []process {
 		ours := strings.Contains(p.args, c.Dir) || strings.Contains(p.args, c.ID) || strings.Contains(p.group, c.ID) || inside != "" && p.net == inside
 		return !ours || p.pid == os.Getpid() || p.pid == 1
 	})
+}
+
+// lives reports whether the process, and not another of its number, is there.
+func (p process) lives() bool {
+	_, rest, _ := strings.Cut(content(fmt.Sprintf("/proc/%d/stat", p.pid)), ") ")
+	f := strings.Fields(rest)
+	return len(f) > 19 && f[0] != "Z" && f[19] == p.start
 }
 
 // ourProcesses lists the processes that are c's, or nobody's: orphans of programs

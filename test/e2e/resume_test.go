@@ -188,8 +188,8 @@ func kill(t *testing.T, c *cloud, job string, rank int) {
 	}
 	waitFor(t, 10*time.Second, "the death of worker "+strconv.Itoa(rank), func(context.Context) error {
 		for _, p := range inside {
-			if state := content(fmt.Sprintf("/proc/%d/stat", p.pid)); state != "" && !strings.Contains(state, ") Z ") {
-				return fmt.Errorf("process %d is there: %.60s", p.pid, state)
+			if p.lives() {
+				return fmt.Errorf("process %d is there: %.60s", p.pid, p.args)
 			}
 		}
 		return nil

@@ -1,8 +1,8 @@
 // Command containerd-shim-runsc-v1 is gVisor's containerd shim for machines that
-// may not lower an OOM score. It is upstream's service with one difference: where
+// may not lower an OOM score. It is upstream's service with two differences: where
 // the kernel forbids setting the shim's score (no CAP_SYS_RESOURCE, as in
-// containers and some virtual machines), the shim starts all the same. Only
-// containerd runs it. When asked to start, it prints the address and nothing else.
+// containers and some virtual machines), the shim starts all the same; and what a
+// dead daemon leaves is ended. Only containerd runs it. When asked to start, it prints the address and nothing else.
 package main
 
 import (
@@ -35,11 +35,15 @@ func newService(ctx context.Context, id string, pub shim.Publisher, cancel func(
 	if err != nil {
 		return nil, err
 	}
-	return &service{Shim: s}, nil
+	return &service{s, id}, nil
 }
 
-// service is gVisor's, but for how its daemon is started.
-type service struct{ shim.Shim }
+// service is gVisor's, but for how its daemon is started, and what is done when
+// it has died.
+type service struct {
+	shim.Shim
+	id string
+}
 
 // StartShim starts the daemon for the container opts.ID on a socket, unless one
 // listens there already, and returns the socket's address.
