@@ -17,6 +17,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // row is one number.
@@ -79,6 +82,7 @@ func median(v []float64) float64 {
 }
 
 func main() {
+	log.SetLogger(logr.Discard()) // of the clients; errors come back to us
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx)
 	stop()

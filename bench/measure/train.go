@@ -52,24 +52,23 @@ func measureTrain(ctx context.Context, b *bench) error {
 	if err := unpack(ctx, images, "runtimes/pytorch-cpu", root); err != nil {
 		return err
 	}
-	for _, workers := range []int{1, 2} {
-		var inPods, asProcesses, ratio []float64
-		for i := range b.runs {
-			p, err := processes(ctx, root, workers)
-			if err != nil {
-				return err
-			}
-			s, err := b.pods(ctx, workers, i)
-			if err != nil {
-				return err
-			}
-			asProcesses, inPods, ratio = append(asProcesses, p), append(inPods, s), append(ratio, s/p)
+	const workers = 2
+	var inPods, asProcesses, ratio []float64
+	for i := range b.runs {
+		p, err := processes(ctx, root, workers)
+		if err != nil {
+			return err
 		}
-		what := fmt.Sprintf("training, %d workers", workers)
-		b.add(what+", gVisor pods", "images/s", inPods, "one core each")
-		b.add(what+", plain processes", "images/s", asProcesses, "the same script and root file system, by chroot")
-		b.add(what+", pods in proportion to processes", "x", ratio, "pairs of one turn")
+		s, err := b.pods(ctx, workers, i)
+		if err != nil {
+			return err
+		}
+		asProcesses, inPods, ratio = append(asProcesses, p), append(inPods, s), append(ratio, s/p)
 	}
+	what := fmt.Sprintf("training, %d workers", workers)
+	b.add(what+", gVisor pods", "images/s", inPods, "one core each")
+	b.add(what+", plain processes", "images/s", asProcesses, "the same script and root file system, by chroot")
+	b.add(what+", pods in proportion to processes", "x", ratio, "pairs of one turn")
 	return nil
 }
 
