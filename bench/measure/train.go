@@ -104,11 +104,12 @@ func processes(ctx context.Context, root string, workers int) (float64, error) {
 	}
 	var started []*exec.Cmd
 	for rank := range workers {
-		cmd := exec.CommandContext(ctx, "/usr/bin/python3", "train.py")
-		cmd.Dir = "/work"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}
+		// The mounts go with the process, whose mount namespace is its own.
+		const script = `mount -t proc proc "$1/proc" && mount -t sysfs sys "$1/sys" && exec chroot "$1" sh -c "cd /work && exec python3 train.py"`
+		cmd := exec.CommandContext(ctx, "unshare", "--mount", "sh", "-c", script, "sh", root)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Env = []string{
-			"PATH=/usr/bin:/bin", "HOME=/tmp", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + strconv.Itoa(port),
+			"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + strconv.Itoa(port),
 			fmt.Sprintf("RANK=%d", rank), fmt.Sprintf("WORLD_SIZE=%d", workers), fmt.Sprintf("POLDER_PARAM_EPOCHS=%d", epochs),
 			"PYTHONDONTWRITEBYTECODE=1",
 		}
