@@ -130,9 +130,10 @@ type DataSource struct {
 	Image string `json:"image"`
 }
 
-// WorkerResources of one worker; requested and limited alike.
+// WorkerResources of one worker.
 type WorkerResources struct {
-	// CPU cores.
+	// CPU cores that a worker is sure of. It may use more while others leave them
+	// idle. OMP_NUM_THREADS is this, rounded up, unless env says otherwise.
 	// +kubebuilder:default="500m"
 	// +optional
 	CPU resource.Quantity `json:"cpu,omitempty,omitzero"`

@@ -135,7 +135,7 @@ func mounts(job *v1alpha1.TrainJob) []corev1.VolumeMount {
 // env of a worker: the variant's, then the job's, then the contract's, which
 // win because the last of two equal names does.
 func env(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, attempt int32) []corev1.EnvVar {
-	e := []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}
+	e := []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "OMP_NUM_THREADS", Value: strconv.FormatInt(threads(job), 10)}}
 	e = append(append(e, v.Env...), job.Spec.Env...)
 	set := func(name, value string) { e = append(e, corev1.EnvVar{Name: name, Value: value}) }
 	for _, name := range slices.Sorted(maps.Keys(job.Spec.Parameters)) {
@@ -175,7 +175,9 @@ func parameterEnv(name string) string {
 	}, name)
 }
 
-// resources of a worker, requested and limited alike.
+// resources of a worker. Memory and accelerators are limited to what is requested;
+// processor time is a guaranteed share that may be exceeded while others leave it
+// idle, because a limit would hold up a sandbox's own work with the program's.
 func resources(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant) corev1.ResourceRequirements {
 	cpu, memory := job.Spec.Resources.CPU, job.Spec.Resources.Memory
 	if cpu.IsZero() {
@@ -190,7 +192,16 @@ func resources(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant) corev1.Resourc
 			list[s.Resource] = *resource.NewQuantity(int64(n), resource.DecimalSI)
 		}
 	}
-	return corev1.ResourceRequirements{Requests: list, Limits: list.DeepCopy()}
+	limits := list.DeepCopy()
+	delete(limits, corev1.ResourceCPU)
+	return corev1.ResourceRequirements{Requests: list, Limits: limits}
+}
+
+// threads a worker's arithmetic should use: its cores, rounded up, whatever the
+// machine has.
+func threads(job *v1alpha1.TrainJob) int64 {
+	cpu := resources(job, v1alpha1.RuntimeVariant{}).Requests[corev1.ResourceCPU]
+	return max(cpu.Value(), 1)
 }
 
 // workers of a job: at least one.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,7 +103,7 @@ func TestPodIsRestricted(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"HOME": "/tmp", "MINE": "1", "POLDER_PARAM_BATCH_SIZE": "$$(RANK)",
+		"HOME": "/tmp", "MINE": "1", "OMP_NUM_THREADS": "1", "POLDER_PARAM_BATCH_SIZE": "$$(RANK)",
 		"RANK": "metadata.annotations['batch.kubernetes.io/job-completion-index']", "WORLD_SIZE": "2",
 		"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "digits-4-0.train-digits.lab.svc", "MASTER_PORT": "29500",
 		"POLDER_JOB": "digits", "POLDER_NAMESPACE": "lab", "POLDER_ATTEMPT": "4", "POLDER_CODE_DIR": "/polder/code",
@@ -143,6 +144,25 @@ func TestAcceleratorsAreResources(t *testing.T) {
 	got := resources(job, v1alpha1.RuntimeVariant{Software: "cuda"})
 	if q := got.Limits["nvidia.com/gpu"]; q.Value() != 2 {
 		t.Errorf("limits = %v, want 2 nvidia.com/gpu", got.Limits)
+	}
+}
+
+// TestProcessorTimeIsAShare: a worker is sure of its cores, may use idle ones, and
+// is told to compute with as many threads.
+func TestProcessorTimeIsAShare(t *testing.T) {
+	for cpu, threads := range map[string]string{"": "1", "250m": "1", "1": "1", "1500m": "2", "8": "8"} {
+		job := digits(1)
+		job.Spec.Resources = v1alpha1.WorkerResources{}
+		if cpu != "" {
+			job.Spec.Resources.CPU = resource.MustParse(cpu)
+		}
+		c := podTemplate(job, v1alpha1.RuntimeVariant{}, "image", 0, false).Spec.Containers[0]
+		if _, limited := c.Resources.Limits[corev1.ResourceCPU]; limited || c.Resources.Requests.Cpu().IsZero() || c.Resources.Limits.Memory().IsZero() {
+			t.Errorf("cpu %q: %+v, want processor time requested, and only memory limited", cpu, c.Resources)
+		}
+		if i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "OMP_NUM_THREADS" }); i < 0 || c.Env[i].Value != threads {
+			t.Errorf("cpu %q: environment %v, want %s threads", cpu, c.Env, threads)
+		}
 	}
 }
 

@@ -60,6 +60,10 @@ func unschedulable(w *world, scheduler string) string {
 		return scheduler
 	}
 	asked := resources(w.job, v).Requests
+	for _, p := range w.workers() { // a sandbox's own needs, which the scheduler adds
+		add(asked, p.Spec.Overhead)
+		break
+	}
 	each, total := amounts(asked, asked, 1), amounts(asked, asked, n)
 	holds := corev1.ResourceList{}
 	count := 0
