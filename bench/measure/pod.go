@@ -76,7 +76,7 @@ func firstLine(ctx context.Context, k *kube.Client, p *corev1.Pod) (time.Duratio
 		if err == nil && line == "hello" {
 			break
 		}
-		if err := pause(limit, 10*time.Millisecond); err != nil {
+		if err := pause(limit, 25*time.Millisecond); err != nil { // asking takes processor time from the pod's start
 			return 0, fmt.Errorf("pod %s says nothing: %w", p.Name, err)
 		}
 	}
