@@ -48,12 +48,15 @@ directory of its file, packed and pushed to the cloud's registry.`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s.path = args[0]
+		job, dir, err := s.read(cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
 		c, err := o.open(cmd)
 		if err != nil {
 			return err
 		}
-		job, err := o.submit(cmd, c, &s)
-		if err != nil {
+		if err := o.submit(cmd, c, &s, job, dir); err != nil {
 			return err
 		}
 		if !s.follow {
@@ -72,21 +75,18 @@ directory of its file, packed and pushed to the cloud's registry.`,
 	return o.flags(cmd, "json")
 }
 
-// submit reads the job and creates it.
-func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission) (*v1alpha1.TrainJob, error) {
-	job, dir, err := s.read(cmd.InOrStdin())
-	if err != nil {
-		return nil, err
-	}
+// submit creates the job, whose code is in dir, in the namespace that the command
+// or else the job names.
+func (o *options) submit(cmd *cobra.Command, c *kube.Client, s *submission, job *v1alpha1.TrainJob, dir string) error {
 	if o.namespace != "" || job.Namespace == "" {
 		job.Namespace = c.Namespace
 	}
 	c.Namespace = job.Namespace
 	images, err := store(cmd.Context(), c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return job, s.create(cmd.Context(), cmd.ErrOrStderr(), c, images, job, dir)
+	return s.create(cmd.Context(), cmd.ErrOrStderr(), c, images, job, dir)
 }
 
 // create pushes the job's code and creates the job. Everything is checked before

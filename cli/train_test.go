@@ -46,7 +46,7 @@ func TestParseJob(t *testing.T) {
 		"nothing":                      {"", "apiVersion: polder.dev/v1alpha1"},
 		"comments only":                {"# x\n---\n# y\n", "apiVersion: polder.dev/v1alpha1"},
 		"malformed":                    {"spec: [", "yaml"},
-		"no mapping":                   {"- a", "unmarshal"},
+		"no mapping":                   {"- a", "a list where fields"},
 		"a field that is not known":    {strings.Replace(jobText, "runtime:", "runtimes: x, runtime:", 1), "runtimes"},
 		"a field twice":                {jobText + "kind: TrainJob\n", "kind"},
 		"another kind":                 {strings.Replace(jobText, "TrainJob", "Pod", 1), "Pod"},

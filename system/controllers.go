@@ -25,6 +25,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
@@ -77,7 +78,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	defer volumes.Close()
-	trust, err := pair(c, "controllers")
+	trust, err := pki.ClientTLS(c.Cert("ca"), c.Cert("controllers"), c.Key("controllers"))
 	if err != nil {
 		return err
 	}

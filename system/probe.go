@@ -2,17 +2,15 @@ package system
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/node/containerd"
 	"polder.dev/polder/system/layout"
 )
@@ -38,28 +36,13 @@ func newProbe(c layout.Cloud) (*probe, error) {
 	return &probe{cloud: c, cluster: cluster, etcd: etcd}, nil
 }
 
-// mutual returns a client that trusts dir's authority and shows the pair name,
-// read anew for every connection, since pairs are renewed.
+// mutual returns a client that trusts dir's authority and shows the pair name.
 func mutual(dir, name string) (*http.Client, error) {
-	pem, err := os.ReadFile(dir + "/ca.crt")
+	config, err := pki.ClientTLS(dir+"/ca.crt", dir+"/"+name+".crt", dir+"/"+name+".key")
 	if err != nil {
-		return nil, fmt.Errorf("reading authority: %w", err)
+		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("authority %s/ca.crt has no certificate", dir)
-	}
-	return &http.Client{Transport: &http.Transport{
-		IdleConnTimeout: 10 * time.Second,
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12,
-			RootCAs:    pool,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				pair, err := tls.LoadX509KeyPair(dir+"/"+name+".crt", dir+"/"+name+".key")
-				return &pair, err
-			},
-		},
-	}}, nil
+	return &http.Client{Transport: &http.Transport{IdleConnTimeout: 10 * time.Second, TLSClientConfig: config}}, nil
 }
 
 // get returns the answer's body, and an error unless it is 200.

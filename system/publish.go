@@ -2,18 +2,14 @@ package system
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/model/registry"
-	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/train"
 )
 
@@ -86,25 +82,4 @@ func outputFiles(pub train.Publication) ([]pack.File, error) {
 	return append(out, pack.File{Path: metricsName, Size: info.Size(), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(io.NewSectionReader(pub.MetricsFile, 0, info.Size())), nil
 	}}), nil
-}
-
-// pair is a configuration for mutual TLS that trusts the cluster's authority and
-// shows the pair name, read anew for every connection, since pairs are renewed.
-func pair(c layout.Cloud, name string) (*tls.Config, error) {
-	pem, err := os.ReadFile(c.Cert("ca"))
-	if err != nil {
-		return nil, fmt.Errorf("reading authority: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("authority %s has no certificate", c.Cert("ca"))
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    pool,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			p, err := tls.LoadX509KeyPair(c.Cert(name), c.Key(name))
-			return &p, err
-		},
-	}, nil
 }

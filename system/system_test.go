@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/system/layout"
@@ -360,30 +359,6 @@ func TestOneSupervisorHoldsACloud(t *testing.T) {
 		t.Fatalf("after the first ended: %v", err)
 	}
 	again.Close()
-}
-
-func TestPair(t *testing.T) {
-	c := saved(t, "{}")
-	if _, err := pair(c, "controllers"); err == nil {
-		t.Error("a pair of no authority was opened")
-	}
-	ca, err := pki.OpenAuthority(c.Path("pki"), "ca", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := pair(c, "controllers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := trust.GetClientCertificate(nil); err == nil {
-		t.Error("a certificate that is not there was shown")
-	}
-	if _, err := ca.Issue(pki.Leaf{Name: "controllers", User: "x"}, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := trust.GetClientCertificate(nil); err != nil || len(got.Certificate) == 0 {
-		t.Errorf("a pair that was made later is not shown: %v", err)
-	}
 }
 
 func TestLibexec(t *testing.T) {

@@ -145,3 +145,27 @@ func TestFilesAreTheOwnersAlone(t *testing.T) {
 		t.Errorf("found %d files, want 4", len(files))
 	}
 }
+
+// TestClientTLSReadsItsPairAnew: a pair may be made or renewed after the connection's
+// configuration.
+func TestClientTLSReadsItsPairAnew(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if _, err := ClientTLS(file("ca.crt"), file("one.crt"), file("one.key")); err == nil {
+		t.Error("an authority that is not there was trusted")
+	}
+	ca := authority(t, dir)
+	trust, err := ClientTLS(ca.CertPath(), file("one.crt"), file("one.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trust.GetClientCertificate(nil); err == nil {
+		t.Error("a certificate that is not there was shown")
+	}
+	if _, err := ca.Issue(Leaf{Name: "one", User: "x"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := trust.GetClientCertificate(nil); err != nil || len(got.Certificate) == 0 {
+		t.Errorf("a pair that was made later is not shown: %v", err)
+	}
+}

@@ -6,6 +6,7 @@ package usage
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -24,8 +25,24 @@ func Error(err error) error {
 // Errorf is fmt.Errorf, marked.
 func Errorf(format string, args ...any) error { return fault{fmt.Errorf(format, args...)} }
 
-// Line is err in one line: what reads YAML speaks in several.
-func Line(err error) error { return errors.New(strings.Join(strings.Fields(err.Error()), " ")) }
+// wrongType is how encoding/json speaks of Go's types, which are not the user's.
+var wrongType = regexp.MustCompile(`(?:error unmarshaling JSON: while decoding JSON: )?json: cannot unmarshal (\w+) into Go (?:struct field \w*\.(\S+)|value) of type \S+`)
+
+// Line is what a reader of YAML says, in one line and in the user's terms.
+func Line(err error) error {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	return errors.New(wrongType.ReplaceAllStringFunc(text, func(said string) string {
+		m := wrongType.FindStringSubmatch(said)
+		kind := map[string]string{"object": "a mapping", "array": "a list", "bool": "true or false"}[m[1]]
+		if kind == "" {
+			kind = "a " + m[1]
+		}
+		if m[2] == "" {
+			return "it is " + kind + " where fields and their values are expected"
+		}
+		return "field " + m[2] + " cannot be " + kind
+	}))
+}
 
 // Is reports whether err is marked.
 func Is(err error) bool {

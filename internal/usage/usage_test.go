@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 func TestIs(t *testing.T) {
@@ -34,5 +37,27 @@ func TestAMarkHidesNothing(t *testing.T) {
 	}
 	if Error(fs.ErrNotExist).Error() != fs.ErrNotExist.Error() {
 		t.Error("the mark changed the message")
+	}
+}
+
+func TestLineSpeaksOfFields(t *testing.T) {
+	type thing struct {
+		Size  int                 `json:"size"`
+		Inner struct{ Open bool } `json:"inner"`
+	}
+	for text, want := range map[string]string{
+		"just words":           "it is a string where fields and their values are expected",
+		"[1, 2]":               "it is a list where fields and their values are expected",
+		"size: many":           "field size cannot be a string",
+		"inner: {open: [yes]}": "field inner.open cannot be a list",
+		"size: {a: 1}":         "field size cannot be a mapping",
+	} {
+		err := yaml.UnmarshalStrict([]byte(text), new(thing))
+		if err == nil {
+			t.Fatalf("%s is read", text)
+		}
+		if got := Line(err).Error(); !strings.EqualFold(got, want) {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
 	}
 }

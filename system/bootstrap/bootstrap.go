@@ -7,8 +7,6 @@ package bootstrap
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"embed"
 	"errors"
 	"fmt"
@@ -24,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"polder.dev/polder/api/v1alpha1/crd"
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/registry"
@@ -74,7 +73,7 @@ func pause(ctx context.Context, c layout.Cloud, o Options) error {
 	if err != nil {
 		return err
 	}
-	trust, err := trust(c, o.Supervisor)
+	trust, err := pki.ClientTLS(c.Cert("ca"), c.Cert(o.Supervisor), c.Key(o.Supervisor))
 	if err != nil {
 		return err
 	}
@@ -91,20 +90,6 @@ func pause(ctx context.Context, c layout.Cloud, o Options) error {
 	}
 	_, err = client.Push(ctx, containerd.PauseImage, img, nil)
 	return err
-}
-
-func trust(c layout.Cloud, leaf string) (*tls.Config, error) {
-	pem, err := os.ReadFile(c.Cert("ca"))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
-	pair, err := tls.LoadX509KeyPair(c.Cert(leaf), c.Key(leaf))
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair}}, nil
 }
 
 // collect gathers all objects: the kinds first.
