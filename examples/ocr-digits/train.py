@@ -180,7 +180,7 @@ def main():
 
     done = resume(net, optimizer, schedule)
     tell("start", epochs=epochs, resumed_from=done, world_size=WORLD)
-    together = DistributedDataParallel(net)
+    together = DistributedDataParallel(net) if WORLD > 1 else net
     criterion = nn.CrossEntropyLoss()
     step = done * len(loader)
     for epoch in range(done + 1, epochs + 1):

@@ -58,8 +58,9 @@ func disturb(t *testing.T, c *cloud, name string, rank int, then func(dir, newes
 	c.forget(t, name)
 	c.awaitJob(t, name, "five epochs", jobLimit, pastEpoch(5))
 	dir := filepath.Join(c.volume(t, name), "checkpoints")
-	kill(t, c, name, rank)
 	d := &disturbed{}
+	d.newest, d.name = latest(t, dir) // at the least; the restart may be quicker than our next look
+	kill(t, c, name, rank)
 	if rank == 0 {
 		d.newest, d.name = latest(t, dir)
 		then(dir, d.name)
