@@ -164,7 +164,7 @@ spec:
   command: [python3, train.py]
   workers: %d
   parameters: {epochs: "%d"}
-  resources: {cpu: 700m, memory: 1Gi}
+  resources: {cpu: 900m, memory: 1Gi}
   keepSeconds: 0
 `, name, workers, epochs)
 	if err := os.WriteFile(filepath.Join(dir, "job", "job.yaml"), []byte(job), 0o644); err != nil {
