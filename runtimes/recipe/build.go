@@ -74,7 +74,8 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 		// filter that takes longer than all the rest.
 		fmt.Sprintf("--extract-hook=install -m 0644 '%s' %s", settings, there),
 		"--customize-hook=rm " + there,
-		`--customize-hook=rm -rf "$1"/var/cache/ldconfig/aux-cache "$1"/var/log/* "$1"/etc/resolv.conf "$1"/etc/hostname`,
+		// What differs from build to build; apt's settings name this one's directory.
+		`--customize-hook=rm -rf "$1"/var/cache/ldconfig/aux-cache "$1"/var/log/* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap`,
 	}
 	// What the essential packages brought is excluded here: they come before dpkg.
 	for _, p := range slices.Concat(r.Exclude, r.Remove) { // parse has seen that the shell can make nothing else of it
