@@ -26,7 +26,7 @@ func Error(err error) error {
 func Errorf(format string, args ...any) error { return fault{fmt.Errorf(format, args...)} }
 
 // wrongType is how encoding/json speaks of Go's types, which are not the user's.
-var wrongType = regexp.MustCompile(`(?:error unmarshaling JSON: while decoding JSON: )?json: cannot unmarshal (\w+) into Go (?:struct field \w*\.(\S+)|value) of type \S+`)
+var wrongType = regexp.MustCompile(`(?:error unmarshaling JSON: while decoding JSON: )?json: cannot unmarshal (\w+(?: \S+)?) into Go (?:struct field \w*\.(\S+)|value) of type \S+`)
 
 // Line is what a reader of YAML says, in one line and in the user's terms.
 func Line(err error) error {
@@ -34,7 +34,9 @@ func Line(err error) error {
 	return errors.New(wrongType.ReplaceAllStringFunc(text, func(said string) string {
 		m := wrongType.FindStringSubmatch(said)
 		kind := map[string]string{"object": "a mapping", "array": "a list", "bool": "true or false"}[m[1]]
-		if kind == "" {
+		if n, ok := strings.CutPrefix(m[1], "number "); ok {
+			kind = n
+		} else if kind == "" {
 			kind = "a " + m[1]
 		}
 		if m[2] == "" {

@@ -49,6 +49,7 @@ func TestLineSpeaksOfFields(t *testing.T) {
 		"just words":           "it is a string where fields and their values are expected",
 		"[1, 2]":               "it is a list where fields and their values are expected",
 		"size: many":           "field size cannot be a string",
+		"size: 1.5":            "field size cannot be 1.5",
 		"inner: {open: [yes]}": "field inner.open cannot be a list",
 		"size: {a: 1}":         "field size cannot be a mapping",
 	} {

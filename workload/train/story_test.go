@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
@@ -322,6 +323,12 @@ func TestUnschedulable(t *testing.T) {
 	if !c.told("Unschedulable") {
 		t.Error("no event tells why it waits")
 	}
+	// What a sandbox's class adds is asked for, too.
+	p, _ := get(c, "digits-0-0", &corev1.Pod{})
+	p.Spec.Overhead = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("512Mi")}
+	c.must(c.client.Update(t.Context(), p))
+	c.look("digits")
+	c.expect("digits", v1alpha1.StatePending, "it wants 16 workers of 750m CPU, 1.5 GiB each (12 CPU, 24.0 GiB in all)")
 }
 
 func TestPodsCannotBeCreated(t *testing.T) {

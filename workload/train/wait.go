@@ -60,9 +60,8 @@ func unschedulable(w *world, scheduler string) string {
 		return scheduler
 	}
 	asked := resources(w.job, v).Requests
-	for _, p := range w.workers() { // a sandbox's own needs, which the scheduler adds
-		add(asked, p.Spec.Overhead)
-		break
+	if pods := w.workers(); len(pods) > 0 {
+		add(asked, pods[0].Spec.Overhead) // of a sandbox's class; the scheduler counts it, too
 	}
 	each, total := amounts(asked, asked, 1), amounts(asked, asked, n)
 	holds := corev1.ResourceList{}
