@@ -33,11 +33,13 @@ LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSIO
 	$(call stamp,$(p).buildDate,$(DATE)))
 
 # Everything is static, so that it runs on a machine without any of this. Tests
-# are built the same way, so that they share what the build has compiled.
+# are built the same way, so that they share what the build has compiled; so do the
+# modules below tools/, as far as their dependencies have the same versions. What
+# debuggers read is a quarter of the compiler's work, and is not kept in programs.
 export CGO_ENABLED = 0
 export GOAMD64 = v1
 export GOARM64 = v8.0
-export GOFLAGS = -trimpath -mod=readonly -buildvcs=false
+export GOFLAGS = -trimpath -mod=readonly -buildvcs=false -gcflags=all=-dwarf=false
 GO = GOOS=linux GOARCH=$(ARCH) go
 BUILD = build -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
 

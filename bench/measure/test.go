@@ -13,7 +13,7 @@ func measureTest(ctx context.Context, b *bench) error {
 	var took []float64
 	for i := range b.runs + 1 {
 		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "./...")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -mod=readonly -buildvcs=false")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -mod=readonly -buildvcs=false -gcflags=all=-dwarf=false")
 		began := time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go test: %w: %s", err, out)
