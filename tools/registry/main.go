@@ -1,9 +1,11 @@
 // Command registry is the cloud's OCI registry: CNCF Distribution on a directory,
-// behind mutual TLS. Only polder's supervisor runs it. Whoever has a certificate
-// of the cloud's authority may pull; only certificates with one of the writers'
-// organisations may push or delete. What nothing refers to any more is removed
-// at every start, before the first request, when nobody can be half-way through
-// a push.
+// behind mutual TLS. Only polder's supervisor runs it. Code, data, images and
+// models of a namespace are for those whom the API server lets get, create and
+// delete the objects that stand for them there; what belongs to no namespace may
+// be pulled with every certificate of the cloud's authority. Writers' organisations
+// may do everything. The registry starts without the API server, and needs it for
+// tenants' requests only. What nothing refers to any more is removed at every
+// start, before the first request, when nobody can be half-way through a push.
 package main
 
 import (
@@ -16,11 +18,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage"
@@ -33,25 +35,32 @@ import (
 const stopLimit = 5 * time.Second
 
 type options struct {
-	address, dir, ca, cert, key string
-	writers                     []string
+	address, dir, ca, cert, key, api string
+	writers, readers                 []string
 }
 
 func main() {
 	var o options
-	var writers string
+	var writers, readers string
 	flag.StringVar(&o.address, "address", "", "host:port to listen on")
 	flag.StringVar(&o.dir, "dir", "", "directory of the registry's data")
-	flag.StringVar(&o.ca, "ca", "", "certificates of the authority of clients, PEM")
-	flag.StringVar(&o.cert, "cert", "", "certificate to show, PEM")
+	flag.StringVar(&o.ca, "ca", "", "certificates of the authority of clients and of the API server, PEM")
+	flag.StringVar(&o.cert, "cert", "", "certificate to show to both, PEM")
 	flag.StringVar(&o.key, "key", "", "key of the certificate, PEM")
-	flag.StringVar(&writers, "writers", "", "organisations whose certificates may push, separated by commas")
+	flag.StringVar(&o.api, "api", "", "URL of the API server, which says what tenants may do")
+	flag.StringVar(&writers, "writers", "", "organisations whose certificates may do everything, separated by commas")
+	flag.StringVar(&readers, "readers", "", "users whose certificates may pull everything, separated by commas")
 	flag.Parse()
-	o.writers = strings.Split(writers, ",")
+	o.writers, o.readers = names(writers), names(readers)
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "registry:", err)
 		os.Exit(1)
 	}
+}
+
+// names are those in a list with commas.
+func names(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
 func run(o options) error {
@@ -61,12 +70,20 @@ func run(o options) error {
 	if err := sweep(ctx, o.dir); err != nil {
 		return fmt.Errorf("removing what nothing refers to: %w", err)
 	}
-	transport, err := transport(o)
+	server, client, err := transport(o)
 	if err != nil {
 		return err
 	}
-	app := handlers.NewApp(ctx, config(o.dir))
-	server := &http.Server{Addr: o.address, Handler: guard(app, o.writers), TLSConfig: transport, ReadHeaderTimeout: 10 * time.Second}
+	store, err := open(ctx, o.dir)
+	if err != nil {
+		return err
+	}
+	g := newGuard(handlers.NewApp(ctx, config(o.dir)), store, newReviewer(o.api, client, time.Now), o.writers, o.readers)
+	return serve(ctx, &http.Server{Addr: o.address, Handler: g, TLSConfig: server, ReadHeaderTimeout: 10 * time.Second})
+}
+
+// serve returns when ctx ends, or when the server fails.
+func serve(ctx context.Context, server *http.Server) error {
 	served := make(chan error, 1)
 	go func() { served <- server.ListenAndServeTLS("", "") }()
 	select {
@@ -91,9 +108,12 @@ func config(dir string) *configuration.Configuration {
 			"delete":     {"enabled": true},
 			"cache":      {"blobdescriptor": "inmemory"},
 		},
-		Catalog: configuration.Catalog{MaxEntries: 1000},
+		Catalog: configuration.Catalog{MaxEntries: catalogEntriesMax},
 	}
 }
+
+// catalogEntriesMax is how many repositories are listed in one answer.
+const catalogEntriesMax = 1000
 
 // sweep removes blobs that no manifest of the registry at dir refers to.
 func sweep(ctx context.Context, dir string) error {
@@ -114,41 +134,45 @@ func sweep(ctx context.Context, dir string) error {
 	return storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{Quiet: true})
 }
 
-func transport(o options) (*tls.Config, error) {
+// open returns what lists the repositories at dir.
+func open(ctx context.Context, dir string) (distribution.RepositoryEnumerator, error) {
+	driver, err := factory.Create(ctx, "filesystem", map[string]any{"rootdirectory": dir})
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	registry, err := storage.NewRegistry(ctx, driver)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	store, ok := registry.(distribution.RepositoryEnumerator)
+	if !ok {
+		return nil, fmt.Errorf("opening %s: its repositories cannot be listed", dir)
+	}
+	return store, nil
+}
+
+// transport is mutual TLS as a server, and as a client of the API server. The pair
+// is read anew for every connection, since pairs are renewed while we run.
+func transport(o options) (server, client *tls.Config, err error) {
 	pem, err := os.ReadFile(o.ca)
 	if err != nil {
-		return nil, fmt.Errorf("reading authority: %w", err)
+		return nil, nil, fmt.Errorf("reading authority: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("authority %s has no certificate", o.ca)
+		return nil, nil, fmt.Errorf("authority %s has no certificate", o.ca)
 	}
-	return &tls.Config{
+	pair := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+		return &pair, err
+	}
+	server = &tls.Config{
 		ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
-		// Read anew for every connection, since pairs are renewed while we run.
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(o.cert, o.key)
-			return &pair, err
-		},
-	}, nil
-}
-
-// guard lets everybody read and writers write.
-func guard(next http.Handler, writers []string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !writer(r, writers) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintln(w, `{"errors":[{"code":"DENIED","message":"this certificate may pull, not push or delete"}]}`)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func writer(r *http.Request, writers []string) bool {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return false
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair() },
 	}
-	return slices.ContainsFunc(r.TLS.VerifiedChains[0][0].Subject.Organization, func(o string) bool { return slices.Contains(writers, o) })
+	client = &tls.Config{
+		RootCAs: pool, MinVersion: tls.VersionTLS12,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair() },
+	}
+	return server, client, nil
 }

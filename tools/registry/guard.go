@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	v2 "github.com/distribution/distribution/v3/registry/api/v2"
+	"github.com/gorilla/mux"
+	"github.com/sirupsen/logrus"
+)
+
+// action is what somebody wants to do with a repository.
+type action string
+
+const (
+	pull   action = "pull"
+	push   action = "push"
+	remove action = "delete"
+)
+
+// owned are the first segments of the repositories that belong to the namespace
+// in their second, and the kind of group polder.dev that stands for them there:
+// who may get, create or delete its objects may pull, push or delete. No role but
+// the administrator's lets a person create models, which controllers write.
+var owned = map[string]string{"code": "trainjobs", "data": "trainjobs", "images": "trainjobs", "models": "models"}
+
+// verbs are the API server's words for actions, and roles those that have them.
+var (
+	verbs = map[action]string{pull: "get", push: "create", remove: "delete"}
+	roles = map[action]string{pull: "view", push: "edit", remove: "edit"}
+)
+
+// owner is the namespace that a repository belongs to, if to any.
+func owner(repository string) (namespace, resource string, ok bool) {
+	first, rest, _ := strings.Cut(repository, "/")
+	namespace, _, _ = strings.Cut(rest, "/")
+	resource, ok = owned[first]
+	return namespace, resource, ok && namespace != ""
+}
+
+// asker is whom a certificate is for, in the API server's terms.
+type asker struct {
+	user   string
+	groups []string
+}
+
+func askerOf(r *http.Request) asker {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return asker{}
+	}
+	s := r.TLS.VerifiedChains[0][0].Subject
+	return asker{user: s.CommonName, groups: append(slices.Clone(s.Organization), "system:authenticated")}
+}
+
+// guard stands before the registry and lets through what the asker may do.
+type guard struct {
+	next             http.Handler
+	router           *mux.Router
+	store            distribution.RepositoryEnumerator
+	reviews          *reviewer
+	writers, readers []string
+}
+
+func newGuard(next http.Handler, store distribution.RepositoryEnumerator, reviews *reviewer, writers, readers []string) *guard {
+	// The router is made as next's own is, so both see the same name in a path.
+	return &guard{next, v2.RouterWithPrefix(""), store, reviews, writers, readers}
+}
+
+// ServeHTTP implements http.Handler.
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who := askerOf(r)
+	var match mux.RouteMatch
+	known := g.router.Match(r, &match)
+	var err error
+	switch {
+	case known && match.Route.GetName() == v2.RouteNameCatalog && r.Method == http.MethodGet:
+		if err = g.catalog(w, r, who); err == nil {
+			return
+		}
+	case g.writes(who):
+	case !known:
+		err = errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not do that: %s %s is no request for an image", who.user, r.Method, r.URL.Path))
+	default:
+		err = g.admit(r, who, match.Route.GetName(), match.Vars["name"])
+	}
+	if err != nil {
+		_ = errcode.ServeJSON(w, err) // fails when the asker is gone
+		return
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// admit returns nil when the request to a route may go on.
+func (g *guard) admit(r *http.Request, who asker, route, repository string) error {
+	switch route {
+	case v2.RouteNameBase, v2.RouteNameCatalog:
+		return nil // says nothing, or that only GET lists
+	case v2.RouteNameTags, v2.RouteNameManifest, v2.RouteNameBlob:
+		return g.judge(r.Context(), who, actionOf(r.Method), repository)
+	case v2.RouteNameBlobUpload, v2.RouteNameBlobUploadChunk:
+		if err := g.judge(r.Context(), who, push, repository); err != nil {
+			return err
+		}
+		g.mount(r, who)
+		return nil
+	}
+	return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not do that: the registry has no rule for %s", who.user, r.URL.Path))
+}
+
+func actionOf(method string) action {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return pull
+	case http.MethodDelete:
+		return remove
+	}
+	return push
+}
+
+// mount takes from a push the wish to have a blob out of a repository that the
+// asker may not pull. What is left is an ordinary upload, which is how a registry
+// answers that cannot mount (OCI distribution, "Mounting a blob from another
+// repository"). The form is that which the registry reads after us: a request is
+// parsed once.
+func (g *guard) mount(r *http.Request, who asker) {
+	from := r.FormValue("from")
+	if from == "" || g.judge(r.Context(), who, pull, from) == nil {
+		return
+	}
+	r.Form.Del("from")
+	r.Form.Del("mount")
+}
+
+func (g *guard) writes(who asker) bool {
+	return slices.ContainsFunc(who.groups, func(o string) bool { return slices.Contains(g.writers, o) })
+}
+
+// judge returns nil when who may do it, and else what to answer.
+func (g *guard) judge(ctx context.Context, who asker, what action, repository string) error {
+	if g.writes(who) || what == pull && slices.Contains(g.readers, who.user) {
+		return nil
+	}
+	namespace, resource, ok := owner(repository)
+	if !ok {
+		return g.common(who, what, repository)
+	}
+	if who.user == "" {
+		return errcode.ErrorCodeDenied.WithMessage("a certificate without a common name is nobody's; ask for one that names you")
+	}
+	allowed, err := g.reviews.ask(ctx, who, verbs[what], resource, namespace)
+	if err != nil {
+		logrus.Warnf("asking whether %s may %s %s: %v", who.user, what, repository, err)
+		return errcode.ErrorCodeUnavailable.WithMessage(fmt.Sprintf("the API server does not say now whether user %q may %s %s; try again in a moment", who.user, what, repository))
+	}
+	if allowed {
+		return nil
+	}
+	remedy := fmt.Sprintf("ask an administrator for the role %s there", roles[what])
+	if resource == "models" && what == push {
+		remedy = "a training job with spec.output.model makes models"
+	}
+	return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not %s %s: it is namespace %s's, where they may not %s %s.polder.dev; %s",
+		who.user, what, repository, namespace, verbs[what], resource, remedy))
+}
+
+// common judges repositories that belong to no namespace.
+func (g *guard) common(who asker, what action, repository string) error {
+	switch what {
+	case pull:
+		return nil
+	case push:
+		return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not push %s: it belongs to no namespace; push images/NAMESPACE/NAME, for which the role edit in NAMESPACE is enough",
+			who.user, repository))
+	}
+	return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not delete %s: it belongs to no namespace; ask an administrator", who.user, repository))
+}
