@@ -86,6 +86,7 @@ func TestRulesBite(t *testing.T) {
 		{"import", "cmd/polder/main.go", "// Command polder.\npackage main\n\nimport \"polder.dev/polder/controlplane/etcd\"\n", "imports controlplane/etcd"},
 		{"import", "api/doc.go", "// Package api.\npackage api\n\nimport \"polder.dev/polder/internal/logs\"\n", "nothing of ours"},
 		{"library", "system/system.go", "// Package system.\npackage system\n\nimport \"k8s.io/kubernetes/cmd/kubelet/app\"\n", "only in controlplane/*, node/*"},
+		{"library", "system/system.go", "// Package system.\npackage system\n\nimport \"k8s.io/apiserver/pkg/cel/environment\"\n", "prove the policies"},
 		{"library", "controlplane/apiserver/a.go", "// Package apiserver.\npackage apiserver\n\nimport \"go.etcd.io/etcd/client/v3\"\n", "only in controlplane/etcd"},
 		{"library", "workload/train/t.go", "package train\n\nimport \"github.com/containerd/containerd/v2/client\"\n", "only in node/*"},
 		{"library", "sched/sched.go", "// Package sched.\npackage sched\n\nimport \"k8s.io/kube-scheduler/framework\"\n", "thin shim"},

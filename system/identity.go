@@ -18,10 +18,11 @@ const (
 	leafAdmin      = "admin"      // the person who ran `polder up`
 )
 
-// Groups that certificates carry.
+// Groups that certificates carry, and the user that containerd pulls as.
 const (
 	groupAdmins  = "system:masters"
 	groupWriters = "polder:registry-writers"
+	userReader   = "polder:registry-reader"
 )
 
 // identify makes the authorities and everybody's certificates and kubeconfigs, or
@@ -46,7 +47,7 @@ func identify(c layout.Cloud, now time.Time) error {
 		{Name: "coredns", User: "polder:dns"},
 		{Name: "controllers", User: "polder:controllers", Groups: []string{groupWriters}, IPs: here},
 		{Name: "registry", User: "polder:registry", IPs: here, DNS: []string{v1alpha1.RegistryHost}},
-		{Name: "registry-reader", User: "polder:registry-reader"},
+		{Name: "registry-reader", User: userReader},
 		{Name: leafSupervisor, User: "polder:supervisor", Groups: []string{groupAdmins}},
 		{Name: leafAdmin, User: "admin", Groups: []string{groupAdmins}},
 	} {

@@ -54,7 +54,7 @@ func table(a *assembly) ([]component.Entry, error) {
 		}
 		small    = environment(fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.NumCPU()/8))) // seldom busy: each processor more costs wake-ups
 		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.Path("registry"), "--ca="+c.Cert("ca"),
-			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--writers="+groupAdmins+","+groupWriters)
+			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--api="+c.APIURL(), "--writers="+groupAdmins+","+groupWriters, "--readers="+userReader)
 	)
 	rows := []row{
 		{component.Spec{Name: "etcd", Command: own("etcd"), Netns: inside, Ready: p.store}, nil},

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/api/v1alpha1/crd"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
@@ -100,7 +101,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	}
 	values := strings.NewReplacer(
 		"${DNS_SERVICE_IP}", c.DNSServiceIP().String(), "${HOST_IP}", c.HostIP().String(),
-		"${REGISTRY}", c.RegistryURL(), "${VERSION}", version.String(),
+		"${REGISTRY}", c.RegistryURL(), "${REGISTRY_HOST}", v1alpha1.RegistryHost, "${VERSION}", version.String(),
 	)
 	own, err := files(manifests, "manifest", values)
 	if err != nil {
