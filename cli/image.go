@@ -71,8 +71,13 @@ func (o *options) imagePush() *cobra.Command {
 		Long: `Push an image to the cloud's registry. FILE is an archive as docker save or
 skopeo copy oci-archive: write it, for machines that reach no registry. DIR is an
 OCI layout, or any directory, whose files become an image of one layer: that is
-how data sets get to training jobs.`,
-		Example: "  docker save alpine | polder image push /dev/stdin library/alpine:3\n  polder image push ./digits data/digits",
+how data sets get to training jobs.
+
+What lies below code/, data/ or images/ belongs to the namespace that comes next,
+as in images/NAMESPACE/NAME: who may edit the namespace may push there, and only
+its pods may use it. All else is for everybody to use, and for administrators to
+push.`,
+		Example: "  polder image push ./digits data/team-a/digits\n  docker save alpine | polder image push /dev/stdin library/alpine:3",
 		Args:    exactly("FILE or DIR", "REPOSITORY[:TAG]"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

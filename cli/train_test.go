@@ -189,6 +189,41 @@ func (c cloud) code(t *testing.T, name string) bool {
 	return ok
 }
 
+// TestATenantTrains: the role edit is enough to push one's code, and what one may
+// not use is said in the registry's words, before anything is made.
+func TestATenantTrains(t *testing.T) {
+	s := registrytest.New(t)
+	images, err := registry.New(s.URL, s.Tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cloud{&kube.Client{WithWatch: kubetest.New(t, nil, &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: "pytorch-cpu"}}), Namespace: "team-a"}, images, ""}
+	job := newJob()
+	job.Namespace = "team-a"
+	if err := c.submit(t, &submission{}, job); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		change func(*v1alpha1.TrainJob)
+		want   string
+	}{
+		"another's code": {func(j *v1alpha1.TrainJob) { j.Spec.Code.Image = "code/team-b/x" }, `denied: user "ana" may not pull code/team-b/x`},
+		"another's data": {func(j *v1alpha1.TrainJob) { j.Spec.Data = []v1alpha1.DataSource{{Name: "d", Image: "data/team-b/x"}} }, `denied: user "ana" may not pull data/team-b/x`},
+		"another's name": {func(j *v1alpha1.TrainJob) { j.Namespace = "team-b" }, `denied: user "ana" may not push code/team-b/other`},
+	} {
+		other := newJob()
+		other.Namespace, other.Name = "team-a", "other"
+		tc.change(other)
+		err := c.submit(t, &submission{}, other)
+		if !errors.Is(err, registry.ErrDenied) || !strings.Contains(err.Error(), tc.want) || usage.Is(err) {
+			t.Errorf("%s: error %v must say %s, and is none of usage", name, err, tc.want)
+		}
+		if err := c.c.Get(t.Context(), kube.Key(other.Namespace, other.Name), other); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: the job is there: %v", name, err)
+		}
+	}
+}
+
 func newJob() *v1alpha1.TrainJob {
 	return &v1alpha1.TrainJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "digits"},

@@ -112,7 +112,7 @@ type TrainJobSpec struct {
 
 // Code is an image whose root holds the program, by reference with digest.
 type Code struct {
-	// Image reference, as "code/NAME@sha256:..." in the cloud's own registry or
+	// Image reference, as "code/NAMESPACE/NAME@sha256:..." in the cloud's own registry or
 	// a full reference elsewhere. `polder train DIR` packs and pushes it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512

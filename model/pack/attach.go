@@ -28,12 +28,12 @@ func Attach(ctx context.Context, c *registry.Client, repository string, img v1.I
 	}
 	d := ocispec.Descriptor{MediaType: artifactType, Digest: digest.FromBytes(text), Size: int64(len(text))}
 	if err := send(ctx, repo.Blobs(), d, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }); err != nil {
-		return fmt.Errorf("pushing what refers to %s: %w", repository, err)
+		return fmt.Errorf("pushing what refers to %s: %w", repository, registry.Reason(err))
 	}
 	if err := send(ctx, repo.Blobs(), ocispec.DescriptorEmptyJSON, func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(ocispec.DescriptorEmptyJSON.Data)), nil
 	}); err != nil {
-		return fmt.Errorf("pushing what refers to %s: %w", repository, err)
+		return fmt.Errorf("pushing what refers to %s: %w", repository, registry.Reason(err))
 	}
 	b, err := json.Marshal(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
@@ -44,7 +44,7 @@ func Attach(ctx context.Context, c *registry.Client, repository string, img v1.I
 	}
 	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
 	if err := repo.Manifests().Push(ctx, m, bytes.NewReader(b)); err != nil { // and the index of referrers, where the registry keeps none
-		return fmt.Errorf("pushing what refers to %s: %w", repository, err)
+		return fmt.Errorf("pushing what refers to %s: %w", repository, registry.Reason(err))
 	}
 	return nil
 }

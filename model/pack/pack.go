@@ -108,14 +108,14 @@ func Push(ctx context.Context, c *registry.Client, reference string, m Model, fi
 			return "", 0, err
 		}
 		if err := send(ctx, repo.Blobs(), d, f.Open); err != nil {
-			return "", 0, fmt.Errorf("pushing %s: %w", f.Path, err)
+			return "", 0, fmt.Errorf("pushing %s: %w", f.Path, registry.Reason(err))
 		}
 		manifest.Layers = append(manifest.Layers, d)
 		cfg.ModelFS.DiffIDs = append(cfg.ModelFS.DiffIDs, d.Digest)
 		sizeBytes += d.Size
 	}
 	if manifest.Config, err = sendJSON(ctx, repo.Blobs(), configType, cfg); err != nil {
-		return "", 0, fmt.Errorf("pushing configuration of %s: %w", m.Name, err)
+		return "", 0, fmt.Errorf("pushing configuration of %s: %w", m.Name, registry.Reason(err))
 	}
 	b, err := json.Marshal(manifest)
 	if err != nil {
@@ -123,7 +123,7 @@ func Push(ctx context.Context, c *registry.Client, reference string, m Model, fi
 	}
 	d := ocispec.Descriptor{MediaType: manifest.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
 	if err := repo.Manifests().PushReference(ctx, d, bytes.NewReader(b), ref.Identifier()); err != nil {
-		return "", 0, fmt.Errorf("pushing manifest of %s: %w", registry.Short(ref), err)
+		return "", 0, fmt.Errorf("pushing manifest of %s: %w", registry.Short(ref), registry.Reason(err))
 	}
 	return d.Digest, sizeBytes, nil
 }

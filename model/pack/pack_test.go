@@ -189,8 +189,34 @@ func TestPushRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Push(t.Context(), reader, reference, Model{}, some()); err == nil {
-		t.Error("a reader pushed a model")
+	if _, _, err := Push(t.Context(), reader, reference, Model{}, some()); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("a reader pushing a model: %v", err)
+	}
+}
+
+// TestATenantIsToldWhy: the registry's words reach the person.
+func TestATenantIsToldWhy(t *testing.T) {
+	s := registrytest.New(t)
+	push(t, open(t, s), some()...) // in namespace ns
+	c, err := registry.New(s.URL, s.Tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := random.Image(10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, s).Push(t.Context(), "runtimes/x", img, nil); err != nil {
+		t.Fatal(err)
+	}
+	for what, try := range map[string]func() error{
+		"pull " + reference:    func() error { _, err := Find(t.Context(), c, reference); return err },
+		"push models/team-a/x": func() error { _, _, err := Push(t.Context(), c, "models/team-a/x", Model{}, some()); return err },
+		"push runtimes/x":      func() error { return Attach(t.Context(), c, "runtimes/x", img, "application/x", []byte("x")) },
+	} {
+		if err := try(); !errors.Is(err, registry.ErrDenied) || !strings.Contains(err.Error(), `denied: user "ana" may not `+what) {
+			t.Errorf("%s: %v must be ErrDenied, in the registry's words", what, err)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func Find(ctx context.Context, c *registry.Client, reference string) (*Artifact,
 		return nil, fmt.Errorf("reading %s: %w in the cloud's registry; `polder model ls` shows what is there", registry.Short(ref), registry.ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), err)
+		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), registry.Reason(err))
 	}
 	defer r.Close()
 	if d.Size > manifestBytesMax {
@@ -49,7 +49,7 @@ func Find(ctx context.Context, c *registry.Client, reference string) (*Artifact,
 	}
 	b, err := content.ReadAll(r, d) // checks size and digest
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), err)
+		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), registry.Reason(err))
 	}
 	a := &Artifact{Digest: d.Digest, client: c, ref: reference}
 	return a, a.parse(b)
@@ -102,7 +102,7 @@ func (a *Artifact) ReadFile(ctx context.Context, name string, bytesMax int64) ([
 		}
 		b, err := content.FetchAll(ctx, repo.Blobs(), l)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s of %s: %w", name, a.ref, err)
+			return nil, fmt.Errorf("reading %s of %s: %w", name, a.ref, registry.Reason(err))
 		}
 		return b, nil
 	}
@@ -127,7 +127,7 @@ func (a *Artifact) Pull(ctx context.Context, dir string, progress func(done, tot
 	}
 	for _, l := range a.Manifest.Layers {
 		if err := a.pullFile(ctx, root, l); err != nil {
-			return fmt.Errorf("pulling %s of %s: %w", Path(l), a.ref, err)
+			return fmt.Errorf("pulling %s of %s: %w", Path(l), a.ref, registry.Reason(err))
 		}
 		if done += l.Size; progress != nil {
 			progress(done, total)

@@ -34,7 +34,7 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Entry, error) {
 	}
 	repos, err := remote.Catalog(ctx, host, c.options(ctx)...)
 	if err != nil {
-		return nil, fmt.Errorf("listing repositories: %w", reason(err))
+		return nil, fmt.Errorf("listing repositories: %w", Reason(err))
 	}
 	out := []Entry{}
 	for _, r := range repos {
@@ -56,7 +56,7 @@ func (c *Client) tags(ctx context.Context, repo name.Repository) ([]Entry, error
 		if strings.Contains(err.Error(), "NAME_UNKNOWN") { // all its tags were removed
 			return nil, nil
 		}
-		return nil, fmt.Errorf("listing %s: %w", repo.RepositoryStr(), reason(err))
+		return nil, fmt.Errorf("listing %s: %w", repo.RepositoryStr(), Reason(err))
 	}
 	var out []Entry
 	for _, t := range tags {
@@ -75,7 +75,7 @@ func (c *Client) tags(ctx context.Context, repo name.Repository) ([]Entry, error
 func (c *Client) entry(ctx context.Context, tag name.Tag) (Entry, error) {
 	d, err := remote.Get(tag, c.options(ctx)...)
 	if err != nil {
-		return Entry{}, fmt.Errorf("reading %s: %w", Short(tag), reason(err))
+		return Entry{}, fmt.Errorf("reading %s: %w", Short(tag), Reason(err))
 	}
 	e := Entry{Repository: tag.RepositoryStr(), Tag: tag.TagStr(), Digest: d.Digest.String(), Type: string(d.MediaType)}
 	var m struct {

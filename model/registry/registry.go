@@ -5,7 +5,7 @@
 //
 // A reference is "REPOSITORY[:TAG][@sha256:...]", with or without the registry's
 // host (v1alpha1.RegistryHost) in front; "latest" is the tag that is left out.
-// Connections are mutual TLS; whether they may write is up to the certificate.
+// Connections are mutual TLS; what they may do is up to the certificate's user.
 package registry
 
 import (
@@ -20,11 +20,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	oras "oras.land/oras-go/v2/registry/remote"
 
@@ -34,7 +36,7 @@ import (
 // ErrNotFound says that the registry has no such image.
 var ErrNotFound = errors.New("not found")
 
-// ErrDenied says that the certificate may not do this.
+// ErrDenied says that the certificate's user may not do this.
 var ErrDenied = errors.New("denied")
 
 // ErrElsewhere says that a reference names another registry.
@@ -122,7 +124,8 @@ func (c *Client) Push(ctx context.Context, reference string, img v1.Image, progr
 		opts = append(opts, remote.WithProgress(updates))
 	}
 	if err := remote.Write(ref, img, opts...); err != nil {
-		return v1.Hash{}, fmt.Errorf("pushing %s: %w", Short(ref), reason(err))
+		err = explain(err, func() error { return remote.CheckPushPermission(ref, authn.NewMultiKeychain(), c.http.Transport) })
+		return v1.Hash{}, fmt.Errorf("pushing %s: %w", Short(ref), Reason(err))
 	}
 	return digest, nil
 }
@@ -136,7 +139,7 @@ func (c *Client) Image(ctx context.Context, reference string) (v1.Image, error) 
 	}
 	img, err := remote.Image(ref, c.options(ctx)...)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", Short(ref), reason(err))
+		return nil, fmt.Errorf("reading %s: %w", Short(ref), Reason(err))
 	}
 	return img, nil
 }
@@ -149,7 +152,8 @@ func (c *Client) Digest(ctx context.Context, reference string) (v1.Hash, error) 
 	}
 	d, err := remote.Head(ref, c.options(ctx)...)
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading %s: %w", Short(ref), reason(err))
+		err = explain(err, func() error { _, err := remote.Get(ref, c.options(ctx)...); return err })
+		return v1.Hash{}, fmt.Errorf("reading %s: %w", Short(ref), Reason(err))
 	}
 	return d.Digest, nil
 }
@@ -175,7 +179,7 @@ func (c *Client) Remove(ctx context.Context, reference string) error {
 		return err
 	}
 	if err := remote.Delete(ref.Context().Digest(digest.String()), c.options(ctx)...); err != nil {
-		return fmt.Errorf("removing %s: %w", Short(ref), reason(err))
+		return fmt.Errorf("removing %s: %w", Short(ref), Reason(err))
 	}
 	return nil
 }
@@ -194,7 +198,7 @@ func (c *Client) Referrers(ctx context.Context, reference, artifactType string) 
 	opts := append(c.options(ctx), remote.WithFilter("artifactType", artifactType))
 	index, err := remote.Referrers(ref.Context().Digest(digest.String()), opts...)
 	if err != nil {
-		return nil, fmt.Errorf("listing what refers to %s: %w", Short(ref), reason(err))
+		return nil, fmt.Errorf("listing what refers to %s: %w", Short(ref), Reason(err))
 	}
 	m, err := index.IndexManifest()
 	if err != nil {
@@ -217,16 +221,54 @@ func (c *Client) Repository(reference string) (*oras.Repository, name.Reference,
 	return repo, ref, nil
 }
 
-// reason turns the answers that people cause into errors they know.
-func reason(err error) error {
-	var t *transport.Error
-	if errors.As(err, &t) {
-		switch t.StatusCode {
-		case http.StatusNotFound:
-			return fmt.Errorf("%w in the cloud's registry; `polder image ls` shows what is there", ErrNotFound)
-		case http.StatusForbidden, http.StatusUnauthorized:
-			return fmt.Errorf("%w: this certificate may not do that", ErrDenied)
+// Reason turns the answers of a registry that people cause into errors they know,
+// with the registry's own words where it has any. It knows the errors of both
+// libraries that speak to one.
+func Reason(err error) error {
+	code, words := answer(err)
+	switch code {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w in the cloud's registry; `polder image ls` shows what is there", ErrNotFound)
+	case http.StatusForbidden, http.StatusUnauthorized:
+		if words == "" {
+			words = "this certificate may not do that"
+		}
+		return fmt.Errorf("%w: %s", ErrDenied, words)
+	case http.StatusServiceUnavailable:
+		if words != "" {
+			return errors.New(words)
 		}
 	}
 	return err
+}
+
+// explain returns err, or, where it is a refusal without words, as those to HEAD
+// are, the one that the same gets in another way.
+func explain(err error, again func() error) error {
+	if code, words := answer(err); code != http.StatusForbidden || words != "" {
+		return err
+	}
+	if said := again(); said != nil {
+		return said
+	}
+	return err
+}
+
+// answer is the status that err is about, or 0, and what the registry says of it.
+func answer(err error) (code int, words string) {
+	var t *transport.Error
+	var r *errcode.ErrorResponse
+	switch {
+	case errors.As(err, &t):
+		code = t.StatusCode
+		if len(t.Errors) > 0 {
+			words = t.Errors[0].Message
+		}
+	case errors.As(err, &r):
+		code = r.StatusCode
+		if len(r.Errors) > 0 {
+			words = r.Errors[0].Message
+		}
+	}
+	return code, words
 }

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"polder.dev/polder/model/registry/registrytest"
 )
@@ -192,6 +193,38 @@ func TestAReaderMayNotWrite(t *testing.T) {
 	}
 }
 
+// TestATenantIsToldWhy: the registry's words reach the person, whatever was tried.
+func TestATenantIsToldWhy(t *testing.T) {
+	s := registrytest.New(t)
+	writer, c := open(t, s, s.Writer), open(t, s, s.Tenant)
+	for _, ref := range []string{"code/team-b/x", "runtimes/x"} {
+		if _, err := writer.Push(t.Context(), ref, randomImage(t), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Push(t.Context(), "code/team-a/x", randomImage(t), nil); err != nil {
+		t.Errorf("a tenant may not push: %v", err)
+	}
+	if err := c.Remove(t.Context(), "code/team-a/x"); err != nil {
+		t.Errorf("a tenant may not remove: %v", err)
+	}
+	if _, err := c.Digest(t.Context(), "runtimes/x"); err != nil {
+		t.Errorf("a tenant may not read a runtime: %v", err)
+	}
+	for what, try := range map[string]func() error{
+		"pull code/team-b/x":   func() error { _, err := c.Image(t.Context(), "code/team-b/x"); return err },
+		"pull code/team-b/y":   func() error { _, err := c.Digest(t.Context(), "code/team-b/y"); return err },
+		"push code/team-b/x":   func() error { _, err := c.Push(t.Context(), "code/team-b/x", randomImage(t), nil); return err },
+		"push models/team-a/x": func() error { _, err := c.Push(t.Context(), "models/team-a/x", randomImage(t), nil); return err },
+		"push library/x":       func() error { _, err := c.Push(t.Context(), "library/x", randomImage(t), nil); return err },
+		"delete runtimes/x":    func() error { return c.Remove(t.Context(), "runtimes/x") },
+	} {
+		if err := try(); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), `denied: user "ana" may not `+what) {
+			t.Errorf("%s: %v must be ErrDenied, in the registry's words", what, err)
+		}
+	}
+}
+
 func TestNobodyReadsWithoutACertificate(t *testing.T) {
 	s := registrytest.New(t)
 	anonymous := s.Reader.Clone()
@@ -275,13 +308,31 @@ func TestAManifestThatIsNotItsDigest(t *testing.T) {
 }
 
 func TestReason(t *testing.T) {
+	const words = "user \"ana\" may not"
 	for code, want := range map[int]error{http.StatusNotFound: ErrNotFound, http.StatusForbidden: ErrDenied, http.StatusUnauthorized: ErrDenied} {
-		if err := reason(&transport.Error{StatusCode: code}); !errors.Is(err, want) {
-			t.Errorf("%d is %v, want %v", code, err, want)
+		for _, bare := range []error{&transport.Error{StatusCode: code}, &errcode.ErrorResponse{StatusCode: code}} {
+			if err := Reason(bare); !errors.Is(err, want) {
+				t.Errorf("%T %d is %v, want %v", bare, code, err, want)
+			}
 		}
 	}
+	for _, said := range []error{
+		&transport.Error{StatusCode: http.StatusForbidden, Errors: []transport.Diagnostic{{Code: "DENIED", Message: words}}},
+		&errcode.ErrorResponse{StatusCode: http.StatusForbidden, Errors: errcode.Errors{{Code: "DENIED", Message: words}}},
+	} {
+		if err := Reason(said); !errors.Is(err, ErrDenied) || err.Error() != "denied: "+words {
+			t.Errorf("%T is %v, and must say what the registry said", said, err)
+		}
+	}
+	busy := &transport.Error{StatusCode: http.StatusServiceUnavailable, Errors: []transport.Diagnostic{{Code: "UNAVAILABLE", Message: words}}}
+	if err := Reason(busy); err.Error() != words || errors.Is(err, ErrDenied) {
+		t.Errorf("a registry that cannot tell now is %v", err)
+	}
 	other := &transport.Error{StatusCode: http.StatusInternalServerError}
-	if err := reason(other); !errors.Is(err, error(other)) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied) {
+	if err := Reason(other); !errors.Is(err, error(other)) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied) {
 		t.Errorf("another answer is %v", err)
+	}
+	if Reason(nil) != nil {
+		t.Error("nothing is an error")
 	}
 }

@@ -29,11 +29,11 @@ func invalid(job *v1alpha1.TrainJob) error {
 		refuse("metadata.name %q cannot name pods: use only lower-case letters, digits and '-'", job.Name)
 	}
 	if !referenceShape.MatchString(job.Spec.Code.Image) {
-		refuse("spec.code.image %q is not an image reference: write it as code/NAME@sha256:DIGEST", job.Spec.Code.Image)
+		refuse("spec.code.image %q is not an image reference: write it as code/NAMESPACE/NAME@sha256:DIGEST", job.Spec.Code.Image)
 	}
 	for i, d := range job.Spec.Data {
 		if !referenceShape.MatchString(d.Image) {
-			refuse("spec.data[%d].image %q is not an image reference: write it as data/NAME@sha256:DIGEST", i, d.Image)
+			refuse("spec.data[%d].image %q is not an image reference: write it as data/NAMESPACE/NAME@sha256:DIGEST", i, d.Image)
 		}
 	}
 	for i, e := range job.Spec.Env {

@@ -1,8 +1,9 @@
 // Package registrytest runs a registry in the process of a test, behind the same
-// mutual TLS and the same rule about who may write as the cloud's own
-// (tools/registry). Only tests import it. What it keeps is in memory and is gone
-// with the test. Like the cloud's own it keeps no list of referrers itself: clients
-// keep one under a tag.
+// mutual TLS and the same rule about who may do what as the cloud's own
+// (tools/registry), with three people in place of an API server that knows them.
+// Only tests import it. What it keeps is in memory and is gone with the test. Like
+// the cloud's own it keeps no list of referrers itself: clients keep one under a
+// tag. Unlike the cloud's own it lists every repository to everybody.
 package registrytest
 
 import (
@@ -14,7 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"regexp"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,14 +26,20 @@ import (
 	"polder.dev/polder/internal/pki"
 )
 
-// writers is the organisation whose certificates may write.
-const writers = "writers"
+// Users of the certificates.
+const (
+	writer = "w"
+	reader = "r"
+	tenant = "ana"
+)
 
 // Server is a registry.
 type Server struct {
 	URL string
-	// Writer and Reader are the clients' sides of mutual TLS.
-	Writer, Reader *tls.Config
+	// Writer, Reader and Tenant are the clients' sides of mutual TLS: of one who may
+	// do everything, one who may pull everything, and one with the role edit in the
+	// namespace team-a.
+	Writer, Reader, Tenant *tls.Config
 
 	tamper atomic.Pointer[func(http.Handler) http.Handler]
 }
@@ -62,8 +69,9 @@ func New(t testing.TB) *Server {
 		return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair(l)}}
 	}
 	s := &Server{
-		Writer: client(pki.Leaf{Name: "writer", User: "w", Groups: []string{writers}}),
-		Reader: client(pki.Leaf{Name: "reader", User: "r"}),
+		Writer: client(pki.Leaf{Name: "writer", User: writer}),
+		Reader: client(pki.Leaf{Name: "reader", User: reader}),
+		Tenant: client(pki.Leaf{Name: "tenant", User: tenant}),
 	}
 	store := guard(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,16 +102,34 @@ func (s *Server) Tamper(change func(honest http.Handler) http.Handler) {
 	s.tamper.Store(&change)
 }
 
-// guard lets everybody read and writers write.
+// repository is that of a request, and of it the kind and the namespace it belongs
+// to.
+var repository = regexp.MustCompile(`^/v2/((?:(code|data|images|models)/([^/]+))?.*?)/(?:manifests|blobs|tags)/`)
+
+// guard keeps people to what they may do.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		writer := slices.Contains(r.TLS.VerifiedChains[0][0].Subject.Organization, writers)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !writer {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintln(w, `{"errors":[{"code":"DENIED","message":"this certificate may pull, not push or delete"}]}`)
+		user := r.TLS.VerifiedChains[0][0].Subject.CommonName
+		action, writes := "push", r.Method != http.MethodGet && r.Method != http.MethodHead
+		if r.Method == http.MethodDelete {
+			action = "delete"
+		} else if !writes {
+			action = "pull"
+		}
+		m := repository.FindStringSubmatch(r.URL.Path)
+		common := len(m) == 0 || m[2] == ""
+		allowed := user == writer || !writes && (common || user == reader) ||
+			user == tenant && !common && m[3] == "team-a" && (m[2] != "models" || action != "push")
+		if allowed {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		name := r.URL.Path
+		if len(m) > 0 {
+			name = m[1]
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `{"errors":[{"code":"DENIED","message":%q}]}`, fmt.Sprintf("user %q may not %s %s", user, action, name))
 	})
 }
