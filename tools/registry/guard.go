@@ -83,6 +83,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	case g.writes(who):
+	case !known && actionOf(r.Method) == pull:
+		// As next answers what it has no route for, referrers among them, which
+		// clients then look for under a tag.
+		http.NotFound(w, r)
+		return
 	case !known:
 		err = errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not do that: %s %s is no request for an image", who.user, r.Method, r.URL.Path))
 	default:
