@@ -68,7 +68,8 @@ func TestTenantsIsolated(t *testing.T) {
 		c.unreached(t, pods["blue"], late)
 	})
 
-	mallory, _ := c.user(t, "mallory", "red-one")
+	mallory, kubeconfig := c.user(t, "mallory", "red-one")
+	t.Run("a tenant keeps to its own images", func(t *testing.T) { c.imagesApart(t, mallory, kubeconfig) })
 	t.Run("the policy is put back", func(t *testing.T) {
 		c.putBack(t, "deleted", func(ctx context.Context, p *networkingv1.NetworkPolicy) error { return mallory.Delete(ctx, p) })
 		c.putBack(t, "opened", func(ctx context.Context, p *networkingv1.NetworkPolicy) error {

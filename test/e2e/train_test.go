@@ -23,6 +23,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
@@ -289,7 +290,7 @@ func checkFiles(t *testing.T, c *cloud, r *trained) {
 		t.Errorf("metrics.jsonl ends with %v, the model says %s", ends, r.accuracy)
 	}
 	t.Run("checked in a sandbox", func(t *testing.T) {
-		c.must(t, "image", "push", dir, "data/ocr-digits-model")
+		c.must(t, "image", "push", dir, "data/default/ocr-digits-model")
 		if err := accuracyOf(c.output(t, checker(c, t))); err != nil {
 			t.Error(err)
 		}
@@ -316,13 +317,20 @@ func near(a, b string) bool {
 	return err == nil && err2 == nil && math.Abs(x-y) < 1e-5
 }
 
-// checker is a pod that runs the example's checker on the pulled model.
+// checker is a pod that runs the example's checker on the pulled model, in the
+// namespace whose code and data it needs.
 func checker(c *cloud, t testing.TB) *corev1.Pod {
-	ns := c.namespace(t, "checker", nil)
-	p := probePod(ns, "check")
+	p := probePod("default", "check")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+		defer cancel()
+		if err := c.api(t).Delete(ctx, p); err != nil && !apierrors.IsNotFound(err) {
+			t.Logf("removing pod %s: %v", p.Name, err)
+		}
+	})
 	main := &p.Spec.Containers[0]
 	main.Image, main.Command = v1alpha1.RegistryHost+"/runtimes/pytorch-cpu:latest", []string{"python3", "/code/check.py", "/model"}
-	for name, image := range map[string]string{"code": "code/default/ocr-digits:latest", "model": "data/ocr-digits-model:latest"} {
+	for name, image := range map[string]string{"code": "code/default/ocr-digits:latest", "model": "data/default/ocr-digits-model:latest"} {
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 			Image: &corev1.ImageVolumeSource{Reference: v1alpha1.RegistryHost + "/" + image},
 		}})
