@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,8 +63,11 @@ func (c *cloud) imagesApart(t *testing.T, who *kube.Client, kubeconfig string) {
 
 // imagesRefused tries, as mallory, what belongs to others in the registry.
 func (c *cloud) imagesRefused(t *testing.T, who *kube.Client, as func(...string) (string, string, int), dir string) {
-	job := tinyJob("borrower", 1, nil)
-	job.Namespace, job.Spec.Code.Image = "red-one", "code/blue/x"
+	borrower := write(t, filepath.Join(t.TempDir(), "job.yaml"), fmt.Sprintf(`apiVersion: polder.dev/v1alpha1
+kind: TrainJob
+metadata: {name: borrower, namespace: red-one}
+spec: {runtime: %s, command: [/probe], code: {image: code/blue/x}}
+`, tinyRuntime))
 	for _, tc := range []struct {
 		args []string
 		want []string
@@ -74,7 +79,7 @@ func (c *cloud) imagesRefused(t *testing.T, who *kube.Client, as func(...string)
 		{[]string{"image", "push", dir, probeRepository + ":other"}, []string{"push " + probeRepository, "no namespace"}},
 		{[]string{"image", "rm", "code/blue/x"}, []string{"pull code/blue/x", "namespace blue"}},
 		{[]string{"image", "rm", probeRepository}, []string{"delete " + probeRepository, "no namespace"}},
-		{[]string{"train", file(t, job)}, []string{"pull code/blue/x", "namespace blue", "get trainjobs.polder.dev", "role view"}},
+		{[]string{"train", borrower}, []string{"pull code/blue/x", "namespace blue", "get trainjobs.polder.dev", "role view"}},
 	} {
 		_, errs, code := as(tc.args...)
 		if code != 1 {
