@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/internal/version"
 	"polder.dev/polder/system/component"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/system/preflight"
@@ -90,8 +91,7 @@ It is harmless when the cloud is up. Configuration that is not given with
 func (v *verbs) start(cmd *cobra.Command, c layout.Cloud, config string, before Status) error {
 	out := cmd.OutOrStdout()
 	if before.State == Up {
-		fmt.Fprintf(out, "The cloud in %s is up already.\n", c.Dir)
-		return nil
+		return already(out, c, config, before)
 	}
 	var args []string
 	if config != "" {
@@ -107,6 +107,25 @@ func (v *verbs) start(cmd *cobra.Command, c layout.Cloud, config string, before 
 		return fmt.Errorf("starting the cloud: %w", err)
 	}
 	fmt.Fprintf(out, "The cloud is up after %.1f s. Node %s, API %s\n", time.Since(began).Seconds(), c.Config.Node.Name, c.APIURL())
+	return nil
+}
+
+// already is the answer to an up of a cloud that is up. It is left as it is: with
+// the configuration and the version that it was started with.
+func already(w io.Writer, c layout.Cloud, config string, s Status) error {
+	if config != "" {
+		other, err := changed(c)
+		if err != nil {
+			return err
+		}
+		if other {
+			return fmt.Errorf("the cloud in %s is up with another configuration than %s; `polder down`, then `polder up --config %s`, changes it", c.Dir, config, config)
+		}
+	}
+	fmt.Fprintf(w, "The cloud in %s is up already.\n", c.Dir)
+	if v := version.String(); s.Version != v {
+		fmt.Fprintf(w, "It is version %s, and this program is %s; `polder down`, then `polder up`, changes it.\n", s.Version, v)
+	}
 	return nil
 }
 

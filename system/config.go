@@ -1,6 +1,7 @@
 package system
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,13 +65,37 @@ func sameIdentity(file string, old, c layout.Cloud) error {
 	return nil
 }
 
-func saveConfig(c layout.Cloud) error {
+// encode is c's configuration as it is saved: complete, so that it says the same
+// whatever the defaults become.
+func encode(c layout.Cloud) ([]byte, error) {
 	cfg := c.Config
 	cfg.APIVersion, cfg.Kind = "polder.dev/v1alpha1", "CloudConfig"
 	cfg.Network.CIDR = c.CIDR.String()
 	b, err := yaml.Marshal(cfg)
 	if err != nil {
-		return fmt.Errorf("writing configuration: %w", err)
+		return nil, fmt.Errorf("writing configuration: %w", err)
+	}
+	return b, nil
+}
+
+func saveConfig(c layout.Cloud) error {
+	b, err := encode(c)
+	if err != nil {
+		return err
 	}
 	return pki.WriteFile(c.Path(savedConfig), b)
+}
+
+// changed reports whether c's configuration is another than the saved one.
+func changed(c layout.Cloud) (bool, error) {
+	saved, err := Open(c.Dir, "")
+	if err != nil {
+		return false, err
+	}
+	have, err := encode(saved)
+	if err != nil {
+		return false, err
+	}
+	want, err := encode(c)
+	return !bytes.Equal(have, want), err
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/internal/version"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/train"
@@ -46,6 +47,34 @@ func saved(t *testing.T, config string) layout.Cloud {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func TestUpOfACloudThatIsUp(t *testing.T) {
+	const config = "{network: {cidr: 10.9.0.0/16, egress: false}}"
+	c := saved(t, config)
+	for _, tc := range []struct{ name, config, version, out, err string }{
+		{"nothing given", "", version.String(), "is up already.\n", ""},
+		{"the same configuration", config, version.String(), "is up already.\n", ""},
+		{"another configuration", "{network: {cidr: 10.9.0.0/16}}", version.String(), "", "`polder down`, then `polder up --config"},
+		{"another version", "", "0.0.9", "It is version 0.0.9, and this program is " + version.String(), ""},
+	} {
+		file, again := "", c
+		if tc.config != "" {
+			file = write(t, filepath.Join(t.TempDir(), "c.yaml"), tc.config)
+			var err error
+			if again, err = Open(c.Dir, file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out bytes.Buffer
+		err := already(&out, again, file, Status{State: Up, Version: tc.version})
+		if !strings.Contains(out.String(), tc.out) || tc.out == "" && out.Len() > 0 {
+			t.Errorf("%s: it says %q, want %q", tc.name, &out, tc.out)
+		}
+		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.err)
+		}
+	}
 }
 
 func TestACloudComesBackAsItWas(t *testing.T) {

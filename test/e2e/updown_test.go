@@ -38,6 +38,10 @@ func TestUpDownUp(t *testing.T) {
 		if out := c.must(t, "up"); !strings.Contains(out, "is up already") {
 			t.Errorf("polder up says %q", out)
 		}
+		other := write(t, filepath.Join(t.TempDir(), "other.yaml"), "{logs: {files: 9}}")
+		if _, errs, code := c.run("up", "--config="+other); code != 1 || !strings.Contains(errs, "another configuration") {
+			t.Errorf("polder up with another configuration: exit code %d, %q", code, errs)
+		}
 		after, err := c.status()
 		if err != nil {
 			t.Fatal(err)
