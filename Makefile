@@ -40,7 +40,7 @@ export CGO_ENABLED = 0
 export GOAMD64 = v1
 export GOARM64 = v8.0
 export GOFLAGS = -trimpath -mod=readonly -buildvcs=false -gcflags=all=-dwarf=false
-# The compiler collects its garbage less often: an eighth less work, a little more memory.
+# The compiler collects its garbage less often, for more memory (bench/README.md).
 GO = GOGC=200 GOOS=linux GOARCH=$(ARCH) go
 BUILD = build -ldflags "-s -w $(1)" -o "$(abspath $(2))" $(3)
 
