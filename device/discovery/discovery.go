@@ -1,0 +1,137 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/catalogue"
+)
+
+// adapterTime is what one adapter may take in all, programs and files together.
+const adapterTime = 20 * time.Second
+
+// Run asks all adapters at once and returns what they found, with what the
+// catalogue knows of it, named and in order.
+func Run(ctx context.Context, h *device.Host, adapters []device.Adapter) device.Inventory {
+	ctx, cancel := context.WithTimeout(ctx, adapterTime)
+	defer cancel()
+	answers := make([]chan answer, len(adapters))
+	for i, a := range adapters {
+		answers[i] = make(chan answer, 1) // so that one who answers too late can end
+		go ask(ctx, h, a, answers[i])
+	}
+	var v device.Inventory
+	for i, a := range adapters {
+		got := await(ctx, answers[i])
+		v.Devices = append(v.Devices, got.devices...)
+		v.Problems = append(v.Problems, problems(a.Name(), got.err)...)
+	}
+	finish(&v)
+	return v
+}
+
+// Read returns the devices that a saved output of a vendor's program tells of, by
+// the first adapter that understands it.
+func Read(output []byte, adapters []device.Adapter) (device.Inventory, error) {
+	var v device.Inventory
+	for _, a := range adapters {
+		r, ok := a.(device.Reader)
+		if !ok {
+			continue
+		}
+		devices, err := r.Read(output)
+		if errors.Is(err, device.ErrFormat) {
+			continue
+		}
+		v.Devices, v.Problems = devices, problems(a.Name(), err)
+		finish(&v)
+		return v, nil
+	}
+	return v, device.ErrFormat
+}
+
+type answer struct {
+	devices []device.Device
+	err     error
+}
+
+func ask(ctx context.Context, h *device.Host, a device.Adapter, to chan<- answer) {
+	var got answer
+	defer func() {
+		if r := recover(); r != nil {
+			got.err = errors.Join(got.err, device.Problem{What: fmt.Sprintf("the adapter failed (%v); its devices are not known", r)})
+		}
+		to <- got
+	}()
+	got.devices, got.err = a.Discover(ctx, h)
+}
+
+// await gives an adapter that does not heed ctx a moment more, then goes on.
+func await(ctx context.Context, from <-chan answer) answer {
+	select {
+	case got := <-from:
+		return got
+	case <-ctx.Done():
+	}
+	select {
+	case got := <-from:
+		return got
+	case <-time.After(toolWait + 500*time.Millisecond):
+		return answer{err: device.Problem{What: fmt.Sprintf("did not answer within %v; its devices are not known", adapterTime)}}
+	}
+}
+
+// problems takes an error apart.
+func problems(adapter string, err error) []device.Problem {
+	var many interface{ Unwrap() []error }
+	if err == nil {
+		return nil
+	}
+	if errors.As(err, &many) {
+		var out []device.Problem
+		for _, e := range many.Unwrap() {
+			out = append(out, problems(adapter, e)...)
+		}
+		return out
+	}
+	var p device.Problem
+	if !errors.As(err, &p) {
+		p = device.Problem{What: err.Error()}
+	}
+	p.Adapter = adapter
+	return []device.Problem{p}
+}
+
+// finish makes an inventory of what adapters said: complete, named, each device
+// with a UUID of its own.
+func finish(v *device.Inventory) {
+	for i := range v.Devices {
+		catalogue.Fill(&v.Devices[i])
+	}
+	device.Names(v.Devices)
+	seen := map[string]string{}
+	for i := range v.Devices {
+		d := &v.Devices[i]
+		if other, twice := seen[d.UUID]; twice {
+			v.Problems = append(v.Problems, device.Problem{Adapter: d.Vendor, Where: d.Name,
+				What: fmt.Sprintf("has the same UUID as %s, %s; it is told apart by its name", other, d.UUID)})
+			d.UUID += "/" + d.Name
+			d.Note(device.Origin{From: "place in the machine"}, "uuid")
+		}
+		seen[d.UUID] = d.Name
+		if d.Health.State == "" {
+			d.Health.State = device.Unknown
+		}
+	}
+	slices.SortStableFunc(v.Problems, func(a, b device.Problem) int {
+		if a.Adapter != b.Adapter {
+			return strings.Compare(a.Adapter, b.Adapter)
+		}
+		return strings.Compare(a.Where, b.Where)
+	})
+}

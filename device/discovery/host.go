@@ -1,0 +1,123 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/pci"
+)
+
+// Limits of what a vendor's program may take.
+const (
+	toolTime     = 10 * time.Second
+	toolWait     = time.Second
+	toolBytesMax = 16 << 20
+)
+
+// toolDirs are where vendors put their programs, beside the system's.
+var toolDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
+	"/opt/rocm/bin", "/opt/hyhal/bin", "/opt/mxdriver/bin", "/usr/local/corex/bin", "/usr/local/neuware/bin", "/usr/local/Ascend/driver/tools", "/opt/aws/neuron/bin"}
+
+// Open returns the machine whose files lie below root. "/" is this machine; any
+// other directory is a copy of one, out of which no link leads. The error may come
+// with a host that lacks some PCI functions; a Host of nil means that root cannot be
+// read at all. Close ends the use of root.
+func Open(root string) (h *device.Host, closeRoot func() error, err error) {
+	root, err = filepath.Abs(root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding %s: %w", root, err)
+	}
+	var files fs.FS
+	closeRoot = func() error { return nil }
+	if root == "/" {
+		files = os.DirFS(root)
+	} else {
+		r, err := os.OpenRoot(root)
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening the copy of a machine: %w", err)
+		}
+		files, closeRoot = r.FS(), r.Close
+	}
+	h = &device.Host{FS: files, Live: root == "/"}
+	if h.Live {
+		h.Run = run
+	}
+	h.Functions, err = pci.Walk(files)
+	return h, closeRoot, err
+}
+
+// run runs a vendor's program with an empty environment, ends it and its children
+// at the time limit, and refuses more than toolBytesMax of output.
+func run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	file, err := find(program)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, toolTime)
+	defer cancel()
+	var out, said limited
+	out.left, said.left = toolBytesMax, 4<<10
+	cmd := exec.CommandContext(ctx, file, args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.WaitDelay = toolWait
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s did not end within %v", program, toolTime)
+	case out.over:
+		return nil, fmt.Errorf("%s printed more than %d MiB", program, toolBytesMax>>20)
+	case err != nil:
+		first, _, _ := bytes.Cut(bytes.TrimSpace(said.kept.Bytes()), []byte("\n"))
+		return out.kept.Bytes(), fmt.Errorf("%s: %w %s", program, err, first)
+	}
+	return out.kept.Bytes(), nil
+}
+
+func find(program string) (string, error) {
+	names := []string{program}
+	if !filepath.IsAbs(program) {
+		names = nil
+		for _, d := range toolDirs {
+			names = append(names, filepath.Join(d, program))
+		}
+	}
+	for _, n := range names {
+		info, err := os.Stat(n)
+		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return n, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("looking for %s: %w", program, err)
+		}
+	}
+	return "", fmt.Errorf("%s: %w", program, device.ErrNoTool)
+}
+
+// limited keeps what is written up to a limit and fails beyond it. It embeds no
+// buffer, whose ReadFrom would go round the limit.
+type limited struct {
+	kept bytes.Buffer
+	left int
+	over bool
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if len(b) > l.left {
+		l.over = true
+		return 0, errors.New("too much output")
+	}
+	l.left -= len(b)
+	return l.kept.Write(b)
+}
