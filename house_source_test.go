@@ -58,8 +58,8 @@ var (
 	nounForm = regexp.MustCompile(`^[a-z][a-z0-9]{0,19}$`)
 	vague    = []string{"util", "utils", "common", "misc", "base", "shared", "lib", "libs", "types", "interfaces", "manager", "helper", "helpers", "pkg", "impl"}
 	vagueEnd = []string{"util", "utils", "helper", "helpers", "common"}
-	// plurals that name a heap of like things, or are no plurals.
-	plurals = []string{"logs", "runtimes", "examples", "tools", "tls", "dns", "os", "fs", "sys", "metrics"}
+	// plurals that name a heap of like things, or are no plurals, or are vendors' names.
+	plurals = []string{"logs", "runtimes", "examples", "tools", "tls", "dns", "os", "fs", "sys", "metrics", "aws", "moorethreads", "rebellions"}
 )
 
 func checkName(t *tree) []string {

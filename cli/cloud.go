@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,12 +32,16 @@ func (o *options) flags(cmd *cobra.Command, formats ...string) *cobra.Command {
 	cmd.Flags().StringVarP(&o.namespace, "namespace", "n", "", "namespace (default: the kubeconfig's)")
 	_ = cmd.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 	if len(formats) > 0 {
-		cmd.Flags().StringVarP(&o.output, "output", "o", "", "json for programs")
+		about := "json for programs"
+		if slices.Contains(formats, "wide") {
+			about += ", wide for more columns"
+		}
+		cmd.Flags().StringVarP(&o.output, "output", "o", "", about)
 		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 		run := cmd.RunE
 		cmd.RunE = func(c *cobra.Command, args []string) error {
-			if o.output != "" && o.output != "json" {
-				return usage.Errorf("-o %s is not known; write json, or leave it out", o.output)
+			if o.output != "" && !slices.Contains(formats, o.output) {
+				return usage.Errorf("-o %s is not known; write %s, or leave it out", o.output, strings.Join(formats, " or "))
 			}
 			return run(c, args)
 		}

@@ -98,6 +98,9 @@ type Device struct {
 	// multiprocessors, compute units, AI cores). It compares devices of one product
 	// only.
 	Units int `json:"units,omitempty"`
+	// Features are abilities that programs ask for by name, such as the
+	// instruction sets amx_bf16 and sve2 of processors.
+	Features []string `json:"features,omitempty"`
 
 	// Software is the stack that programs for it are built on: cuda, rocm, cann.
 	Software string `json:"software,omitempty"`
@@ -115,6 +118,8 @@ type Device struct {
 	// Reading is what its meters said; nil if they were not read.
 	Reading *Reading `json:"reading,omitempty"`
 
+	// Adapter is the room that found the device, and knows what containers need.
+	Adapter string `json:"adapter,omitempty"`
 	// Provenance says of a field, by its JSON name, where its value comes from. A
 	// field without an entry comes from the machine itself.
 	Provenance map[string]Origin `json:"provenance,omitempty"`
@@ -283,6 +288,7 @@ func (d *Device) Clone() Device {
 	c := *d
 	c.FLOPS = maps.Clone(d.FLOPS)
 	c.Provenance = maps.Clone(d.Provenance)
+	c.Features = slices.Clone(d.Features)
 	c.Links = slices.Clone(d.Links)
 	c.Nodes = slices.Clone(d.Nodes)
 	c.Partitions = slices.Clone(d.Partitions)

@@ -65,18 +65,21 @@ func Names(devices []Device) {
 			d.Note(Origin{From: "place in the machine"}, "uuid")
 		}
 	}
-	slices.SortStableFunc(devices, func(a, b Device) int { return natural(a.Name, b.Name) })
+	slices.SortStableFunc(devices, func(a, b Device) int { return CompareNames(a.Name, b.Name) })
 }
 
-// natural orders names so that numbers in them count as numbers: c2 before c10.
-func natural(a, b string) int {
+// CompareNames orders names of devices so that numbers in them count as numbers: c2
+// before c10, cpu-2 before cpu-10, domain 2000 before domain 10000.
+func CompareNames(a, b string) int {
 	as, bs := strings.Split(a, "-"), strings.Split(b, "-")
+	if c := strings.Compare(as[0], bs[0]); c != 0 {
+		return c // kinds are words
+	}
 	for i := range min(len(as), len(bs)) {
-		x, y := as[i], bs[i]
-		if len(x) != len(y) && len(x) > 0 && len(y) > 0 && (x[0] == y[0]) {
-			return cmp.Compare(len(x), len(y))
+		if c := cmp.Compare(len(as[i]), len(bs[i])); c != 0 {
+			return c
 		}
-		if c := strings.Compare(x, y); c != 0 {
+		if c := strings.Compare(as[i], bs[i]); c != 0 {
 			return c
 		}
 	}

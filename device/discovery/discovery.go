@@ -28,6 +28,7 @@ func Run(ctx context.Context, h *device.Host, adapters []device.Adapter) device.
 	var v device.Inventory
 	for i, a := range adapters {
 		got := await(ctx, answers[i])
+		by(a, got.devices)
 		v.Devices = append(v.Devices, got.devices...)
 		v.Problems = append(v.Problems, problems(a.Name(), got.err)...)
 	}
@@ -48,11 +49,18 @@ func Read(output []byte, adapters []device.Adapter) (device.Inventory, error) {
 		if errors.Is(err, device.ErrFormat) {
 			continue
 		}
+		by(a, devices)
 		v.Devices, v.Problems = devices, problems(a.Name(), err)
 		finish(&v)
 		return v, nil
 	}
 	return v, device.ErrFormat
+}
+
+func by(a device.Adapter, devices []device.Device) {
+	for i := range devices {
+		devices[i].Adapter = a.Name()
+	}
 }
 
 type answer struct {
@@ -134,4 +142,9 @@ func finish(v *device.Inventory) {
 		}
 		return strings.Compare(a.Where, b.Where)
 	})
+}
+
+// Formats names the outputs that [Read] understands.
+func Formats() []string {
+	return []string{"an inventory by `polder devices -o json`"}
 }

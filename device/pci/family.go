@@ -30,7 +30,8 @@ type Family struct {
 }
 
 // Owns reports whether f is of the family: its number is in the catalogue, or its
-// class says so.
+// class says so. Network cards that compute and FPGAs have rooms of their own, which
+// hold all vendors: they are of a family of their kind and of no other.
 func (m *Family) Owns(f *device.Function) bool {
 	if !slices.Contains(m.Numbers, f.Vendor) || slices.Contains(m.Except, f.Device) {
 		return false
@@ -39,10 +40,12 @@ func (m *Family) Owns(f *device.Function) bool {
 		return false
 	}
 	if p, ok := catalogue.ByID(f.ID()); ok && p.Vendor == m.Vendor {
-		return true
+		return p.Kind == m.Kind || !apart(p.Kind) && !apart(m.Kind)
 	}
 	return f.Class != "" && hasPrefix(f.Class, m.Classes)
 }
+
+func apart(k device.Kind) bool { return k == device.DPU || k == device.FPGA }
 
 func hasPrefix(s string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"polder.dev/polder/device"
 )
@@ -18,6 +20,10 @@ const dir = "sys/bus/pci/devices"
 // functionsMax bounds what is read. Machines with thousands of virtual functions
 // have fewer.
 const functionsMax = 16384
+
+// readersMax is how many functions are read at a time: most of it is waiting for the
+// kernel.
+const readersMax = 4
 
 // Walk returns the functions of the PCI buses of root, by address. Of functions
 // that cannot be accelerators, by their class, only the numbers are read. The
@@ -32,49 +38,115 @@ func Walk(root fs.FS) ([]device.Function, error) {
 		errs = append(errs, device.Problem{Where: dir, What: fmt.Sprintf("has %d functions; only the first %d are looked at", len(names), functionsMax)})
 		names = names[:functionsMax]
 	}
-	for _, name := range names {
-		address, ok := device.Address(name)
-		if !ok {
-			errs = append(errs, device.Problem{Where: path.Join(dir, name), What: "is not named like a PCI function, and is left out"})
-			continue
+	found, bad := make([]device.Function, len(names)), make([]error, len(names))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range readersMax {
+		readers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+				bad[i] = read(h, names[i], &found[i])
+			}
+		})
+	}
+	readers.Wait()
+	for i, err := range bad {
+		if err == nil {
+			out = append(out, found[i])
+		} else {
+			errs = append(errs, device.Problem{Where: path.Join(dir, names[i]), What: err.Error() + ", and is left out"})
 		}
-		f := device.Function{Address: address}
-		if err := read(h, name, &f); err != nil {
-			errs = append(errs, device.Problem{Where: path.Join(dir, name), What: err.Error() + "; it is left out"})
-			continue
-		}
-		out = append(out, f)
 	}
 	return out, errors.Join(errs...)
 }
 
+// read reads one function. Every file costs a way through the directories of its
+// bridges, so that it opens none that it can do without: one file has all numbers,
+// and the directory says which others there are.
 func read(h *device.Host, name string, f *device.Function) error {
-	at := func(file string) string { return number(h.String(dir, name, file)) }
-	f.Vendor, f.Device, f.Class = at("vendor"), at("device"), at("class")
+	address, ok := device.Address(name)
+	if !ok || address != name { // rooms look files up by address
+		return errors.New("is not named like a PCI function")
+	}
+	f.Address = address
+	at := path.Join(dir, name)
+	if to, err := fs.ReadLink(h.FS, at); err == nil {
+		place(to, f)
+		if real := path.Join(dir, to); strings.HasPrefix(real, "sys/") {
+			at = real
+		}
+	}
+	if !alias(h.String(at, "modalias"), f) {
+		text := func(file string) string { return number(h.String(at, file)) }
+		f.Vendor, f.Device, f.Class = text("vendor"), text("device"), text("class")
+		f.SubVendor, f.SubDevice = text("subsystem_vendor"), text("subsystem_device")
+	}
 	if len(f.Vendor) != 4 || len(f.Device) != 4 {
 		return errors.New("has no vendor and device number")
 	}
 	if len(f.Class) < 6 {
 		f.Class = "" // not a class: what there is of it would mislead
 	}
-	place(h, name, f)
 	if !candidate(f) {
+		f.SubVendor, f.SubDevice = "", ""
 		return nil
 	}
-	f.SubVendor, f.SubDevice = at("subsystem_vendor"), at("subsystem_device")
-	f.Driver = h.Link(dir, name, "driver")
-	f.IOMMUGroup = h.Link(dir, name, "iommu_group")
-	if parent, ok := device.Address(h.Link(dir, name, "physfn")); ok {
+	details(h, at, f)
+	return nil
+}
+
+func details(h *device.Host, at string, f *device.Function) {
+	files := map[string]bool{}
+	for _, file := range h.Dir(at) {
+		files[file] = true
+	}
+	text := func(file string) string {
+		if !files[file] {
+			return ""
+		}
+		return h.String(at, file)
+	}
+	base := func(file string) string {
+		if !files[file] {
+			return ""
+		}
+		return h.Link(at, file)
+	}
+	f.Driver, f.IOMMUGroup = base("driver"), base("iommu_group")
+	if parent, ok := device.Address(base("physfn")); ok {
 		f.Parent = parent
 	}
-	if n, ok := h.Int(dir, name, "numa_node"); ok && n >= 0 && n < 1<<16 {
-		node := int(n)
-		f.NUMA = &node
+	if n, ok := within(text("numa_node"), 1<<16-1); ok {
+		f.NUMA = &n
 	}
-	f.Link = link(h.String(dir, name, "current_link_speed"), h.String(dir, name, "current_link_width"))
-	f.LinkMax = link(h.String(dir, name, "max_link_speed"), h.String(dir, name, "max_link_width"))
-	f.VFs, f.VFsMax = count(h, name, "sriov_numvfs"), count(h, name, "sriov_totalvfs")
-	return nil
+	f.Link = link(text("current_link_speed"), text("current_link_width"))
+	f.LinkMax = link(text("max_link_speed"), text("max_link_width"))
+	f.VFs, _ = within(text("sriov_numvfs"), 1<<16)
+	f.VFsMax, _ = within(text("sriov_totalvfs"), 1<<16)
+}
+
+// alias reads the numbers out of modalias, as
+// "pci:v000010DEd00002330sv000010DEsd000016C1bc03sc02i00". ok is false if it is not
+// like that; f then is as it was.
+func alias(s string, f *device.Function) (ok bool) {
+	var n [7]string
+	for i, field := range []struct {
+		mark   string
+		digits int
+	}{{"pci:v0000", 4}, {"d0000", 4}, {"sv0000", 4}, {"sd0000", 4}, {"bc", 2}, {"sc", 2}, {"i", 2}} {
+		rest, has := strings.CutPrefix(s, field.mark)
+		if !has || len(rest) < field.digits {
+			return false
+		}
+		n[i], s = strings.ToLower(rest[:field.digits]), rest[field.digits:]
+		if number("0x"+n[i]) == "" {
+			return false
+		}
+	}
+	if s != "" {
+		return false
+	}
+	f.Vendor, f.Device, f.SubVendor, f.SubDevice, f.Class = n[0], n[1], n[2], n[3], n[4]+n[5]+n[6]
+	return true
 }
 
 // candidate reports whether a function may be an accelerator: bridges, disks,
@@ -88,12 +160,8 @@ func candidate(f *device.Function) bool {
 
 // place reads the way from the root of PCI Express from the link in dir, which
 // leads through all the bridges.
-func place(h *device.Host, name string, f *device.Function) {
-	to, err := fs.ReadLink(h.FS, path.Join(dir, name))
-	if err != nil {
-		return
-	}
-	for _, e := range strings.Split(path.Dir(to), "/") {
+func place(to string, f *device.Function) {
+	for _, e := range strings.Split(path.Dir(path.Clean(to)), "/") {
 		if address, ok := device.Address(e); ok && f.Root != "" {
 			f.Bridges = append(f.Bridges, address)
 		} else if strings.HasPrefix(e, "pci") && strings.Contains(e, ":") {
@@ -126,10 +194,11 @@ func link(speed, width string) device.PCIeLink {
 	return device.PCIeLink{Generation: g, Lanes: n}
 }
 
-func count(h *device.Host, name, file string) int {
-	n, ok := h.Int(dir, name, file)
-	if !ok || n < 0 || n > 1<<16 {
-		return 0
+// within reads a number from 0 to most.
+func within(s string, most int) (int, bool) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > most {
+		return 0, false
 	}
-	return int(n)
+	return n, true
 }

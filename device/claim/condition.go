@@ -1,0 +1,159 @@
+package claim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/version"
+)
+
+// Condition is one thing that must hold of a device: its attribute or capacity,
+// and exactly one of the rest. A device that lacks the attribute does not fulfil
+// it. Names without a domain are of the driver's.
+type Condition struct {
+	Attribute string `json:"attribute,omitempty"`
+	Capacity  string `json:"capacity,omitempty"`
+	// In: the string attribute is one of these.
+	In []string `json:"in,omitempty"`
+	// Word: the string attribute, words parted by spaces, has this one.
+	Word string `json:"word,omitempty"`
+	// True: the bool attribute is true.
+	True bool `json:"isTrue,omitempty"`
+	// Version: the version attribute is at least this.
+	Version string `json:"version,omitempty"`
+	// AtLeast: the capacity is.
+	AtLeast *resource.Quantity `json:"atLeast,omitempty"`
+}
+
+// quote writes a string of CEL. Names come from the API and from the catalogue, so
+// they are quoted, not trusted.
+func quote(s string) string { return strconv.QuoteToASCII(s) }
+
+func split(domain, name string) (string, string) {
+	if d, n, ok := strings.Cut(name, "/"); ok {
+		return d, n
+	}
+	return domain, name
+}
+
+// cel writes the condition. A missing attribute makes it false and never an error,
+// which would end the allocation of the pod.
+func (c *Condition) cel(domain string) string {
+	if c.AtLeast != nil {
+		d, n := split(domain, c.Capacity)
+		return fmt.Sprintf(`device.capacity[%s].?%s.orValue(quantity("0")).compareTo(quantity(%s)) >= 0`, quote(d), n, quote(c.AtLeast.String()))
+	}
+	d, n := split(domain, c.Attribute)
+	at := fmt.Sprintf(`device.attributes[%s].?%s`, quote(d), n)
+	switch {
+	case c.True:
+		return at + `.orValue(false) == true`
+	case c.Version != "":
+		return fmt.Sprintf(`%s.orValue(semver("0.0.0")).compareTo(semver(%s)) >= 0`, at, quote(c.Version))
+	case c.Word != "":
+		return fmt.Sprintf(`(" " + %s.orValue("") + " ").contains(%s)`, at, quote(" "+c.Word+" "))
+	case len(c.In) == 1:
+		return fmt.Sprintf(`%s.orValue("") == %s`, at, quote(c.In[0]))
+	}
+	list := make([]string, len(c.In))
+	for i, v := range c.In {
+		list[i] = quote(v)
+	}
+	return fmt.Sprintf(`%s.orValue("") in [%s]`, at, strings.Join(list, ", "))
+}
+
+// holds reports whether the condition holds of a device, and what the device says.
+func (c *Condition) holds(domain string, d *resourcev1.Device) (ok bool, have string) {
+	if c.AtLeast != nil {
+		q, there := capacity(domain, c.Capacity, d)
+		if !there {
+			return false, "nothing"
+		}
+		return q.Cmp(*c.AtLeast) >= 0, size(q)
+	}
+	a, there := attribute(domain, c.Attribute, d)
+	if !there {
+		return false, "nothing"
+	}
+	have = said(a)
+	switch {
+	case c.True:
+		return a.BoolValue != nil && *a.BoolValue, have
+	case c.Version != "":
+		if a.VersionValue == nil {
+			return false, have
+		}
+		v, err := version.ParseSemantic(*a.VersionValue)
+		return err == nil && v.AtLeast(version.MustParseSemantic(c.Version)), have
+	case a.StringValue == nil:
+		return false, have
+	case c.Word != "":
+		return slices.Contains(strings.Split(*a.StringValue, " "), c.Word), have
+	}
+	return slices.Contains(c.In, *a.StringValue), have
+}
+
+// size writes an amount of memory for people.
+func size(q resource.Quantity) string {
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(q.Value())/(1<<30)), ".0") + " GiB"
+}
+
+// wants says the condition in words.
+func (c *Condition) wants() string {
+	switch {
+	case c.AtLeast != nil:
+		return "at least " + size(*c.AtLeast)
+	case c.True:
+		return "true"
+	case c.Version != "":
+		return "at least " + c.Version
+	case c.Word != "":
+		return c.Word
+	case len(c.In) > 6:
+		return fmt.Sprintf("%s or another of %d", c.In[0], len(c.In))
+	}
+	return strings.Join(c.In, " or ")
+}
+
+// qualified looks a name up in a map of the API, where a name of the driver's own
+// domain may stand without it.
+func qualified[V any](m map[resourcev1.QualifiedName]V, domain, name string) (V, bool) {
+	d, n := split(domain, name)
+	if v, ok := m[resourcev1.QualifiedName(d+"/"+n)]; ok {
+		return v, true
+	}
+	if d == domain {
+		v, ok := m[resourcev1.QualifiedName(n)]
+		return v, ok
+	}
+	var none V
+	return none, false
+}
+
+func attribute(domain, name string, d *resourcev1.Device) (resourcev1.DeviceAttribute, bool) {
+	return qualified(d.Attributes, domain, name)
+}
+
+func capacity(domain, name string, d *resourcev1.Device) (resource.Quantity, bool) {
+	c, ok := qualified(d.Capacity, domain, name)
+	return c.Value, ok
+}
+
+// said is the value of an attribute.
+func said(a resourcev1.DeviceAttribute) string {
+	switch {
+	case a.StringValue != nil:
+		return *a.StringValue
+	case a.VersionValue != nil:
+		return *a.VersionValue
+	case a.IntValue != nil:
+		return strconv.FormatInt(*a.IntValue, 10)
+	case a.BoolValue != nil:
+		return strconv.FormatBool(*a.BoolValue)
+	}
+	return "a value of another type"
+}

@@ -1,0 +1,83 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"polder.dev/polder/device"
+)
+
+// Machine is the machine this program runs on, looked at again and again.
+type Machine struct {
+	adapters []device.Adapter
+}
+
+// NewMachine returns it.
+func NewMachine() *Machine { return &Machine{adapters: Adapters()} }
+
+// Find looks for devices.
+func (m *Machine) Find(ctx context.Context) (device.Inventory, error) {
+	h, done, err := Open("/")
+	if h == nil {
+		return device.Inventory{}, err
+	}
+	defer done()
+	v := Run(ctx, h, m.adapters)
+	v.Problems = append(v.Problems, problems("pci", err)...)
+	return v, nil
+}
+
+// Measure reads health and meters of devices, which Find returned, again.
+func (m *Machine) Measure(ctx context.Context, devices []device.Device) error {
+	h, done, err := Open("/")
+	if h == nil {
+		return err
+	}
+	defer done()
+	var errs []error
+	for _, a := range m.adapters {
+		meter, ok := a.(device.Meter)
+		if !ok {
+			continue
+		}
+		var own []device.Device
+		var at []int
+		for i := range devices {
+			if devices[i].Adapter == a.Name() {
+				own, at = append(own, devices[i]), append(at, i)
+			}
+		}
+		if len(own) == 0 {
+			continue
+		}
+		if err := meter.Measure(ctx, h, own); err != nil {
+			errs = append(errs, err)
+		}
+		for j, i := range at {
+			devices[i].Health, devices[i].Reading = own[j].Health, own[j].Reading
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Edits says what a container needs in order to use devices: that of each adapter,
+// joined.
+func (m *Machine) Edits(devices []device.Device) device.Edits {
+	var all device.Edits
+	for _, a := range m.adapters {
+		own := slices.DeleteFunc(slices.Clone(devices), func(d device.Device) bool { return d.Adapter != a.Name() })
+		if len(own) == 0 {
+			continue
+		}
+		e := a.Edits(own)
+		all.Nodes, all.Mounts = append(all.Nodes, e.Nodes...), append(all.Mounts, e.Mounts...)
+		for k, v := range e.Env {
+			if all.Env == nil {
+				all.Env = map[string]string{}
+			}
+			all.Env[k] = v
+		}
+	}
+	return all
+}
