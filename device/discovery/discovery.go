@@ -10,6 +10,7 @@ import (
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
+	"polder.dev/polder/device/gpustack"
 )
 
 // adapterTime is what one adapter may take in all, programs and files together.
@@ -51,6 +52,11 @@ func Read(output []byte, adapters []device.Adapter) (device.Inventory, error) {
 		}
 		by(a, devices)
 		v.Devices, v.Problems = devices, problems(a.Name(), err)
+		finish(&v)
+		return v, nil
+	}
+	if devices, err := gpustack.Read(output); !errors.Is(err, device.ErrFormat) {
+		v.Devices, v.Problems = devices, problems("gpustack", err)
 		finish(&v)
 		return v, nil
 	}
@@ -146,5 +152,6 @@ func finish(v *device.Inventory) {
 
 // Formats names the outputs that [Read] understands.
 func Formats() []string {
-	return []string{"an inventory by `polder devices -o json`"}
+	return []string{"an inventory by `polder devices -o json`", "nvidia-smi -q -x", "nvidia-smi -L", "rocm-smi -a --json", "xpu-smi discovery -j",
+		"hl-smi -Q ... -f csv", "hy-smi --json", "npu-smi info", "ixsmi -q -x", "neuron-ls -j", "gpustack-runtime detect --format json"}
 }

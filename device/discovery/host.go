@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -68,6 +69,9 @@ func run(ctx context.Context, program string, args ...string) ([]byte, error) {
 	out.left, said.left = toolBytesMax, 4<<10
 	cmd := exec.CommandContext(ctx, file, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	if strings.HasPrefix(file, "/usr/local/corex/") { // finds its libraries in no other way
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH=/usr/local/corex/lib64:/usr/local/corex/lib")
+	}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.WaitDelay = toolWait
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
