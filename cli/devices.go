@@ -163,7 +163,11 @@ func deviceRow(d *device.Device, wide bool) []string {
 	if d.NUMA != nil {
 		numa = fmt.Sprint(*d.NUMA)
 	}
-	row := []string{d.Name, string(d.Kind), d.Product, size(d.Memory), dash(d.Software), dash(d.Driver.Version), numa, fabric, healthOf(d)}
+	product := d.Product
+	if d.Profile != "" {
+		product += " " + d.Profile
+	}
+	row := []string{d.Name, string(d.Kind), product, size(d.Memory), dash(d.Software), dash(d.Driver.Version), numa, fabric, healthOf(d)}
 	if !wide {
 		return row
 	}

@@ -36,6 +36,7 @@ func Part(args []string) (code int, ok bool) {
 		"kube-proxy":              proxy.Main,
 		"bootstrap":               own("bootstrap", runBootstrap),
 		"controllers":             own("controllers", runControllers),
+		"device-driver":           own("device-driver", runDevices),
 	}[args[0]]
 	if !found || run == nil {
 		return 0, false

@@ -105,8 +105,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 	helper, err := kubeletplugin.Start(ctx, d,
 		kubeletplugin.DriverName(profile.Domain), kubeletplugin.NodeName(d.cfg.Node), kubeletplugin.KubeClient(d.clients),
-		kubeletplugin.PluginDataDirectoryPath(data), kubeletplugin.RegistrarDirectoryPath(d.cfg.Registry),
-		kubeletplugin.GRPCVerbosity(-1))
+		kubeletplugin.PluginDataDirectoryPath(data), kubeletplugin.RegistrarDirectoryPath(d.cfg.Registry))
 	if err != nil {
 		return fmt.Errorf("registering with the kubelet: %w", err)
 	}
@@ -216,6 +215,16 @@ func (d *Driver) publish(ctx context.Context) error {
 		return fmt.Errorf("publishing devices: %w", err)
 	}
 	d.log.InfoContext(ctx, "published devices", "count", len(devices))
+	return nil
+}
+
+// Ready is nil once devices are handed over to be published.
+func (d *Driver) Ready() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.helper == nil {
+		return errors.New("devices are not published yet")
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/catalogue"
 )
 
 // dir is where the kernel lists the functions of all PCI buses.
@@ -155,7 +156,11 @@ func candidate(f *device.Function) bool {
 	if f.Class == "" {
 		return true
 	}
-	return slices.Contains([]string{"00", "02", "03", "04", "05", "0b", "12", "ff"}, f.Class[:2])
+	if slices.Contains([]string{"00", "02", "03", "04", "05", "0b", "12", "ff"}, f.Class[:2]) {
+		return true
+	}
+	_, known := catalogue.ByID(f.ID()) // some accelerators say they are something else
+	return known
 }
 
 // place reads the way from the root of PCI Express from the link in dir, which

@@ -79,6 +79,8 @@ disabled_plugins = [
   restrict_oom_score_adj = %v
   netns_mounts_under_state_dir = true
   enable_unprivileged_ports = false
+  enable_cdi = true
+  cdi_spec_dirs = [%q, "/etc/cdi", "/var/run/cdi"]
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = [%q]
     conf_dir = %q
@@ -97,7 +99,7 @@ disabled_plugins = [
         TypeUrl = "io.containerd.runsc.v1.options"
         ConfigPath = %q
 `, c.Path("containerd"), c.Run("containerd"), c.ContainerdSocket(), c.Run("containerd.ttrpc"), PauseImage,
-		c.Path("etc", "certs.d"), o.KeepOOMScore, o.Libexec, c.Path("etc", "cni"),
+		c.Path("etc", "certs.d"), o.KeepOOMScore, c.CDI(), o.Libexec, c.Path("etc", "cni"),
 		filepath.Join(o.Libexec, "containerd-shim-runc-v2"), filepath.Join(o.Libexec, "runc"), c.Run("runc"),
 		filepath.Join(o.Libexec, "containerd-shim-runsc-v1"), c.Path("etc", "runsc.toml"))
 	if o.Kata != "" {

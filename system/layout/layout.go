@@ -31,6 +31,8 @@ const (
 	PortDNSMetrics = 9153
 	PortControl    = 8443 // Polder's controllers: metrics
 	PortControlOK  = 8081 // and health
+	PortDevices    = 8444 // the driver of devices: metrics
+	PortDevicesOK  = 8082 // and health
 )
 
 // Cloud is one cloud on this machine.
@@ -95,6 +97,9 @@ func (c Cloud) Log(name string) string { return c.Path("logs", name+".log") }
 
 // Socket is where the supervisor answers `polder status` and `polder down`.
 func (c Cloud) Socket() string { return c.Run("polder.sock") }
+
+// CDI is the directory of what containers need of the devices they are given.
+func (c Cloud) CDI() string { return c.Run("cdi") }
 
 // ContainerdSocket is where containerd answers.
 func (c Cloud) ContainerdSocket() string { return c.Run("containerd.sock") }

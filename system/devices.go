@@ -1,0 +1,71 @@
+package system
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"polder.dev/polder/device/discovery"
+	"polder.dev/polder/device/dra"
+	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/system/layout"
+)
+
+// runDevices runs the driver of this machine's devices until ctx ends. The manager
+// it runs in has no controllers: it serves metrics and health.
+func runDevices(ctx context.Context, c layout.Cloud) error {
+	log := logs.New(os.Stderr)
+	bridge := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(bridge)
+	klog.SetLogger(bridge)
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("device-driver"))
+	if err != nil {
+		return fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	certificates, err := askForCertificate(c)
+	if err != nil {
+		return err
+	}
+	m, err := ctrl.NewManager(cfg, ctrl.Options{
+		Metrics: metricsserver.Options{
+			BindAddress: c.At(layout.PortDevices), SecureServing: true, FilterProvider: scrapers(clients),
+			CertDir: c.Path("pki"), CertName: "device-driver.crt", KeyName: "device-driver.key", TLSOpts: []func(*tls.Config){certificates},
+		},
+		HealthProbeBindAddress: c.At(layout.PortDevicesOK),
+	})
+	if err != nil {
+		return fmt.Errorf("making the driver of devices: %w", err)
+	}
+	driver, err := dra.New(log, clients, discovery.NewMachine(), dra.Config{
+		Node: c.Config.Node.Name, Plugins: c.Path("kubelet", "plugins"), Registry: c.Path("kubelet", "plugins_registry"),
+		CDI: c.CDI(), State: c.Run("devices"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := metrics.Registry.Register(driver.Collector()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	if err := m.AddReadyzCheck("published", func(*http.Request) error { return driver.Ready() }); err != nil {
+		return err
+	}
+	if err := m.Add(manager.RunnableFunc(driver.Run)); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
