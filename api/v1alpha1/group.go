@@ -42,6 +42,10 @@ const (
 const (
 	// LabelTrainJob names the TrainJob that a pod, job or volume belongs to.
 	LabelTrainJob = Group + "/trainjob"
+	// LabelEmulated, on a node, says that the machine does not exist: its devices are
+	// read from a dump, and nothing runs there. It is also the key of the taint that
+	// keeps away what does not ask for devices.
+	LabelEmulated = Group + "/emulated"
 	// LabelSandbox, on a namespace, is the tenant's sandbox: "gvisor" (the
 	// default), "kata" or "runc". Only an administrator can set "runc".
 	LabelSandbox = Group + "/sandbox"

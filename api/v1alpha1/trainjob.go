@@ -16,6 +16,8 @@ import (
 // +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=`.spec.workers`
 // +kubebuilder:printcolumn:name="Epoch",type=string,JSONPath=`.status.progress.epoch`
 // +kubebuilder:printcolumn:name="Loss",type=string,JSONPath=`.status.progress.loss`
+// +kubebuilder:printcolumn:name="Software",type=string,JSONPath=`.status.software`
+// +kubebuilder:printcolumn:name="Devices",type=string,priority=1,JSONPath=`.status.devices`
 // +kubebuilder:printcolumn:name="Restarts",type=integer,JSONPath=`.status.restarts`
 // +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.model.name`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -215,6 +217,13 @@ type TrainJobStatus struct {
 	// Image is the runtime image the workers run, by digest.
 	// +optional
 	Image string `json:"image,omitempty"`
+	// Software is the stack of the Runtime's variant that the workers run: chosen by
+	// what devices were free when the job was accepted.
+	// +optional
+	Software string `json:"software,omitempty"`
+	// Devices that the workers were given, in words.
+	// +optional
+	Devices string `json:"devices,omitempty"`
 	// Progress is the last progress the program reported.
 	// +optional
 	Progress *Progress `json:"progress,omitempty"`

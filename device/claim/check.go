@@ -125,22 +125,13 @@ func (m *Driver) precision(r *device.Requirement) check {
 // byProduct asks for one of the products that fit, under all the names that the
 // driver may call them.
 func (m *Driver) byProduct(c check, fits func(*catalogue.Product) bool) check {
-	var names []string
-	all := catalogue.All()
-	for i := range all {
-		p := &all[i]
-		if p.Vendor != m.Vendor || !fits(p) {
-			continue
-		}
-		names = append(append(names, p.Name), p.Names...)
-		for value, product := range m.Products {
-			if product == p.Name {
-				names = append(names, value)
-			}
+	names := make([]string, 0, len(m.names))
+	for _, n := range m.names {
+		if fits(n.product) {
+			names = append(names, n.value)
 		}
 	}
-	slices.Sort(names)
-	if names = slices.Compact(names); len(names) == 0 || m.Product == "" {
+	if names = slices.Compact(names); len(names) == 0 {
 		c.never = fmt.Sprintf("not known of any product of %s", m.Name)
 		return c
 	}

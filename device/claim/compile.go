@@ -103,16 +103,18 @@ func nameOf(stack string, n int) string {
 
 // over is the alternative of one stack over some drivers.
 func over(r device.Requirement, name string, drivers []Driver) (alternative, error) {
-	var terms []string
+	standard, others := []byte(nil), make([]byte, 0, resourcev1.CELSelectorExpressionMaxLength)
 	for i := range drivers {
-		if t, ok := drivers[i].term(&r); ok {
-			terms = append(terms, t)
+		if d := &drivers[i]; d.Standard != "" {
+			standard, _ = d.term(standard, &r)
+		} else if with, ok := d.term(others, &r); ok {
+			others = append(with, " ||\n"...)
 		}
 	}
-	if len(terms) == 0 {
+	if len(standard)+len(others) == 0 {
 		return alternative{}, fmt.Errorf("accelerators: no driver that is known has devices of this kind, software, precision and memory together: ask for less")
 	}
-	expression := strings.Join(terms, " ||\n")
+	expression := either(string(standard), strings.TrimSuffix(string(others), " ||\n"))
 	if len(expression) > resourcev1.CELSelectorExpressionMaxLength {
 		return alternative{}, fmt.Errorf("accelerators: the rule that selects devices would have %d characters of at most %d: name kinds or software to make it shorter",
 			len(expression), resourcev1.CELSelectorExpressionMaxLength)
@@ -120,21 +122,38 @@ func over(r device.Requirement, name string, drivers []Driver) (alternative, err
 	return alternative{name: name, selectors: []resourcev1.DeviceSelector{{CEL: &resourcev1.CELDeviceSelector{Expression: expression}}}}, nil
 }
 
-// term is the CEL for the devices of one driver; ok is false if none can fit.
-func (m *Driver) term(r *device.Requirement) (cel string, ok bool) {
-	var parts []string
+// either judges a device by the standard if it is published by it, else by the words
+// of its driver; driverOf chooses alike.
+func either(standard, others string) string {
+	m := &Drivers()[0]
+	by := fmt.Sprintf("device.attributes[%s].?%s.hasValue()", quote(m.Name), m.Standard)
+	switch {
+	case standard == "":
+		return "!" + by + " && (\n" + others + ")"
+	case others == "":
+		return by + " && " + standard
+	}
+	return by + " ?\n" + standard + " :\n(" + others + ")"
+}
+
+// term writes the CEL for the devices of one driver behind b; ok is false, and
+// nothing is written, if none can fit.
+func (m *Driver) term(b []byte, r *device.Requirement) (with []byte, ok bool) {
+	checks := m.checks(r)
+	if slices.ContainsFunc(checks, func(c check) bool { return c.never != "" }) {
+		return b, false
+	}
+	with, and := append(b, '('), ""
 	if m.Standard == "" {
-		parts = append(parts, "device.driver == "+quote(m.Name))
+		with, and = append(append(with, "device.driver == "...), quote(m.Name)...), " && "
 	}
-	for _, c := range m.checks(r) {
-		if c.never != "" {
-			return "", false
-		}
-		for i := range c.all {
-			parts = append(parts, c.all[i].cel(m.Name))
+	for i := range checks {
+		for j := range checks[i].all {
+			with = checks[i].all[j].cel(append(with, and...), m.Name)
+			and = " && "
 		}
 	}
-	return "(" + strings.Join(parts, " && ") + ")", true
+	return append(with, ')'), true
 }
 
 func several(r device.Requirement, alternatives []alternative) resourcev1.DeviceClaim {

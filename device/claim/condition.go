@@ -40,42 +40,44 @@ func split(domain, name string) (string, string) {
 	return domain, name
 }
 
-// cel writes the condition. A missing attribute makes it false and never an error,
-// which would end the allocation of the pod.
-func (c *Condition) cel(domain string) string {
+// cel writes the condition behind b. An attribute that is missing or of another type
+// makes it false and never an error, which would end the allocation of the pod: what
+// follows a condition of its type that is false does not count, even if it fails.
+func (c *Condition) cel(b []byte, domain string) []byte {
 	if c.AtLeast != nil {
 		d, n := split(domain, c.Capacity)
-		return fmt.Sprintf(`device.capacity[%s].?%s.orValue(quantity("0")).compareTo(quantity(%s)) >= 0`, quote(d), n, quote(c.AtLeast.String()))
+		return fmt.Appendf(b, `device.capacity[%s].?%s.orValue(quantity("0")).compareTo(quantity(%s)) >= 0`, quote(d), n, quote(c.AtLeast.String()))
 	}
 	d, n := split(domain, c.Attribute)
-	at := fmt.Sprintf(`device.attributes[%s].?%s`, quote(d), n)
+	at := `device.attributes[` + quote(d) + `].?` + n + `.orValue(`
 	switch {
 	case c.True:
-		return at + `.orValue(false) == true`
+		return append(append(b, at...), `false) == true`...)
 	case c.Version != "":
-		return fmt.Sprintf(`%s.orValue(semver("0.0.0")).compareTo(semver(%s)) >= 0`, at, quote(c.Version))
+		return fmt.Appendf(b, `type(%[1]s"")) == type(semver("0.0.0")) && %[1]ssemver("0.0.0")).compareTo(semver(%[2]s)) >= 0`, at, quote(c.Version))
 	case c.Word != "":
-		return fmt.Sprintf(`(" " + %s.orValue("") + " ").contains(%s)`, at, quote(" "+c.Word+" "))
-	case len(c.In) == 1:
-		return fmt.Sprintf(`%s.orValue("") == %s`, at, quote(c.In[0]))
+		return fmt.Appendf(b, `type(%[1]s"")) == string && (" " + %[1]s"") + " ").contains(%[2]s)`, at, quote(" "+c.Word+" "))
 	}
-	list := make([]string, len(c.In))
+	b = append(append(b, at...), `"") in [`...)
 	for i, v := range c.In {
-		list[i] = quote(v)
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = strconv.AppendQuoteToASCII(b, v)
 	}
-	return fmt.Sprintf(`%s.orValue("") in [%s]`, at, strings.Join(list, ", "))
+	return append(b, ']')
 }
 
 // holds reports whether the condition holds of a device, and what the device says.
-func (c *Condition) holds(domain string, d *resourcev1.Device) (ok bool, have string) {
+func (c *Condition) holds(domain string, o *Offer) (ok bool, have string) {
 	if c.AtLeast != nil {
-		q, there := capacity(domain, c.Capacity, d)
+		q, there := capacity(domain, c.Capacity, o)
 		if !there {
 			return false, "nothing"
 		}
 		return q.Cmp(*c.AtLeast) >= 0, size(q)
 	}
-	a, there := attribute(domain, c.Attribute, d)
+	a, there := attribute(domain, c.Attribute, o)
 	if !there {
 		return false, "nothing"
 	}
@@ -119,14 +121,14 @@ func (c *Condition) wants() string {
 	return strings.Join(c.In, " or ")
 }
 
-// qualified looks a name up in a map of the API, where a name of the driver's own
-// domain may stand without it.
-func qualified[V any](m map[resourcev1.QualifiedName]V, domain, name string) (V, bool) {
+// qualified looks a name up in a map of the API, where a name of the publishing
+// driver's own domain may stand without it.
+func qualified[V any](m map[resourcev1.QualifiedName]V, driver, domain, name string) (V, bool) {
 	d, n := split(domain, name)
 	if v, ok := m[resourcev1.QualifiedName(d+"/"+n)]; ok {
 		return v, true
 	}
-	if d == domain {
+	if d == driver {
 		v, ok := m[resourcev1.QualifiedName(n)]
 		return v, ok
 	}
@@ -134,12 +136,12 @@ func qualified[V any](m map[resourcev1.QualifiedName]V, domain, name string) (V,
 	return none, false
 }
 
-func attribute(domain, name string, d *resourcev1.Device) (resourcev1.DeviceAttribute, bool) {
-	return qualified(d.Attributes, domain, name)
+func attribute(domain, name string, o *Offer) (resourcev1.DeviceAttribute, bool) {
+	return qualified(o.Device.Attributes, o.Driver, domain, name)
 }
 
-func capacity(domain, name string, d *resourcev1.Device) (resource.Quantity, bool) {
-	c, ok := qualified(d.Capacity, domain, name)
+func capacity(domain, name string, o *Offer) (resource.Quantity, bool) {
+	c, ok := qualified(o.Device.Capacity, o.Driver, domain, name)
 	return c.Value, ok
 }
 

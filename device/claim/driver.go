@@ -3,11 +3,13 @@ package claim
 import (
 	_ "embed" // the data beside this file
 	"slices"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/yaml"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/catalogue"
 )
 
 //go:embed drivers.yaml
@@ -48,6 +50,14 @@ type Driver struct {
 	Precision  map[device.Precision][]Condition `json:"precision,omitempty"`
 	// Fabric is the attribute that is equal on devices of one fabric.
 	Fabric string `json:"fabric,omitempty"`
+
+	names []named // of Product, in order
+}
+
+// named is a value of the attribute that names the product, and what it means.
+type named struct {
+	value   string
+	product *catalogue.Product
 }
 
 // Drivers lists the drivers that claims are compiled for, ours first. They are not
@@ -59,6 +69,9 @@ var load = sync.OnceValue(func() []Driver {
 	if err != nil {
 		panic("the table of drivers in this program is broken: " + err.Error()) // TestDrivers reads it
 	}
+	for i := range d {
+		d[i].names = d[i].values()
+	}
 	return d
 })
 
@@ -68,13 +81,39 @@ func parse(b []byte) ([]Driver, error) {
 	return out, err
 }
 
+// values lists what the attribute that names the product may say: all the names of
+// the vendor's products, and those that only this driver uses.
+func (m *Driver) values() []named {
+	if m.Product == "" || m.Vendor == "" {
+		return nil
+	}
+	var out []named
+	all := catalogue.All()
+	for i := range all {
+		p := &all[i]
+		if p.Vendor != m.Vendor {
+			continue
+		}
+		for _, n := range append([]string{p.Name}, p.Names...) {
+			out = append(out, named{n, p})
+		}
+		for value, product := range m.Products {
+			if product == p.Name {
+				out = append(out, named{value, p})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b named) int { return strings.Compare(a.value, b.value) })
+	return out
+}
+
 // driverOf finds the entry for an offer: that of the standard if the device is
 // published by it, by whatever driver, else that of its driver.
 func driverOf(o *Offer) (*Driver, bool) {
 	all := load()
 	i := slices.IndexFunc(all, func(d Driver) bool {
 		if d.Standard != "" {
-			_, ok := attribute(d.Name, d.Standard, o.Device)
+			_, ok := attribute(d.Name, d.Standard, o)
 			return ok
 		}
 		return d.Name == o.Driver

@@ -35,7 +35,7 @@ func Explain(r device.Requirement, o Offer) Verdict {
 		return Verdict{Offer: o, Checks: []Check{{What: "driver", Want: "one whose names are known", Have: o.Driver}}}
 	}
 	for _, c := range m.checks(&r) {
-		v.add(c.judge(m, o.Device))
+		v.add(c.judge(m, &o))
 	}
 	v.add(healthy(o.Taints()))
 	return v
@@ -46,21 +46,21 @@ func (v *Verdict) add(c Check) {
 	v.Fits = v.Fits && c.OK
 }
 
-func (c *check) judge(m *Driver, d *resourcev1.Device) Check {
+func (c *check) judge(m *Driver, o *Offer) Check {
 	out := Check{What: c.what, Want: c.want, OK: true, Have: c.always}
 	if c.never != "" {
 		out.OK, out.Have = false, c.never
 		return out
 	}
 	for i := range c.all {
-		ok, have := c.all[i].holds(m.Name, d)
+		ok, have := c.all[i].holds(m.Name, o)
 		if out.Have = have; !ok {
 			out.OK = false
 			return out
 		}
 	}
 	if c.what == "fabric" {
-		if a, ok := attribute(m.Name, m.Fabric, d); ok {
+		if a, ok := attribute(m.Name, m.Fabric, o); ok {
 			out.Have = said(a)
 		} else {
 			out.OK, out.Have = false, "none"
@@ -164,7 +164,7 @@ func better(a, b *Check) bool {
 // Product is what the driver calls the device; its name if it does not say.
 func (o *Offer) Product() string {
 	if m, ok := driverOf(o); ok && m.Product != "" {
-		if a, ok := attribute(m.Name, m.Product, o.Device); ok {
+		if a, ok := attribute(m.Name, m.Product, o); ok {
 			return said(a)
 		}
 	}

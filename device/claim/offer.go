@@ -8,6 +8,7 @@ import (
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
+	"polder.dev/polder/device/profile"
 )
 
 // Offer is a device that a driver publishes.
@@ -109,8 +110,11 @@ func (o *Offer) Describe() device.Device {
 	if !ok {
 		return d
 	}
+	if m.Standard != "" {
+		return profile.Read(o.Device)
+	}
 	d.Vendor, d.Kind, d.Software = m.Vendor, m.Kind, m.Software
-	if q, ok := capacity(m.Name, m.Memory, o.Device); ok && m.Memory != "" {
+	if q, ok := capacity(m.Name, m.Memory, o); ok && m.Memory != "" {
 		d.Memory = q.Value()
 	}
 	if p, ok := catalogue.ByName(m.Vendor, d.Product); ok && d.Memory == 0 && p.Memory != nil {
@@ -118,9 +122,51 @@ func (o *Offer) Describe() device.Device {
 		d.Note(device.Origin{From: "catalogue", Confidence: p.Memory.Confidence, Source: p.Memory.Source}, "memory")
 	}
 	for i := range m.Part {
-		if is, have := m.Part[i].holds(m.Name, o.Device); is {
+		if is, have := m.Part[i].holds(m.Name, o); is {
 			d.Form, d.Profile = device.Share, have
 		}
 	}
 	return d
+}
+
+// Shared reports whether the device may be given out many times.
+func (o *Offer) Shared() bool {
+	m := o.Device.AllowMultipleAllocations
+	return m != nil && *m
+}
+
+// Emulated reports whether the device is not there.
+func (o *Offer) Emulated() bool {
+	a, ok := attribute(profile.Domain, profile.AttrEmulated, o)
+	return ok && a.BoolValue != nil && *a.BoolValue
+}
+
+// Fabric is what is equal on devices of one fabric; "" if the driver does not tell.
+func (o *Offer) Fabric() string {
+	m, ok := driverOf(o)
+	if !ok || m.Fabric == "" {
+		return ""
+	}
+	a, ok := attribute(m.Name, m.Fabric, o)
+	if !ok {
+		return ""
+	}
+	return said(a)
+}
+
+// Software is the stack that programs for the device are built on; "" if the driver
+// does not tell.
+func (o *Offer) Software() string {
+	m, ok := driverOf(o)
+	if !ok {
+		return ""
+	}
+	if m.StackIn == "" {
+		return m.Software
+	}
+	a, ok := attribute(m.Name, m.StackIn, o)
+	if !ok {
+		return ""
+	}
+	return said(a)
 }

@@ -14,11 +14,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/workload"
 )
@@ -82,6 +85,7 @@ func (c *Controller) Name() string { return Name }
 func (c *Controller) Register(m manager.Manager) error {
 	err := builder.ControllerManagedBy(m).Named(Name).
 		For(&v1alpha1.Runtime{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&resourcev1.ResourceSlice{}, handler.EnqueueRequestsFromMapFunc(c.all), builder.WithPredicates(stacksChanged())).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(c.all), builder.WithPredicates(devicesChanged())).
 		Complete(reconcile.AsReconciler(c.client, c))
 	if err != nil {
@@ -97,6 +101,25 @@ func devicesChanged() predicate.Funcs {
 		after, ok2 := e.ObjectNew.(*corev1.Node)
 		return !ok || !ok2 || slices.ContainsFunc(workload.Stacks(), func(s workload.Stack) bool { return s.On(before) != s.On(after) })
 	}}
+}
+
+// stacksChanged passes over changes that leave the software of a slice as it is.
+func stacksChanged() predicate.Funcs {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*resourcev1.ResourceSlice)
+		after, ok2 := e.ObjectNew.(*resourcev1.ResourceSlice)
+		return !ok || !ok2 || !maps.Equal(stacksOf(before), stacksOf(after))
+	}}
+}
+
+// stacksOf is that of one slice, whether its pool is complete or not.
+func stacksOf(s *resourcev1.ResourceSlice) map[string]bool {
+	out := map[string]bool{}
+	for i := range s.Spec.Devices {
+		o := claim.Offer{Driver: s.Spec.Driver, Device: &s.Spec.Devices[i]}
+		out[o.Software()] = true
+	}
+	return out
 }
 
 // all are the Runtimes: any of them may be for the devices of the node that changed.
@@ -122,7 +145,11 @@ func (c *Controller) Reconcile(ctx context.Context, rt *v1alpha1.Runtime) (recon
 	if err := c.client.List(ctx, &nodes); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing nodes: %w", err)
 	}
-	ready, err := c.judge(ctx, rt, nodes.Items)
+	var published resourcev1.ResourceSliceList
+	if err := c.client.List(ctx, &published); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing resource slices: %w", err)
+	}
+	ready, err := c.judge(ctx, rt, nodes.Items, stacks(published.Items))
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -138,12 +165,12 @@ func (c *Controller) Reconcile(ctx context.Context, rt *v1alpha1.Runtime) (recon
 
 // judge returns the condition. It is an error that the registry does not answer
 // only when the Runtime is not ready without its answer.
-func (c *Controller) judge(ctx context.Context, rt *v1alpha1.Runtime, nodes []corev1.Node) (metav1.Condition, error) {
+func (c *Controller) judge(ctx context.Context, rt *v1alpha1.Runtime, nodes []corev1.Node, published map[string]bool) (metav1.Condition, error) {
 	cond := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: ReasonNoHardware, ObservedGeneration: rt.Generation}
 	var lacks []string
 	var errs []error
 	for _, v := range rt.Spec.Variants {
-		if lack := lacking(v.Software, nodes); lack != "" {
+		if lack := lacking(v.Software, nodes, published); lack != "" {
 			lacks = append(lacks, lack)
 			continue
 		}
@@ -167,16 +194,29 @@ func (c *Controller) judge(ctx context.Context, rt *v1alpha1.Runtime, nodes []co
 	return cond, errors.Join(errs...)
 }
 
-// lacking says what no node has for a software stack, or "".
-func lacking(software string, nodes []corev1.Node) string {
-	if software == workload.SoftwareCPU {
+// stacks are the software of the devices that drivers publish. That a device is
+// emulated is no matter: jobs can be planned on it.
+func stacks(published []resourcev1.ResourceSlice) map[string]bool {
+	out := map[string]bool{}
+	for _, o := range claim.Offers(published, nil) {
+		out[o.Software()] = true
+	}
+	return out
+}
+
+// lacking says what is not there for a software stack, or "". Devices are published
+// by a driver, or offered by a node as an extended resource.
+func lacking(software string, nodes []corev1.Node, published map[string]bool) string {
+	if software == workload.SoftwareCPU || published[software] {
 		return ""
 	}
 	s, ok := workload.StackOf(software)
-	if !ok {
+	switch {
+	case !ok && !claim.Known(software):
 		return fmt.Sprintf("software %s is not known to this cloud", software)
-	}
-	if !s.OnSome(nodes) {
+	case !ok:
+		return fmt.Sprintf("no driver publishes a device for %s", software)
+	case !s.OnSome(nodes):
 		return fmt.Sprintf("no node has %s, which %s needs", s.Resource, software)
 	}
 	return ""

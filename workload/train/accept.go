@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 )
 
 // reserved are the environment variables of the worker's contract; those that
@@ -53,7 +54,12 @@ func invalid(job *v1alpha1.TrainJob) error {
 			refuse("%s is negative: give an amount above 0", q.field)
 		}
 	}
-	errs = append(errs, parameterClash(job.Spec.Parameters), unservable(job.Spec.Accelerators))
+	if want := job.Spec.Accelerators; want.Count > 0 {
+		if err := claim.Validate(claim.Of(want)); err != nil {
+			refuse("spec.%w", err)
+		}
+	}
+	errs = append(errs, parameterClash(job.Spec.Parameters))
 	return errors.Join(errs...)
 }
 
@@ -70,8 +76,8 @@ func parameterClash(parameters map[string]string) error {
 	return nil
 }
 
-// unservable names the wishes about accelerators that a worker's resources
-// cannot carry yet. Refusing is better than training on the wrong device.
+// unservable names the wishes about accelerators that an extended resource cannot
+// carry; a claim can. Refusing is better than training on the wrong device.
 func unservable(want v1alpha1.Accelerators) error {
 	var fields []string
 	if want.Memory != nil {
@@ -89,7 +95,7 @@ func unservable(want v1alpha1.Accelerators) error {
 	if len(fields) == 0 || want.Count == 0 {
 		return nil
 	}
-	return fmt.Errorf("spec.accelerators.%s cannot be promised by this cloud: leave it out, and choose by kinds and software", strings.Join(fields, ", spec.accelerators."))
+	return fmt.Errorf("spec.accelerators.%s cannot be promised by this cloud, where no driver publishes devices: leave it out, and choose by kinds and software", strings.Join(fields, ", spec.accelerators."))
 }
 
 // oneLine joins the sentences of an error into one line.

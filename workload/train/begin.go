@@ -39,7 +39,7 @@ func accepted(w *world, p *plan, cfg *Config) bool {
 		}
 		return refuse("UnknownRuntime", fmt.Sprintf("spec.runtime %q is not a Runtime of this cloud; %s", w.job.Spec.Runtime, known))
 	}
-	if _, err := variantOf(w); err != nil {
+	if _, err := choiceOf(w); err != nil {
 		return refuse("NoVariant", err.Error())
 	}
 	if name, taken := foreign(w); taken {
@@ -50,12 +50,17 @@ func accepted(w *world, p *plan, cfg *Config) bool {
 	return false
 }
 
-// variantOf picks the job's variant in this world.
-func variantOf(w *world) (v1alpha1.RuntimeVariant, error) {
+// choiceOf picks how the job's workers get their devices in this world. A job that
+// has run keeps to the software it ran with: its checkpoints are of that.
+func choiceOf(w *world) (choice, error) {
 	if w.runtime == nil {
-		return v1alpha1.RuntimeVariant{}, fmt.Errorf("there is no Runtime %q", w.job.Spec.Runtime)
+		return choice{}, fmt.Errorf("there is no Runtime %q", w.job.Spec.Runtime)
 	}
-	return variant(w.runtime, w.job.Spec.Accelerators, w.nodes)
+	want := w.job.Spec.Accelerators
+	if s := w.job.Status.Software; s != "" && want.Count > 0 && (w.job.Status.StartTime != nil || w.current() != nil) {
+		want.Software = []string{s}
+	}
+	return choose(w.runtime, want, workers(w.job), w.nodes, &w.supply)
 }
 
 // foreign names an object that bears a name the job needs and is not the job's.
@@ -142,10 +147,12 @@ func started(w *world, p *plan, cfg *Config) bool {
 	if w.current() != nil {
 		return false
 	}
-	v, err := variantOf(w)
+	c, err := choiceOf(w)
 	if err != nil {
 		return true // accepted has said so
 	}
+	v := c.variant
+	p.status.Software = v.Software
 	if w.claim == nil {
 		p.create = append(p.create, claimOf(w.job))
 	}
@@ -160,7 +167,14 @@ func started(w *world, p *plan, cfg *Config) bool {
 	if pinned := w.job.Status.Image; pinned != "" {
 		image = pinned // all attempts run the same image
 	}
-	p.create = append(p.create, attemptOf(w.job, v, image, w.attempt(), together))
+	if c.claim != nil {
+		template, err := templateOf(w.job, w.attempt(), *c.claim)
+		if err != nil {
+			return p.end(w, v1alpha1.StateFailed, "InvalidSpec", "spec."+err.Error())
+		}
+		p.create = append(p.create, template)
+	}
+	p.create = append(p.create, attemptOf(w.job, c, image, w.attempt(), together))
 	p.look(cfg.Wait)
 	return true
 }

@@ -111,7 +111,7 @@ func deathOf(job *v1alpha1.TrainJob, p *corev1.Pod) death {
 
 // exit says in words how a container ended, and what to do about it.
 func exit(job *v1alpha1.TrainJob, t *corev1.ContainerStateTerminated) (cause, remedy string) {
-	limits := resources(job, v1alpha1.RuntimeVariant{}).Limits
+	limits := resources(job, choice{}).Limits
 	memory := limits.Memory().String()
 	switch {
 	case t.Reason == "OOMKilled":

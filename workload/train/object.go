@@ -3,12 +3,15 @@ package train
 import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/claim"
 )
 
 // meta of an object that the job owns and that goes when the job goes.
@@ -69,9 +72,24 @@ func groupOf(job *v1alpha1.TrainJob, attempt int32) *schedulingv1beta1.PodGroup 
 	}
 }
 
+// templateOf makes each worker's claim for its devices.
+func templateOf(job *v1alpha1.TrainJob, attempt int32, r device.Requirement) (*resourcev1.ResourceClaimTemplate, error) {
+	devices, err := claim.Compile(r)
+	if err != nil {
+		return nil, err
+	}
+	return &resourcev1.ResourceClaimTemplate{
+		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
+		Spec: resourcev1.ResourceClaimTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: attemptLabels(job, attempt)},
+			Spec:       resourcev1.ResourceClaimSpec{Devices: devices},
+		},
+	}, nil
+}
+
 // attemptOf is the Job of one attempt. It never starts a worker again by
 // itself: the first death ends it and its other pods.
-func attemptOf(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string, attempt int32, gang bool) *batchv1.Job {
+func attemptOf(job *v1alpha1.TrainJob, c choice, image string, attempt int32, gang bool) *batchv1.Job {
 	return &batchv1.Job{
 		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
 		Spec: batchv1.JobSpec{
@@ -79,7 +97,7 @@ func attemptOf(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string, 
 			Completions:    ptr.To(workers(job)),
 			Parallelism:    ptr.To(workers(job)),
 			BackoffLimit:   ptr.To[int32](0),
-			Template:       podTemplate(job, v, image, attempt, gang),
+			Template:       podTemplate(job, c, image, attempt, gang),
 		},
 	}
 }

@@ -2,6 +2,8 @@ package train
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 )
 
 // observed says how the present attempt is doing.
@@ -30,6 +33,9 @@ func observed(w *world, p *plan, cfg *Config) bool {
 		}
 	}
 	p.status.Ready = running
+	if text := allocated(w); text != "" {
+		p.status.Devices = text
+	}
 	all := workers(w.job)
 	if running > 0 {
 		p.set(w, v1alpha1.ConditionRunning, metav1.ConditionTrue, "WorkersRun", "")
@@ -50,6 +56,42 @@ func observed(w *world, p *plan, cfg *Config) bool {
 	}
 	waits(w, p, running+over, all)
 	return true
+}
+
+// allocated says in words which devices the workers were given, "" as long as they
+// were given none: "8 x H100 SXM5 80GB on node a".
+func allocated(w *world) string {
+	pods := map[string]bool{}
+	for _, p := range w.workers() {
+		pods[string(p.UID)] = true
+	}
+	offers := map[claim.ID]*claim.Offer{}
+	for i := range w.supply.offers {
+		offers[w.supply.offers[i].ID()] = &w.supply.offers[i]
+	}
+	count := map[string]int{}
+	for i := range w.supply.claims {
+		c := &w.supply.claims[i]
+		mine := slices.ContainsFunc(c.OwnerReferences, func(o metav1.OwnerReference) bool { return pods[string(o.UID)] })
+		if c.Namespace != w.job.Namespace || !mine || c.Status.Allocation == nil {
+			continue
+		}
+		for _, r := range c.Status.Allocation.Devices.Results {
+			what := r.Device + " on node " + r.Pool
+			if o := offers[claim.ID{Driver: r.Driver, Pool: r.Pool, Device: r.Device}]; o != nil {
+				what = o.Product() + " on node " + o.Node
+				if o.Emulated() {
+					what += " (emulated)"
+				}
+			}
+			count[what]++
+		}
+	}
+	var words []string
+	for _, what := range slices.Sorted(maps.Keys(count)) {
+		words = append(words, fmt.Sprintf("%d x %s", count[what], what))
+	}
+	return strings.Join(words, ", ")
 }
 
 // waits says why not all workers run. A job that ran before keeps its state:

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 	"polder.dev/polder/workload"
 )
 
@@ -54,7 +55,8 @@ const (
 )
 
 // podTemplate is the worker of one attempt.
-func podTemplate(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string, attempt int32, gang bool) corev1.PodTemplateSpec {
+func podTemplate(job *v1alpha1.TrainJob, c choice, image string, attempt int32, gang bool) corev1.PodTemplateSpec {
+	v := c.variant
 	spec := corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		TerminationGracePeriodSeconds: ptr.To[int64](graceSeconds),
@@ -76,7 +78,7 @@ func podTemplate(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string
 			Command:                  job.Spec.Command,
 			WorkingDir:               dirCode,
 			Env:                      env(job, v, attempt),
-			Resources:                resources(job, v),
+			Resources:                resources(job, c),
 			VolumeMounts:             mounts(job),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 			SecurityContext: &corev1.SecurityContext{
@@ -86,6 +88,11 @@ func podTemplate(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, image string
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},
 		}},
+	}
+	if c.claim != nil {
+		spec.ResourceClaims = []corev1.PodResourceClaim{{Name: claim.Request, ResourceClaimTemplateName: ptr.To(AttemptName(job.Name, attempt))}}
+		// The devices asked for may be emulated ones: where those are, nothing else is.
+		spec.Tolerations = []corev1.Toleration{{Key: v1alpha1.LabelEmulated, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}}
 	}
 	if v.Sandbox != "" {
 		spec.RuntimeClassName = ptr.To(v.Sandbox)
@@ -178,7 +185,7 @@ func parameterEnv(name string) string {
 // resources of a worker. Memory and accelerators are limited to what is requested;
 // processor time is a guaranteed share that may be exceeded while others leave it
 // idle, because a limit would hold up a sandbox's own work with the program's.
-func resources(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant) corev1.ResourceRequirements {
+func resources(job *v1alpha1.TrainJob, c choice) corev1.ResourceRequirements {
 	cpu, memory := job.Spec.Resources.CPU, job.Spec.Resources.Memory
 	if cpu.IsZero() {
 		cpu = resource.MustParse("500m")
@@ -187,20 +194,24 @@ func resources(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant) corev1.Resourc
 		memory = resource.MustParse("1Gi")
 	}
 	list := corev1.ResourceList{corev1.ResourceCPU: cpu, corev1.ResourceMemory: memory}
-	if n := job.Spec.Accelerators.Count; n > 0 {
-		if s, ok := workload.StackOf(v.Software); ok {
+	if n := job.Spec.Accelerators.Count; n > 0 && c.claim == nil {
+		if s, ok := workload.StackOf(c.variant.Software); ok {
 			list[s.Resource] = *resource.NewQuantity(int64(n), resource.DecimalSI)
 		}
 	}
 	limits := list.DeepCopy()
 	delete(limits, corev1.ResourceCPU)
-	return corev1.ResourceRequirements{Requests: list, Limits: limits}
+	out := corev1.ResourceRequirements{Requests: list, Limits: limits}
+	if c.claim != nil {
+		out.Claims = []corev1.ResourceClaim{{Name: claim.Request}}
+	}
+	return out
 }
 
 // threads a worker's arithmetic should use: its cores, rounded up, whatever the
 // machine has.
 func threads(job *v1alpha1.TrainJob) int64 {
-	cpu := resources(job, v1alpha1.RuntimeVariant{}).Requests[corev1.ResourceCPU]
+	cpu := resources(job, choice{}).Requests[corev1.ResourceCPU]
 	return max(cpu.Value(), 1)
 }
 

@@ -42,13 +42,15 @@ func TestVariant(t *testing.T) {
 		{"by software", v1alpha1.Accelerators{Count: 1, Software: []string{"cann", "xla"}}, []corev1.Node{amd}, "cann", ""},
 		{"by kind", v1alpha1.Accelerators{Count: 1, Kinds: []string{"npu"}}, nil, "cann", ""},
 		{"kind and software disagree", v1alpha1.Accelerators{Count: 1, Kinds: []string{"tpu"}, Software: []string{"cuda"}}, nil, "", "accelerators of kind tpu with software cuda; it has cpu, cuda, rocm, cann, odd"},
+		{"memory, and nobody tells it", v1alpha1.Accelerators{Count: 1, Memory: ptr.To(resource.MustParse("60Gi"))}, []corev1.Node{amd}, "", "spec.accelerators.memory cannot be promised"},
 		{"unknown software", v1alpha1.Accelerators{Count: 1, Software: []string{"odd"}}, nil, "", "odd"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v, err := variant(rt, tt.want, tt.nodes)
+			got, err := choose(rt, tt.want, 1, tt.nodes, &supply{})
+			v := got.variant
 			if v.Software != tt.pick || (err == nil) != (tt.pick != "") {
-				t.Fatalf("variant = %q, %v; want %q", v.Software, err, tt.pick)
+				t.Fatalf("choice is %q, %v; want %q", v.Software, err, tt.pick)
 			}
 			if err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %q does not say %q", err, tt.says)
@@ -80,7 +82,7 @@ func TestPodIsRestricted(t *testing.T) {
 	job.Spec.Env = []corev1.EnvVar{{Name: "MINE", Value: "1"}}
 	job.Spec.Parameters = map[string]string{"batch-size": "$(RANK)"}
 	v := v1alpha1.RuntimeVariant{Software: "cpu", Env: []corev1.EnvVar{{Name: "MINE", Value: "0"}}}
-	spec := podTemplate(job, v, "image", 4, true).Spec
+	spec := podTemplate(job, choice{variant: v}, "image", 4, true).Spec
 	c := spec.Containers[0]
 
 	if s := spec.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
@@ -141,7 +143,7 @@ func TestPodIsRestricted(t *testing.T) {
 func TestAcceleratorsAreResources(t *testing.T) {
 	job := digits(1)
 	job.Spec.Accelerators.Count = 2
-	got := resources(job, v1alpha1.RuntimeVariant{Software: "cuda"})
+	got := resources(job, choice{variant: v1alpha1.RuntimeVariant{Software: "cuda"}})
 	if q := got.Limits["nvidia.com/gpu"]; q.Value() != 2 {
 		t.Errorf("limits = %v, want 2 nvidia.com/gpu", got.Limits)
 	}
@@ -156,7 +158,7 @@ func TestProcessorTimeIsAShare(t *testing.T) {
 		if cpu != "" {
 			job.Spec.Resources.CPU = resource.MustParse(cpu)
 		}
-		c := podTemplate(job, v1alpha1.RuntimeVariant{}, "image", 0, false).Spec.Containers[0]
+		c := podTemplate(job, choice{}, "image", 0, false).Spec.Containers[0]
 		if _, limited := c.Resources.Limits[corev1.ResourceCPU]; limited || c.Resources.Requests.Cpu().IsZero() || c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("cpu %q: %+v, want processor time requested, and only memory limited", cpu, c.Resources)
 		}
@@ -236,7 +238,10 @@ func TestInvalid(t *testing.T) {
 		"negative":    {func(j *v1alpha1.TrainJob) { j.Spec.Resources.CPU = resource.MustParse("-1") }, "spec.resources.cpu"},
 		"device memory": {func(j *v1alpha1.TrainJob) {
 			j.Spec.Accelerators = v1alpha1.Accelerators{Count: 1, Memory: ptr.To(resource.MustParse("60Gi")), SameFabric: true}
-		}, "spec.accelerators.memory, spec.accelerators.sameFabric cannot be promised"},
+		}, ""},
+		"device kind": {func(j *v1alpha1.TrainJob) {
+			j.Spec.Accelerators = v1alpha1.Accelerators{Count: 1, Kinds: []string{"gpus"}}
+		}, `spec.accelerators.kinds[0]: "gpus" is no kind`},
 		"no accelerator": {func(j *v1alpha1.TrainJob) { j.Spec.Accelerators = v1alpha1.Accelerators{Precision: "bf16"} }, ""},
 	}
 	for name, tt := range tests {

@@ -8,6 +8,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 )
 
 const (
@@ -67,6 +69,11 @@ func (r *Reconciler) readCluster(ctx context.Context, w *world) error {
 		return fmt.Errorf("listing nodes: %w", err)
 	}
 	w.nodes = nodes.Items
+	if w.job.Spec.Accelerators.Count > 0 && !w.job.Status.State.Done() {
+		if err := r.readSupply(ctx, w); err != nil {
+			return err
+		}
+	}
 	if workers(w.job) > 1 {
 		known, err := r.gangs.known(r.client.RESTMapper(), w.now)
 		if err != nil {
@@ -74,6 +81,24 @@ func (r *Reconciler) readCluster(ctx context.Context, w *world) error {
 		}
 		w.gangs = known
 	}
+	return nil
+}
+
+// readSupply reads what there is of devices.
+func (r *Reconciler) readSupply(ctx context.Context, w *world) error {
+	var published resourcev1.ResourceSliceList
+	if err := r.client.List(ctx, &published); err != nil {
+		return fmt.Errorf("listing resource slices: %w", err)
+	}
+	var rules resourcev1.DeviceTaintRuleList
+	if err := r.client.List(ctx, &rules); err != nil {
+		return fmt.Errorf("listing device taint rules: %w", err)
+	}
+	var claims resourcev1.ResourceClaimList
+	if err := r.client.List(ctx, &claims); err != nil {
+		return fmt.Errorf("listing resource claims: %w", err)
+	}
+	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items}
 	return nil
 }
 

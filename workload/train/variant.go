@@ -1,51 +1,162 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/claim"
 	"polder.dev/polder/workload"
 )
 
-// variant picks the variant of rt that a worker with these accelerators runs:
-// the cpu variant for none; otherwise the first one that will do and whose
-// devices some node has, or the first one that will do when no node has any,
-// so that the job waits for hardware of a definite kind.
-func variant(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, nodes []corev1.Node) (v1alpha1.RuntimeVariant, error) {
+// supply is what the cluster has of devices: those that drivers publish, and those
+// of them that are taken.
+type supply struct {
+	offers []claim.Offer
+	taken  map[claim.ID]*resourcev1.ResourceClaim
+	claims []resourcev1.ResourceClaim
+}
+
+// choice is how a job's workers get their devices.
+type choice struct {
+	variant v1alpha1.RuntimeVariant
+	// claim asks for the devices of the variant's software; nil when there are none
+	// to ask for, or a node offers them as an extended resource, as device plugins
+	// did before there were claims.
+	claim *device.Requirement
+}
+
+// choose picks the variant of rt that a worker with these accelerators runs: the
+// cpu variant for none. Otherwise the first, in the order of the software and kinds
+// asked for, whose devices are free for all workers now; if none is, the first whose
+// devices the cluster has, so that the job waits for devices of a definite kind.
+func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nodes []corev1.Node, s *supply) (choice, error) {
+	fit := fitting(rt, want)
+	if len(fit) == 0 {
+		var have []string
+		for _, v := range rt.Spec.Variants {
+			have = append(have, v.Software)
+		}
+		return choice{}, fmt.Errorf("runtime %q has no variant for %s; it has %s: change spec.accelerators or spec.runtime",
+			rt.Name, wanted(want), strings.Join(have, ", "))
+	}
+	if want.Count == 0 {
+		return choice{variant: fit[0]}, nil
+	}
+	var possible []choice
+	var why string
+	for _, v := range fit {
+		r := claim.Of(want)
+		r.Software = []string{v.Software}
+		if s.free(r) >= int(workers) {
+			return choice{v, &r}, nil
+		}
+		impossible := claim.Impossible(r, s.offers)
+		switch {
+		case impossible == "":
+			possible = append(possible, choice{v, &r})
+		case why == "":
+			why = impossible
+		}
+		if stack, ok := workload.StackOf(v.Software); ok && unservable(want) == nil && stack.OnSome(nodes) {
+			return choice{variant: v}, nil
+		}
+	}
+	if len(possible) > 0 {
+		return possible[0], nil
+	}
+	if len(s.offers) == 0 { // no driver publishes: the device plugins may be still to come
+		if err := unservable(want); err != nil {
+			return choice{}, err
+		}
+		return choice{variant: fit[0]}, nil
+	}
+	return choice{}, fmt.Errorf("%s: ask for less in spec.accelerators, or add such a node", why)
+}
+
+// free is how many workers could be given their devices now.
+func (s *supply) free(r device.Requirement) int {
+	type place struct{ node, fabric string }
+	have := map[place]int{}
+	for node, offers := range claim.Fit(r, s.offers) {
+		for _, o := range offers {
+			if o.Shared() {
+				return 1 << 20 // as many as there is room for
+			}
+			if s.taken[o.ID()] != nil {
+				continue
+			}
+			p := place{node: node}
+			if r.SameFabric && r.Count > 1 {
+				p.fabric = o.Fabric()
+			}
+			have[p]++
+		}
+	}
+	n := 0
+	for _, devices := range have {
+		n += devices / r.Count
+	}
+	return n
+}
+
+// fitting are the variants that serve what is wanted, best first.
+func fitting(rt *v1alpha1.Runtime, want v1alpha1.Accelerators) []v1alpha1.RuntimeVariant {
 	var fit []v1alpha1.RuntimeVariant
-	var have []string
 	for _, v := range rt.Spec.Variants {
-		have = append(have, v.Software)
 		if willDo(v.Software, want) {
 			fit = append(fit, v)
 		}
 	}
-	if len(fit) == 0 {
-		return v1alpha1.RuntimeVariant{}, fmt.Errorf("runtime %q has no variant for %s; it has %s: change spec.accelerators or spec.runtime",
-			rt.Name, wanted(want), strings.Join(have, ", "))
-	}
-	for _, v := range fit {
-		if s, ok := workload.StackOf(v.Software); ok && s.OnSome(nodes) {
-			return v, nil
+	rank := func(v v1alpha1.RuntimeVariant) (software, kind int) {
+		if i := slices.Index(want.Software, v.Software); i >= 0 {
+			software = i
 		}
+		if i := slices.Index(want.Kinds, kindOf(v.Software)); i >= 0 {
+			kind = i
+		}
+		return software, kind
 	}
-	return fit[0], nil
+	slices.SortStableFunc(fit, func(a, b v1alpha1.RuntimeVariant) int {
+		as, ak := rank(a)
+		bs, bk := rank(b)
+		return cmp.Or(cmp.Compare(as, bs), cmp.Compare(ak, bk))
+	})
+	return fit
 }
 
-// willDo reports whether a variant for software serves what is wanted.
+// kindOf is the kind of device that a software stack is for; "" if it is not known.
+func kindOf(software string) string {
+	if software == workload.SoftwareCPU {
+		return string(device.CPU)
+	}
+	if s, ok := workload.StackOf(software); ok {
+		return s.Kind
+	}
+	return ""
+}
+
+// willDo reports whether a variant for software serves what is wanted. A stack whose
+// kind is not known may serve: its devices' drivers know.
 func willDo(software string, want v1alpha1.Accelerators) bool {
 	if want.Count == 0 {
 		return software == workload.SoftwareCPU
 	}
-	s, known := workload.StackOf(software)
-	return known &&
-		(len(want.Software) == 0 || slices.Contains(want.Software, software)) &&
-		(len(want.Kinds) == 0 || slices.Contains(want.Kinds, s.Kind))
+	if len(want.Software) > 0 && !slices.Contains(want.Software, software) || !claim.Known(software) {
+		return false
+	}
+	kind := kindOf(software)
+	if len(want.Kinds) == 0 {
+		return software != workload.SoftwareCPU
+	}
+	return kind == "" || slices.Contains(want.Kinds, kind)
 }
 
 // wanted names in words what a job asked for.

@@ -17,6 +17,9 @@ import (
 // tell but that it takes its time.
 func waiting(w *world) (reason, message string) {
 	pods := w.workers()
+	if node := emulatedNode(w, pods); node != "" {
+		return "Emulated", fmt.Sprintf("placed on node %s, which is emulated: it is planned there, and nothing runs", node)
+	}
 	for i := range pods {
 		if r, m := stuck(w.job, &pods[i]); r != "" {
 			return r, m
@@ -29,6 +32,21 @@ func waiting(w *world) (reason, message string) {
 		return "Blocked", strings.Join(w.warnings, "; ")
 	}
 	return "", ""
+}
+
+// emulatedNode is the first emulated node that has one of the pods, or "".
+func emulatedNode(w *world, pods []corev1.Pod) string {
+	for i := range w.nodes {
+		if _, emulated := w.nodes[i].Labels[v1alpha1.LabelEmulated]; !emulated {
+			continue
+		}
+		for j := range pods {
+			if pods[j].Spec.NodeName == w.nodes[i].Name {
+				return w.nodes[i].Name
+			}
+		}
+	}
+	return ""
 }
 
 // unplaced is what the scheduler says of the workers it has no room for. Of a
@@ -55,11 +73,11 @@ func unplaced(pods []corev1.Pod) string {
 // own words after it.
 func unschedulable(w *world, scheduler string) string {
 	n := int64(workers(w.job))
-	v, err := variantOf(w)
+	c, err := choiceOf(w)
 	if err != nil {
 		return scheduler
 	}
-	asked := resources(w.job, v).Requests
+	asked := resources(w.job, c).Requests
 	if pods := w.workers(); len(pods) > 0 {
 		add(asked, pods[0].Spec.Overhead) // of a sandbox's class; the scheduler counts it, too
 	}

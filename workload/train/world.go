@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +25,7 @@ type world struct {
 	runtimes []string          // the names of all there are
 	nodes    []corev1.Node
 	gangs    bool // the cluster knows PodGroups
+	supply   supply
 
 	claim   *corev1.PersistentVolumeClaim // nil: none; may be another's
 	service *corev1.Service               // nil: none; may be another's
@@ -89,12 +91,18 @@ func (w *world) leftovers() []client.Object {
 	return left
 }
 
-// withGang is an attempt's Job, behind its PodGroup if it has one.
+// withGang is an attempt's Job, behind its PodGroup and the template of its claims,
+// if it has them.
 func (w *world) withGang(j *batchv1.Job) []client.Object {
-	if j.Spec.Template.Spec.SchedulingGroup == nil || !w.gangs {
-		return []client.Object{j}
+	named := metav1.ObjectMeta{Namespace: j.Namespace, Name: j.Name}
+	var out []client.Object
+	if j.Spec.Template.Spec.SchedulingGroup != nil && w.gangs {
+		out = append(out, &schedulingv1beta1.PodGroup{ObjectMeta: named})
 	}
-	return []client.Object{&schedulingv1beta1.PodGroup{ObjectMeta: metav1.ObjectMeta{Namespace: j.Namespace, Name: j.Name}}, j}
+	if len(j.Spec.Template.Spec.ResourceClaims) > 0 {
+		out = append(out, &resourcev1.ResourceClaimTemplate{ObjectMeta: named})
+	}
+	return append(out, j)
 }
 
 // owned reports whether the job controls o.

@@ -1,0 +1,92 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	resourcev1 "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/claim"
+	"polder.dev/polder/device/profile"
+)
+
+// published are n devices of a kind on a node.
+func published(node string, n int, d device.Device) []claim.Offer {
+	var out []claim.Offer
+	for i := range n {
+		d.Name, d.UUID, d.Form = fmt.Sprintf("%s-%d", d.Kind, i), fmt.Sprintf("%s-%d", node, i), device.Whole
+		p := profile.Publish(&d)
+		out = append(out, claim.Offer{Driver: profile.Domain, Pool: node, Node: node, Device: &p})
+	}
+	return out
+}
+
+func TestChoiceFollowsWhatIsFree(t *testing.T) {
+	h100 := published("h", 8, device.Device{Kind: device.GPU, Vendor: "nvidia", Product: "H100", Software: "cuda", Memory: 80e9})
+	npu := published("n", 8, device.Device{Kind: device.NPU, Vendor: "huawei", Product: "910B2", Software: "cann", Memory: 64 << 30})
+	cpu := published("c", 1, device.Device{Kind: device.CPU, Vendor: "amd", Product: "EPYC", Software: "cpu", Memory: 16 << 30})
+	rt := &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}
+	for _, s := range []string{"cuda", "cann", "cpu"} {
+		rt.Spec.Variants = append(rt.Spec.Variants, v1alpha1.RuntimeVariant{Software: s})
+	}
+	any := v1alpha1.Accelerators{Count: 2, Kinds: []string{"gpu", "npu", "cpu"}}
+	seven := map[claim.ID]*resourcev1.ResourceClaim{}
+	for _, o := range h100[:7] {
+		seven[o.ID()] = &resourcev1.ResourceClaim{}
+	}
+	all := append(append(append([]claim.Offer{}, h100...), npu...), cpu...)
+	for _, c := range []struct {
+		name    string
+		want    v1alpha1.Accelerators
+		workers int32
+		supply  supply
+		pick    string
+		says    string
+	}{
+		{"the first kind", any, 1, supply{offers: all}, "cuda", ""},
+		{"the next, when the first is taken", any, 1, supply{offers: all, taken: seven}, "cann", ""},
+		{"the only one", any, 1, supply{offers: npu}, "cann", ""},
+		{"the processors, when there is nothing else", any, 1, supply{offers: cpu}, "cpu", ""},
+		{"all workers count", any, 4, supply{offers: all, taken: seven}, "cann", ""},
+		{"what is taken comes free again", v1alpha1.Accelerators{Count: 2}, 1, supply{offers: h100, taken: seven}, "cuda", ""},
+		{"no processors unless asked for", v1alpha1.Accelerators{Count: 1}, 1, supply{offers: cpu}, "", "no device of this cluster has kind"},
+		{"more than a node has", v1alpha1.Accelerators{Count: 16}, 1, supply{offers: all}, "", "no node has 16 such devices"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := choose(rt, c.want, c.workers, nil, &c.supply)
+			if got.variant.Software != c.pick {
+				t.Fatalf("chose %q, %v; not %q", got.variant.Software, err, c.pick)
+			}
+			if c.pick == "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+			if c.pick != "" && (got.claim == nil || got.claim.Software[0] != c.pick) {
+				t.Errorf("the claim asks for %+v", got.claim)
+			}
+		})
+	}
+}
+
+func TestClaimIsTheWorkersOnlyRequestForDevices(t *testing.T) {
+	job := digits(1)
+	job.Spec.Accelerators = v1alpha1.Accelerators{Count: 2}
+	r := claim.Of(job.Spec.Accelerators)
+	r.Software = []string{"cuda"}
+	c := choice{variant: v1alpha1.RuntimeVariant{Software: "cuda"}, claim: &r}
+	spec := podTemplate(job, c, "image", 1, false).Spec
+	res := spec.Containers[0].Resources
+	if len(res.Claims) != 1 || len(res.Limits) != 1 {
+		t.Errorf("resources are %+v; a claim, and no extended resource", res)
+	}
+	template, err := templateOf(job, 1, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *spec.ResourceClaims[0].ResourceClaimTemplateName != template.Name || template.Spec.Spec.Devices.Requests[0].Exactly.Count != 2 {
+		t.Errorf("the pod names %+v, the template is %+v", spec.ResourceClaims, template)
+	}
+}
