@@ -33,12 +33,13 @@ type offered struct {
 	// Taints keep work away.
 	Taints []resourcev1.DeviceTaint `json:"taints,omitempty"`
 
-	offer claim.Offer
+	offer     claim.Offer
+	available bool
 }
 
 // free reports whether a job could be given the device now.
 func (o *offered) free() bool {
-	return o.Claim == "" && !slices.ContainsFunc(o.Taints, func(t resourcev1.DeviceTaint) bool {
+	return o.available && !slices.ContainsFunc(o.Taints, func(t resourcev1.DeviceTaint) bool {
 		return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
 	})
 }
@@ -80,9 +81,11 @@ func offers(ctx context.Context, c *kube.Client) ([]offered, error) {
 	}
 	taken := claim.Taken(claims.Items)
 	out := []offered{}
-	for _, f := range claim.Offers(published.Items, rules.Items) {
-		one := offered{Node: f.Node, Driver: f.Driver, Pool: f.Pool, Device: describe(&f), Taints: f.Taints(), offer: f}
-		one.Shared = f.Device.AllowMultipleAllocations != nil && *f.Device.AllowMultipleAllocations
+	all := claim.Offers(published.Items, rules.Items)
+	available := claim.Available(all, taken)
+	for _, f := range all {
+		one := offered{Node: f.Node, Driver: f.Driver, Pool: f.Pool, Device: describe(&f), Taints: f.Taints(), offer: f, available: available[f.ID()]}
+		one.Shared = f.Shared()
 		if by := taken[f.ID()]; by != nil {
 			one.Claim = by.Namespace + "/" + by.Name
 			for _, r := range by.Status.ReservedFor {
@@ -119,6 +122,9 @@ func showProducts(w io.Writer, all []offered) error {
 	}
 	lines := map[product]*line{}
 	for i := range all {
+		if all[i].offer.Part() && all[i].Claim == "" {
+			continue // it is the whole that is there
+		}
 		d := &all[i].Device
 		name := d.Product
 		if d.Emulated {

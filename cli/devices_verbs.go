@@ -231,7 +231,7 @@ func (o *options) judged(cmd *cobra.Command, m *machine) ([]offered, error) {
 	var out []offered
 	for i := range v.Devices {
 		p := profile.Publish(&v.Devices[i])
-		out = append(out, offered{Driver: profile.Domain, Device: v.Devices[i], offer: claim.Offer{Driver: profile.Domain, Device: &p}})
+		out = append(out, offered{Driver: profile.Domain, Device: v.Devices[i], available: true, offer: claim.Offer{Driver: profile.Domain, Device: &p}})
 	}
 	return out, nil
 }

@@ -24,6 +24,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/controller"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/model/registry"
@@ -104,6 +105,13 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	if err := offers.Register(m); err != nil {
+		return err
+	}
+	emulator, err := controller.New(log, m.GetClient(), m.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	if err := emulator.Register(m); err != nil {
 		return err
 	}
 	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})

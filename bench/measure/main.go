@@ -44,6 +44,7 @@ var benchmarks = []benchmark{
 	{"train", measureTrain},
 	{"idle", measureIdle},
 	{"test", measureTest},
+	{"device", measureDevice},
 }
 
 // bench is one run of this program.
@@ -96,7 +97,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device")
 	out := flag.String("json", "", "file to write the rows to")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)

@@ -24,7 +24,7 @@ type check struct {
 
 // checks lists what r asks of the devices of one driver.
 func (m *Driver) checks(r *device.Requirement) []check {
-	out := []check{m.kind(r), m.stack(r)}
+	out := append(make([]check, 0, 8), m.kind(r), m.stack(r))
 	for i := range m.Usable {
 		out = append(out, check{what: m.Usable[i].Attribute, want: m.Usable[i].wants(), all: m.Usable[i : i+1]})
 	}

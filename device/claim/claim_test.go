@@ -155,7 +155,8 @@ func TestImpossible(t *testing.T) {
 		{device.Requirement{Count: 1, Memory: 200 << 30}, "no product in this cluster has 200 GiB of memory; the nearest is H100 SXM5 80GB on node a, with 74.5 GiB"},
 		{device.Requirement{Count: 8}, "no node has 8 such devices; node a has the most, 4"},
 		{device.Requirement{Count: 1, Kinds: []device.Kind{device.TPU}}, "no device of this cluster has kind tpu; the nearest is"},
-		{device.Requirement{Count: 2, Kinds: []device.Kind{device.CPU}}, ""},
+		{device.Requirement{Count: 1, Kinds: []device.Kind{device.CPU}}, ""},
+		{device.Requirement{Count: 2, Kinds: []device.Kind{device.CPU}}, "no node has 2 such devices; node c has the most, 1"},
 	} {
 		got := Impossible(c.r, offers)
 		if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) {

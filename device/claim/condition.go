@@ -42,23 +42,27 @@ func split(domain, name string) (string, string) {
 
 // cel writes the condition behind b. An attribute that is missing or of another type
 // makes it false and never an error, which would end the allocation of the pod: what
-// follows a condition of its type that is false does not count, even if it fails.
+// stands behind a condition that is false is not looked at. Even == and "in" fail for
+// some values of other types. It is written so that the API server can tell what it
+// costs at most, or the claim is refused: neither of calls on what .orValue returns
+// nor of == of types can it.
 func (c *Condition) cel(b []byte, domain string) []byte {
 	if c.AtLeast != nil {
 		d, n := split(domain, c.Capacity)
-		return fmt.Appendf(b, `device.capacity[%s].?%s.orValue(quantity("0")).compareTo(quantity(%s)) >= 0`, quote(d), n, quote(c.AtLeast.String()))
+		return write(b, `device.capacity[`, quote(d), `].?`, n, `.orValue(quantity("0")).compareTo(quantity(`, quote(c.AtLeast.String()), `)) >= 0`)
 	}
 	d, n := split(domain, c.Attribute)
-	at := `device.attributes[` + quote(d) + `].?` + n + `.orValue(`
+	all := `device.attributes[` + quote(d) + `]`
+	b = write(b, quote(n), ` in `, all, ` && type(`, all, `.`, n, `) in [`, c.kind(), `] && `)
 	switch {
 	case c.True:
-		return append(append(b, at...), `false) == true`...)
+		return write(b, all, `.`, n)
 	case c.Version != "":
-		return fmt.Appendf(b, `type(%[1]s"")) == type(semver("0.0.0")) && %[1]ssemver("0.0.0")).compareTo(semver(%[2]s)) >= 0`, at, quote(c.Version))
+		return write(b, all, `.`, n, `.compareTo(semver(`, quote(c.Version), `)) >= 0`)
 	case c.Word != "":
-		return fmt.Appendf(b, `type(%[1]s"")) == string && (" " + %[1]s"") + " ").contains(%[2]s)`, at, quote(" "+c.Word+" "))
+		return write(b, `(" " + `, all, `.`, n, ` + " ").contains(`, quote(" "+c.Word+" "), `)`)
 	}
-	b = append(append(b, at...), `"") in [`...)
+	b = write(b, all, `.`, n, ` in [`)
 	for i, v := range c.In {
 		if i > 0 {
 			b = append(b, ", "...)
@@ -66,6 +70,24 @@ func (c *Condition) cel(b []byte, domain string) []byte {
 		b = strconv.AppendQuoteToASCII(b, v)
 	}
 	return append(b, ']')
+}
+
+// kind is the type in CEL that the attribute must have.
+func (c *Condition) kind() string {
+	switch {
+	case c.True:
+		return "bool"
+	case c.Version != "":
+		return `type(semver("0.0.0"))`
+	}
+	return "string"
+}
+
+func write(b []byte, parts ...string) []byte {
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b
 }
 
 // holds reports whether the condition holds of a device, and what the device says.

@@ -133,20 +133,10 @@ func Impossible(r device.Requirement, offers []Offer) string {
 			most, where = have, n
 		}
 	}
-	if most < r.Count && !shared(offers, r) {
+	if most < r.Count { // a device that many share still is one of a claim
 		return fmt.Sprintf("no node has %d such devices; node %s has the most, %d", r.Count, where, most)
 	}
 	return ""
-}
-
-// shared reports whether a device that fits may be given out many times.
-func shared(offers []Offer, r device.Requirement) bool {
-	for _, o := range offers {
-		if m := o.Device.AllowMultipleAllocations; m != nil && *m && Explain(r, o).Fits {
-			return true
-		}
-	}
-	return false
 }
 
 // better reports whether a is the nearer miss of two checks of one kind.

@@ -170,3 +170,42 @@ func (o *Offer) Software() string {
 	}
 	return said(a)
 }
+
+// Part reports whether the device shares counters with the whole that it is a part
+// of: both are published, and only one can be had.
+func (o *Offer) Part() bool {
+	a, ok := attribute(profile.Domain, profile.AttrForm, o)
+	return len(o.Device.ConsumesCounters) > 0 && ok && a.StringValue != nil && *a.StringValue != string(device.Whole)
+}
+
+// Available are the devices that could be given out now: nobody has them, and what
+// others have of the counters that they share leaves enough. A whole consumes all of
+// its counters, so it says how much there is; a set without a whole is not judged.
+func Available(offers []Offer, taken map[ID]*resourcev1.ResourceClaim) map[ID]bool {
+	type counter struct{ driver, pool, set, name string }
+	most, used := map[counter]int64{}, map[counter]int64{}
+	each := func(o *Offer, do func(counter, int64)) {
+		for _, c := range o.Device.ConsumesCounters {
+			for name, v := range c.Counters {
+				do(counter{o.Driver, o.Pool, c.CounterSet, name}, v.Value.Value())
+			}
+		}
+	}
+	for i := range offers {
+		o := &offers[i]
+		each(o, func(c counter, n int64) {
+			most[c] = max(most[c], n)
+			if taken[o.ID()] != nil {
+				used[c] += n
+			}
+		})
+	}
+	out := map[ID]bool{}
+	for i := range offers {
+		o := &offers[i]
+		fits := taken[o.ID()] == nil
+		each(o, func(c counter, n int64) { fits = fits && used[c]+n <= most[c] })
+		out[o.ID()] = fits
+	}
+	return out
+}

@@ -7,7 +7,9 @@ import (
 	"polder.dev/polder/device/biren"
 	"polder.dev/polder/device/cambricon"
 	"polder.dev/polder/device/cpu"
+	"polder.dev/polder/device/dpu"
 	"polder.dev/polder/device/enflame"
+	"polder.dev/polder/device/fpga"
 	"polder.dev/polder/device/furiosa"
 	"polder.dev/polder/device/google"
 	"polder.dev/polder/device/habana"
@@ -49,6 +51,8 @@ func Adapters() []device.Adapter {
 		qualcomm.New(),
 		rebellions.New(),
 		furiosa.New(),
+		dpu.New(),
+		fpga.New(),
 		cpu.New(),
 	}
 }

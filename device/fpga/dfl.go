@@ -36,7 +36,7 @@ func regions(h *device.Host, functions []*device.Function, d *device.Device) err
 			d.Features = append(d.Features, "afu-"+strings.ToLower(id))
 		}
 		file := chardev.File{Path: "/dev/" + path.Base(at)}
-		if n, err := fmt.Sscanf(h.String(at, "dev"), "%d:%d", &file.Major, &file.Minor); n != 2 || err != nil {
+		if n, err := fmt.Sscanf(h.String(at, "dev"), "%d:%d", &file.Major, &file.Minor); n != 2 || err != nil || file.Major <= 0 || file.Minor < 0 {
 			errs = append(errs, device.Problem{Where: d.PCI.Address, What: "the kernel does not tell the numbers of " + file.Path + "; containers are not given it"})
 			continue
 		}

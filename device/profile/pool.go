@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	resourcev1 "k8s.io/api/resource/v1"
@@ -29,7 +30,7 @@ func Pool(devices []device.Device, split bool) []Slice {
 	for i := range devices {
 		d := &devices[i]
 		p := Publish(d)
-		if split && d.Form == device.Whole && len(d.Partitions) > 0 {
+		if split && d.Form == device.Whole && slices.ContainsFunc(d.Partitions, func(p device.Partition) bool { return p.Memory > 0 }) {
 			set, parts := divide(d, &p)
 			sets, all = append(sets, set), append(append(all, p), parts...)
 			advanced = true
@@ -66,6 +67,9 @@ func divide(d *device.Device, whole *resourcev1.Device) (resourcev1.CounterSet, 
 	whole.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: set.Name, Counters: set.Counters}}
 	var parts []resourcev1.Device
 	for _, p := range d.Partitions {
+		if p.Memory == 0 { // a part of unknown size cannot be chosen by what it has
+			continue
+		}
 		for i := range p.Count {
 			part := d.Clone()
 			part.Name = fmt.Sprintf("%s-%s-%d", d.Name, word(strings.ReplaceAll(p.Profile, "+", "-")), i)

@@ -112,6 +112,15 @@ func (c *Client) Greet(ctx context.Context) error {
 	return nil
 }
 
+// Raw reads a path of the API server that has no objects, such as /metrics.
+func (c *Client) Raw(ctx context.Context, path string) ([]byte, error) {
+	b, err := c.set.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return b, nil
+}
+
 // Key is the name of an object in a namespace.
 func Key(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}

@@ -23,6 +23,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/api/v1alpha1/crd"
+	"polder.dev/polder/device/controller"
 	"polder.dev/polder/device/dra"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
@@ -108,7 +109,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

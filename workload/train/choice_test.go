@@ -28,7 +28,7 @@ func published(node string, n int, d device.Device) []claim.Offer {
 func TestChoiceFollowsWhatIsFree(t *testing.T) {
 	h100 := published("h", 8, device.Device{Kind: device.GPU, Vendor: "nvidia", Product: "H100", Software: "cuda", Memory: 80e9})
 	npu := published("n", 8, device.Device{Kind: device.NPU, Vendor: "huawei", Product: "910B2", Software: "cann", Memory: 64 << 30})
-	cpu := published("c", 1, device.Device{Kind: device.CPU, Vendor: "amd", Product: "EPYC", Software: "cpu", Memory: 16 << 30})
+	cpu := published("c", 2, device.Device{Kind: device.CPU, Vendor: "amd", Product: "EPYC", Software: "cpu", Memory: 16 << 30})
 	rt := &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}
 	for _, s := range []string{"cuda", "cann", "cpu"} {
 		rt.Spec.Variants = append(rt.Spec.Variants, v1alpha1.RuntimeVariant{Software: s})

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,28 +82,36 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 	return choice{}, fmt.Errorf("%s: ask for less in spec.accelerators, or add such a node", why)
 }
 
-// free is how many workers could be given their devices now.
+// free is how many workers could be given their devices now. A claim has a device
+// once, also one that many claims may share.
 func (s *supply) free(r device.Requirement) int {
 	type place struct{ node, fabric string }
-	have := map[place]int{}
+	type room struct{ own, shared int }
+	have := map[place]room{}
+	available := claim.Available(s.offers, s.taken)
 	for node, offers := range claim.Fit(r, s.offers) {
 		for _, o := range offers {
-			if o.Shared() {
-				return 1 << 20 // as many as there is room for
-			}
-			if s.taken[o.ID()] != nil {
-				continue
-			}
 			p := place{node: node}
 			if r.SameFabric && r.Count > 1 {
 				p.fabric = o.Fabric()
 			}
-			have[p]++
+			n := have[p]
+			switch {
+			case o.Shared():
+				n.shared++
+			case available[o.ID()]:
+				n.own++
+			}
+			have[p] = n
 		}
 	}
 	n := 0
-	for _, devices := range have {
-		n += devices / r.Count
+	for _, h := range have {
+		need := r.Count - h.shared
+		if need <= 0 {
+			return math.MaxInt32 // as many as there is other room for
+		}
+		n += h.own / need
 	}
 	return n
 }
