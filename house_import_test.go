@@ -134,8 +134,8 @@ var libraries = []library{
 		why:    "linking it takes gigabytes and seconds, and its flags and gates are globals of the process",
 	}, {
 		paths: policyEngine,
-		rooms: []string{"controlplane/*", "node/*", "system/bootstrap"},
-		why:   "what judges an admission policy is there to prove the policies that bootstrap writes",
+		rooms: []string{"controlplane/*", "node/*", "system/bootstrap", "device/dra"},
+		why:   "what evaluates CEL is there to prove the policies that bootstrap writes, and the claims that device/claim compiles",
 	}, {
 		paths: []string{"k8s.io/kube-scheduler"},
 		rooms: []string{"controlplane/scheduler", "sched/plugin"},

@@ -76,6 +76,21 @@ func TestOpenKeepsInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer done()
+	if err := os.Symlink("../..", filepath.Join(dir, "up")); err != nil {
+		t.Fatal(err)
+	}
+	if names := h.Dir("up"); len(names) > 0 {
+		t.Errorf("a link to a directory above was followed, to %v", names)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", filepath.Join(dir, "inside")); err != nil {
+		t.Fatal(err)
+	}
+	if h.String("inside") != "1" || h.Link("inside") != "file" || !h.Exists("inside") {
+		t.Error("a link within the copy is not followed")
+	}
 	if got := h.String("link"); got != "" {
 		t.Errorf("a link out of the copy was followed, to %q", got)
 	}

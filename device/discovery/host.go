@@ -42,11 +42,10 @@ func Open(root string) (h *device.Host, closeRoot func() error, err error) {
 	if root == "/" {
 		files = os.DirFS(root)
 	} else {
-		r, err := os.OpenRoot(root)
+		files, closeRoot, err = openBeneath(root)
 		if err != nil {
 			return nil, nil, fmt.Errorf("opening the copy of a machine: %w", err)
 		}
-		files, closeRoot = r.FS(), r.Close
 	}
 	h = &device.Host{FS: files, Live: root == "/"}
 	if h.Live {
