@@ -72,9 +72,6 @@ func Check(published []resourcev1.ResourceSlice) []Report {
 			drivers[s.Spec.Driver][p.name] = p
 		}
 		p.slices = append(p.slices, s)
-		for j := range s.Spec.Devices {
-			p.devices = append(p.devices, &s.Spec.Devices[j])
-		}
 	}
 	var out []Report
 	for name, pools := range drivers {
@@ -84,10 +81,33 @@ func Check(published []resourcev1.ResourceSlice) []Report {
 	return out
 }
 
+// take puts the slices in the scheduler's order, which is by name, and takes the
+// devices of the newest generation out of them: older ones are no longer valid.
+func (p *pool) take() {
+	slices.SortStableFunc(p.slices, func(a, b *resourcev1.ResourceSlice) int { return cmp.Compare(a.Name, b.Name) })
+	newest := p.newest()
+	for _, s := range p.slices {
+		for i := range s.Spec.Devices {
+			if s.Spec.Pool.Generation == newest {
+				p.devices = append(p.devices, &s.Spec.Devices[i])
+			}
+		}
+	}
+}
+
+func (p *pool) newest() int64 {
+	var newest int64
+	for _, s := range p.slices {
+		newest = max(newest, s.Spec.Pool.Generation)
+	}
+	return newest
+}
+
 func judge(driver string, pools map[string]*pool) Report {
 	sorted := make([]*pool, 0, len(pools))
 	r := Report{Driver: driver, Profile: profile.Version, Conforms: true}
 	for _, p := range pools {
+		p.take()
 		sorted = append(sorted, p)
 		r.Devices += len(p.devices)
 	}

@@ -56,11 +56,7 @@ func text(d *resourcev1.Device, n string) string {
 }
 
 func complete(p *pool, fail func(string, string)) {
-	var newest int64
-	for _, s := range p.slices {
-		newest = max(newest, s.Spec.Pool.Generation)
-	}
-	n := int64(0)
+	newest, n := p.newest(), int64(0)
 	for _, s := range p.slices {
 		if s.Spec.Pool.Generation != newest {
 			fail("", fmt.Sprintf("slice %s is of generation %d, the newest is %d", s.Name, s.Spec.Pool.Generation, newest))
@@ -89,7 +85,11 @@ func version(d *resourcev1.Device) string {
 // slug is a vendor's name as the profile writes it.
 var slug = regexp.MustCompile(`^[a-z][a-z0-9-]{1,31}$`)
 
-var forms = []device.Form{device.Whole, device.VF, device.MIG, device.XCP, device.VNPU, device.Share}
+// forms are those of the profile; partForms those of a part that only its whole makes.
+var (
+	partForms = []device.Form{device.MIG, device.XCP, device.VNPU, device.Share}
+	forms     = append([]device.Form{device.Whole, device.VF}, partForms...)
+)
 
 func identity(d *resourcev1.Device) string {
 	switch {
@@ -181,6 +181,9 @@ func taints(d *resourcev1.Device) string {
 const flopsMin = 1e9
 
 func speed(d *resourcev1.Device) string {
+	if a, ok := d.Attributes[name(profile.AttrPrecisions)]; ok && a.StringValue == nil {
+		return profile.AttrPrecisions + " is no string"
+	}
 	for _, w := range strings.Fields(text(d, profile.AttrPrecisions)) {
 		if !slices.Contains(device.Precisions(), device.Precision(w)) {
 			return fmt.Sprintf("%s has the word %q", profile.AttrPrecisions, w)
@@ -210,8 +213,9 @@ func fabrics(p *pool, fail func(string, string)) {
 			fail(d.Name, "has a fabricDomain and no fabricType")
 		} else if other, seen := types[domain]; seen && other != kind {
 			fail(d.Name, fmt.Sprintf("fabricDomain %s is of type %s here and %s elsewhere", domain, kind, other))
+		} else {
+			types[domain] = kind
 		}
-		types[domain] = kind
 	}
 }
 
@@ -224,7 +228,7 @@ func parts(p *pool, fail func(string, string)) {
 	}
 	for _, d := range p.devices {
 		form := device.Form(text(d, profile.AttrForm))
-		if form != device.Whole && form != device.VF && text(d, profile.AttrParent) == "" {
+		if slices.Contains(partForms, form) && text(d, profile.AttrParent) == "" {
 			fail(d.Name, "is a part and has no parent")
 		}
 		for _, c := range d.ConsumesCounters {

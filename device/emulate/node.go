@@ -28,7 +28,7 @@ const (
 
 // Namespace of the ConfigMaps, and the key of the inventory in them.
 const (
-	Namespace = "kube-system"
+	Namespace = "polder-system"
 	key       = "inventory.json"
 )
 
