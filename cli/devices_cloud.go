@@ -118,7 +118,7 @@ func showProducts(w io.Writer, all []offered) error {
 	type line struct {
 		free, total, ill int
 		nodes            map[string]bool
-		emulated, shared bool
+		shared           bool
 	}
 	lines := map[product]*line{}
 	for i := range all {

@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
-	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -25,7 +22,6 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/controller"
-	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/firewall"
@@ -38,10 +34,7 @@ import (
 
 // runControllers runs Polder's own controllers until ctx ends.
 func runControllers(ctx context.Context, c layout.Cloud) error {
-	log := logs.New(os.Stderr)
-	bridge := logr.FromSlogHandler(log.Handler())
-	ctrl.SetLogger(bridge)
-	klog.SetLogger(bridge)
+	log := quiet()
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("controllers"))
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)

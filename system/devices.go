@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,39 +24,46 @@ import (
 	"polder.dev/polder/system/layout"
 )
 
-// runDevices runs the driver of this machine's devices until ctx ends. The manager
-// it runs in has no controllers: it serves metrics and health.
+// runDevices runs the driver of this machine's devices as a component, until ctx
+// ends.
 func runDevices(ctx context.Context, c layout.Cloud) error {
-	log := logs.New(os.Stderr)
-	bridge := logr.FromSlogHandler(log.Handler())
-	ctrl.SetLogger(bridge)
-	klog.SetLogger(bridge)
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("device-driver"))
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making client: %w", err)
 	}
 	certificates, err := askForCertificate(c)
 	if err != nil {
 		return err
 	}
-	m, err := ctrl.NewManager(cfg, ctrl.Options{
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	return drive(ctx, cfg, ctrl.Options{
 		Metrics: metricsserver.Options{
 			BindAddress: c.At(layout.PortDevices), SecureServing: true, FilterProvider: scrapers(clients),
 			CertDir: c.Path("pki"), CertName: "device-driver.crt", KeyName: "device-driver.key", TLSOpts: []func(*tls.Config){certificates},
 		},
 		HealthProbeBindAddress: c.At(layout.PortDevicesOK),
-	})
-	if err != nil {
-		return fmt.Errorf("making the driver of devices: %w", err)
-	}
-	driver, err := dra.New(log, clients, discovery.NewMachine(), dra.Config{
+	}, dra.Config{
 		Node: c.Config.Node.Name, Plugins: c.Path("kubelet", "plugins"), Registry: c.Path("kubelet", "plugins_registry"),
 		CDI: c.CDI(), State: c.Run("devices"),
 	})
+}
+
+// drive runs the driver in a manager that has no controllers: it serves metrics and
+// health.
+func drive(ctx context.Context, cfg *rest.Config, options ctrl.Options, where dra.Config) error {
+	log := quiet()
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	m, err := ctrl.NewManager(cfg, options)
+	if err != nil {
+		return fmt.Errorf("making the driver of devices: %w", err)
+	}
+	driver, err := dra.New(log, clients, discovery.NewMachine(), where)
 	if err != nil {
 		return err
 	}
@@ -68,4 +77,13 @@ func runDevices(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	return m.Start(ctx)
+}
+
+// quiet returns the log that upstream's libraries write to, too.
+func quiet() *slog.Logger {
+	log := logs.New(os.Stderr)
+	bridge := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(bridge)
+	klog.SetLogger(bridge)
+	return log
 }

@@ -51,7 +51,7 @@ func gpus(n int) []device.Device {
 	return out
 }
 
-// changed are n GPUs, all of them changed.
+// changed are n GPUs after a change.
 func changed(n int, change func(*device.Device)) []device.Device {
 	out := gpus(n)
 	for i := range out {

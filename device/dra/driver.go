@@ -82,7 +82,7 @@ func New(log *slog.Logger, clients kubernetes.Interface, m Machine, cfg Config) 
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{log: log, clients: clients, machine: m, cfg: cfg, claims: s, gauges: newGauges(), changed: make(chan struct{})}, nil
+	return &Driver{log: log, clients: clients, machine: m, cfg: cfg, claims: s, gauges: newGauges(s), changed: make(chan struct{})}, nil
 }
 
 // Run publishes and prepares until ctx ends.

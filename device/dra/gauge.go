@@ -15,10 +15,11 @@ import (
 type gauges struct {
 	devices atomic.Pointer[[]device.Device]
 	took    *prometheus.HistogramVec
+	claims  *store
 }
 
-func newGauges() *gauges {
-	g := &gauges{took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+func newGauges(claims *store) *gauges {
+	g := &gauges{claims: claims, took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "polder_device_prepare_seconds", Help: "Time to prepare the devices of a claim, by result.",
 		Buckets: []float64{.0005, .001, .002, .005, .01, .05, .1, .5, 1},
 	}, []string{"result"})}
@@ -36,6 +37,9 @@ func (g *gauges) prepared(took time.Duration, err error) {
 
 func (g *gauges) set(devices []device.Device) { g.devices.Store(&devices) }
 
+// descPod joins the hardware's metrics to pods: multiply by it, on hw_name.
+var descPod = prometheus.NewDesc("polder_device_pod_info", "1 for each pod and each device that it alone has.", []string{"hw_name", "namespace", "pod", "claim"}, nil)
+
 var labels = []string{"hw_id", "hw_name", "hw_type", "hw_vendor", "hw_model", "emulated"}
 
 var (
@@ -52,7 +56,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStatus, descUtilization, descMemoryUsed, descMemory, descTemperature, descPower, descPowerLimit, descEnergy, descErrors} {
+	for _, d := range []*prometheus.Desc{descStatus, descUtilization, descMemoryUsed, descMemory, descTemperature, descPower, descPowerLimit, descEnergy, descErrors, descPod} {
 		to <- d
 	}
 	g.took.Describe(to)
@@ -61,6 +65,13 @@ func (g *gauges) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	g.took.Collect(to)
+	for _, p := range g.claims.list() {
+		for _, pod := range p.Pods {
+			for _, name := range p.Devices {
+				to <- prometheus.MustNewConstMetric(descPod, prometheus.GaugeValue, 1, name, p.Namespace, pod, p.Name)
+			}
+		}
+	}
 	for _, d := range *g.devices.Load() {
 		collect(to, &d)
 	}

@@ -42,6 +42,11 @@ func (d *Driver) prepare(c *resourcev1.ResourceClaim) ([]kubeletplugin.Device, e
 	}
 	known := d.list()
 	p := prepared{UID: c.UID, Namespace: c.Namespace, Name: c.Name}
+	for _, r := range c.Status.ReservedFor {
+		if r.APIGroup == "" && r.Resource == "pods" {
+			p.Pods = append(p.Pods, r.Name)
+		}
+	}
 	groups := map[string][]device.Device{}
 	for _, r := range results {
 		i := slices.IndexFunc(known, func(k device.Device) bool { return k.Name == r.Device })

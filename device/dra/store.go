@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +23,8 @@ type prepared struct {
 	Name      string    `json:"name"`
 	// Devices that no other claim may have meanwhile.
 	Devices []string `json:"devices"`
+	// Pods that the claim was reserved for when it was prepared, in its namespace.
+	Pods []string `json:"pods,omitempty"`
 }
 
 // store keeps what is prepared: a file per claim, and beside it the CDI file, which
@@ -98,6 +102,13 @@ func (s *store) holder(name string, but types.UID) (prepared, bool) {
 		}
 	}
 	return prepared{}, false
+}
+
+// list copies what is prepared.
+func (s *store) list() []prepared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.claims))
 }
 
 // put writes both files: first what is taken, then what containers get.
