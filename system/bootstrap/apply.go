@@ -79,7 +79,7 @@ func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructure
 var clusterWide = map[string]bool{
 	"CustomResourceDefinition": true, "Namespace": true, "ClusterRole": true, "ClusterRoleBinding": true, "RuntimeClass": true, "StorageClass": true,
 	"MutatingAdmissionPolicy": true, "MutatingAdmissionPolicyBinding": true, "ValidatingAdmissionPolicy": true,
-	"ValidatingAdmissionPolicyBinding": true, "Runtime": true,
+	"ValidatingAdmissionPolicyBinding": true, "Runtime": true, "DeviceClass": true,
 }
 
 func (a *applier) resource(u *unstructured.Unstructured) dynamic.ResourceInterface {
