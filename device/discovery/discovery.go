@@ -37,10 +37,14 @@ func Run(ctx context.Context, h *device.Host, adapters []device.Adapter) device.
 	return v
 }
 
-// Read returns the devices that a saved output of a vendor's program tells of, by
-// the first adapter that understands it.
+// Read returns the devices that a saved inventory or output of a vendor's program
+// tells of, the latter by the first adapter that understands it. It returns an error
+// that wraps device.ErrFormat if nobody does.
 func Read(output []byte, adapters []device.Adapter) (device.Inventory, error) {
-	var v device.Inventory
+	v, wrong := readInventory(output)
+	if wrong == nil {
+		return v, nil
+	}
 	for _, a := range adapters {
 		r, ok := a.(device.Reader)
 		if !ok {
@@ -60,7 +64,7 @@ func Read(output []byte, adapters []device.Adapter) (device.Inventory, error) {
 		finish(&v)
 		return v, nil
 	}
-	return v, device.ErrFormat
+	return v, wrong
 }
 
 func by(a device.Adapter, devices []device.Device) {
