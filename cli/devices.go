@@ -126,6 +126,9 @@ func readOutput(file string, in io.Reader) (device.Inventory, error) {
 		return device.Inventory{}, usage.Errorf("--from %s: it is longer than %d MiB, and no output of a vendor's program is", file, outputBytesMax>>20)
 	}
 	v, err := discovery.Read(text, discovery.Adapters())
+	if errors.Is(err, device.ErrFormat) && err != device.ErrFormat { //nolint:errorlint // what wraps it says more
+		return v, usage.Errorf("--from %s: %w", file, err)
+	}
 	if errors.Is(err, device.ErrFormat) {
 		return v, usage.Errorf("--from %s: no adapter knows this format; known are %s", file, strings.Join(discovery.Formats(), ", "))
 	}

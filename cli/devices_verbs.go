@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -242,22 +244,28 @@ func readRequirement(file string) (device.Requirement, error) {
 	if err != nil {
 		return device.Requirement{}, fmt.Errorf("-f: %w", err)
 	}
-	var kind struct {
+	var head struct {
 		Kind string `json:"kind"`
-		Spec struct {
-			Accelerators v1alpha1.Accelerators `json:"accelerators"`
-		} `json:"spec"`
 	}
-	if err := yaml.Unmarshal(text, &kind); err != nil {
+	if err := yaml.Unmarshal(text, &head); err != nil {
 		return device.Requirement{}, fmt.Errorf("%s: %w", file, usage.Line(err))
 	}
-	a := kind.Spec.Accelerators
-	if kind.Kind == "" {
-		if err := yaml.UnmarshalStrict(text, &a); err != nil {
-			return device.Requirement{}, fmt.Errorf("%s: %w", file, usage.Line(err))
+	var job v1alpha1.TrainJob
+	a := &job.Spec.Accelerators
+	switch head.Kind {
+	case "":
+		if err = yaml.UnmarshalStrict(text, a); errors.Is(err, resource.ErrFormatWrong) {
+			err = errors.New("memory is no amount; write one such as 80Gi")
 		}
+	case "TrainJob":
+		err = yaml.UnmarshalStrict(text, &job)
+	default:
+		err = fmt.Errorf("kind: %q is not TrainJob; write one, or the fields of its spec.accelerators alone, of which kinds lists kinds of devices", head.Kind)
 	}
-	r := claim.Of(a)
+	if err != nil {
+		return device.Requirement{}, fmt.Errorf("%s: %w", file, usage.Line(err))
+	}
+	r := claim.Of(*a)
 	if err := claim.Validate(r); err != nil {
 		return r, fmt.Errorf("%s: %w", file, err)
 	}

@@ -69,7 +69,15 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 // misuse makes every complaint about a command line one that costs exit code 2.
 func misuse(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error { return usage.Error(check(c, args)) }
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage.Error(err)
+			}
+			if err := c.ValidateRequiredFlags(); err != nil {
+				return usage.Error(err)
+			}
+			return usage.Error(c.ValidateFlagGroups())
+		}
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.Args = cobra.ArbitraryArgs

@@ -26,6 +26,7 @@ func TestBetweenByPlace(t *testing.T) {
 		{"one switch", plugged("a", "r", 0, "p", "up", "d1"), plugged("b", "r", 0, "p", "up", "d2"), device.PathPIX},
 		{"two switches in a row", plugged("a", "r", 0, "p", "up", "d1"), plugged("b", "r", 0, "p", "up", "d2", "up2", "d3"), device.PathPXB},
 		{"two switches beside each other", plugged("a", "r", 0, "p", "up", "d1", "u1", "e1"), plugged("b", "r", 0, "p", "up", "d2", "u2", "e2"), device.PathPXB},
+		{"one switch, and a bridge behind it", plugged("a", "r", 0, "p", "up", "d1"), plugged("b", "r", 0, "p", "up", "d2", "bridge"), device.PathPXB},
 		{"two ports of a root", plugged("a", "r", 0, "p1"), plugged("b", "r", 0, "p2"), device.PathPHB},
 		{"plugged into the root", plugged("a", "r", 0), plugged("b", "r", 0), device.PathPHB},
 		{"two roots of a NUMA node", plugged("a", "r1", 0, "p"), plugged("b", "r2", 0, "p"), device.PathNode},

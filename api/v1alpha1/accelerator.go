@@ -7,10 +7,11 @@ import "k8s.io/apimachinery/pkg/api/resource"
 type Accelerators struct {
 	// Count of devices per worker. 0 runs on the CPU.
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=64
+	// +kubebuilder:validation:Maximum=32
 	// +optional
 	Count int32 `json:"count,omitempty"`
-	// Kinds of device that will do, for example gpu, npu, tpu. Empty: any.
+	// Kinds of device that will do, best first: gpu, npu, tpu, dpu, fpga, vpu, cpu.
+	// Empty: gpu, npu and tpu.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=set
 	// +optional
@@ -22,13 +23,13 @@ type Accelerators struct {
 	// +kubebuilder:validation:MaxLength=16
 	// +optional
 	Precision string `json:"precision,omitempty"`
-	// Software stacks that will do (cuda, rocm, cann, ...). Empty: any that
-	// the Runtime has a variant for.
+	// Software stacks that will do (cuda, rocm, cann, ...), best first. Empty: any
+	// that the Runtime has a variant for.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=set
 	// +optional
 	Software []string `json:"software,omitempty"`
-	// SameFabric asks that all devices of the job share one fabric.
+	// SameFabric asks that all devices of a worker share one fabric.
 	// +optional
 	SameFabric bool `json:"sameFabric,omitempty"`
 	// Share accepts a part of a device instead of a whole one.

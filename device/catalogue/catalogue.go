@@ -198,7 +198,7 @@ func Fill(d *device.Device) {
 	if d.Form == device.Whole || d.Form == "" {
 		p.amounts(d)
 	}
-	if d.Fabric != nil && d.Fabric.Bandwidth == 0 && p.FabricBandwidth != nil && p.Fabric == d.Fabric.Type {
+	if whole := d.Form == device.Whole || d.Form == ""; whole && d.Fabric != nil && d.Fabric.Bandwidth == 0 && p.FabricBandwidth != nil && p.Fabric == d.Fabric.Type {
 		d.Fabric.Bandwidth = p.FabricBandwidth.N
 		d.Note(p.FabricBandwidth.origin(), "fabric.bandwidth")
 	}

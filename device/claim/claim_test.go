@@ -2,6 +2,7 @@ package claim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,6 +134,7 @@ func TestValidate(t *testing.T) {
 		"accelerators.kinds[1]":    {Count: 1, Kinds: []device.Kind{"gpu", "gpus"}},
 		"accelerators.precision":   {Count: 1, Precision: "bf17"},
 		"accelerators.software[0]": {Count: 1, Software: []string{`cuda" || true || "`}},
+		"accelerators.software":    {Count: 1, Software: slices.Repeat([]string{"cuda"}, 9)},
 		"accelerators.memory":      {Count: 1, Memory: -1},
 	} {
 		if _, err := Compile(r); err == nil || !strings.HasPrefix(err.Error(), field+":") {
@@ -207,6 +209,21 @@ func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		if _, err := Compile(r); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestEither has drivers of which none keeps to the standard, as there would be if
+// one of them had a fabric.
+func TestEither(t *testing.T) {
+	const by = `device.attributes["accelerator.polder.dev"].?profileVersion.hasValue()`
+	for want, got := range map[string]string{
+		by + " && (a)":           either("(a)", ""),
+		"!" + by + " && (\n(b))": either("", "(b)"),
+		by + " ?\n(a) :\n((b))":  either("(a)", "(b)"),
+	} {
+		if got != want {
+			t.Errorf("%s\nis not\n%s", got, want)
 		}
 	}
 }

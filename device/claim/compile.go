@@ -192,6 +192,9 @@ func Validate(r device.Requirement) error {
 	if r.Memory < 0 {
 		return fmt.Errorf("accelerators.memory: %d is less than nothing", r.Memory)
 	}
+	if n := len(r.Software); n > resourcev1.FirstAvailableDeviceRequestMaxSize {
+		return fmt.Errorf("accelerators.software: %d stacks are more than the %d alternatives that a claim may have: name fewer", n, resourcev1.FirstAvailableDeviceRequestMaxSize)
+	}
 	for i, s := range r.Software {
 		if !Known(s) {
 			return fmt.Errorf("accelerators.software[%d]: %q is no software stack; known are %s", i, s, strings.Join(Stacks(), ", "))

@@ -125,7 +125,11 @@ func Impossible(r device.Requirement, offers []Offer) string {
 		if c.What == "memory" {
 			what = fmt.Sprintf("no product in this cluster has %s of memory", strings.TrimPrefix(c.Want, "at least "))
 		}
-		return fmt.Sprintf("%s; the nearest is %s on node %s, with %s", what, best.Offer.Product(), best.Offer.Node, c.Have)
+		where := ""
+		if best.Offer.Node != "" {
+			where = " on node " + best.Offer.Node
+		}
+		return fmt.Sprintf("%s; the nearest is %s%s, with %s", what, best.Offer.Product(), where, c.Have)
 	}
 	most, where := 0, ""
 	for n, have := range nodes {
@@ -134,6 +138,9 @@ func Impossible(r device.Requirement, offers []Offer) string {
 		}
 	}
 	if most < r.Count { // a device that many share still is one of a claim
+		if where == "" {
+			return fmt.Sprintf("there are only %d such devices", most)
+		}
 		return fmt.Sprintf("no node has %d such devices; node %s has the most, %d", r.Count, where, most)
 	}
 	return ""

@@ -307,3 +307,13 @@ func TestDomainIsJudgedByItsFirstType(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestOlderGenerationsAreNotJudged(t *testing.T) {
+	s, old := publish(profile.Domain, "n", gpus(2), false), publish(profile.Domain, "n", gpus(2), false)
+	old[0].Spec.Pool.Generation = 2
+	r := Check(append(old, s...))[0]
+	want := map[string][]string{"AP-01": {"n/: slice " + old[0].Name + " is of generation 2, the newest is 3"}}
+	if diff := cmp.Diff(want, broken(r)); diff != "" || r.Devices != 2 {
+		t.Errorf("%d devices are judged\n%s", r.Devices, diff)
+	}
+}

@@ -35,7 +35,7 @@ const (
 	AttrPartition    = "partition"       // string: the vendor's name of a part's size
 	AttrDriver       = "driverVersion"   // string: as the vendor writes it
 	AttrFirmware     = "firmwareVersion" // string
-	AttrFabric       = "fabricType"      // string: nvlink xgmi hccs ici neuronlink
+	AttrFabric       = "fabricType"      // string: nvlink xgmi hccs ici neuronlink roce
 	AttrFabricDomain = "fabricDomain"    // string, compared for equality only
 	AttrFabricIndex  = "fabricIndex"     // int
 	AttrHostLink     = "hostLink"        // string: "gen5x16"
@@ -150,11 +150,11 @@ func uuid(s string) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// sandboxes are the RuntimeClasses in which a device can be used. gVisor passes on
-// the calls of NVIDIA's driver and of TPUs only (its nvproxy and tpuproxy, both
-// experimental); a processor needs no passing on.
+// sandboxes are the RuntimeClasses in which a device can be used. gVisor could pass on
+// the calls of NVIDIA's driver and of TPUs (its nvproxy and tpuproxy, both
+// experimental), but Polder does not switch that on; a processor needs no passing on.
 func sandboxes(d *device.Device) []string {
-	if d.Kind == device.CPU || d.Vendor == "nvidia" && d.Kind == device.GPU || d.Kind == device.TPU {
+	if d.Kind == device.CPU {
 		return []string{"runc", "gvisor"}
 	}
 	return []string{"runc"}
