@@ -24,7 +24,7 @@ type machine struct {
 func (m *machine) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&m.local, "local", false, "look at this machine, not at the cloud")
 	cmd.Flags().StringVar(&m.root, "root", "", "look at a copy of a machine's files below this directory")
-	cmd.Flags().StringVar(&m.from, "from", "", "read what a vendor's program printed, such as `nvidia-smi -q -x`, from this file; - is the standard input")
+	cmd.Flags().StringVar(&m.from, "from", "", "read what a vendor's program printed, such as nvidia-smi -q -x, from this `file`; - is the standard input")
 	_ = cmd.MarkFlagDirname("root")
 	cmd.MarkFlagsMutuallyExclusive("local", "root", "from")
 }

@@ -100,15 +100,14 @@ func offers(ctx context.Context, c *kube.Client) ([]offered, error) {
 }
 
 // describe is a device as far as its driver tells it. Of another's driver that is
-// what the table of drivers knows how to read.
+// what the table of drivers knows how to read. A rule's taint, such as that of
+// `polder devices cordon`, is no illness.
 func describe(f *claim.Offer) device.Device {
-	if f.Driver == profile.Domain {
-		d := profile.Read(f.Device)
-		d.Health = profile.Health(f.Taints())
-		return d
-	}
 	d := f.Describe()
-	d.Health = profile.Health(f.Taints())
+	if f.Driver == profile.Domain {
+		d = profile.Read(f.Device)
+	}
+	d.Health = profile.Health(f.Device.Taints)
 	return d
 }
 

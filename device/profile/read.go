@@ -59,14 +59,12 @@ func amount(p *resourcev1.Device, name string) int64 {
 	return c.Value.Value()
 }
 
-// Health is what taints of the standard say of a device; others say nothing of it.
+// Health is what the taints that a driver gave its device say of it. Those of another
+// driver have codes of its own, and effects that mean the same.
 func Health(taints []resourcev1.DeviceTaint) device.Health {
 	var faults []device.Fault
 	for _, t := range taints {
-		code, ours := strings.CutPrefix(t.Key, Domain+"/")
-		if !ours {
-			continue
-		}
+		code := t.Key[strings.LastIndex(t.Key, "/")+1:]
 		f := device.Fault{Code: code, State: device.State(t.Value)}
 		switch t.Effect {
 		case resourcev1.DeviceTaintEffectNoExecute:

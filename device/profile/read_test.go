@@ -111,7 +111,7 @@ func TestHealthIsReadFromTaints(t *testing.T) {
 		{"one that ends pods", []resourcev1.DeviceTaint{{Key: Domain + "/a", Value: "degraded", Effect: resourcev1.DeviceTaintEffectNoExecute}}, device.Failed},
 		{"one that keeps pods away", []resourcev1.DeviceTaint{{Key: Domain + "/a", Effect: resourcev1.DeviceTaintEffectNoSchedule}}, device.Degraded},
 		{"one that only tells", []resourcev1.DeviceTaint{{Key: Domain + "/a", Value: "unknown", Effect: resourcev1.DeviceTaintEffectNone}}, device.Unknown},
-		{"somebody else's", []resourcev1.DeviceTaint{{Key: "example.com/a", Effect: resourcev1.DeviceTaintEffectNoExecute}}, device.Healthy},
+		{"another driver's", []resourcev1.DeviceTaint{{Key: "example.com/a", Effect: resourcev1.DeviceTaintEffectNoExecute}}, device.Failed},
 		{"the worst of two", []resourcev1.DeviceTaint{{Key: Domain + "/a", Effect: resourcev1.DeviceTaintEffectNoSchedule}, {Key: Domain + "/b", Effect: resourcev1.DeviceTaintEffectNoExecute}}, device.Failed},
 	} {
 		if got := Health(c.taints); got.State != c.want {
