@@ -63,3 +63,18 @@ type Edits struct {
 // Mount is a file or directory of the host at the same or another path in the
 // container.
 type Mount struct{ Host, Container string }
+
+// Nodes are the device files of devices, each once, in their order.
+func Nodes(devices []Device) []Node {
+	var out []Node
+	seen := map[string]bool{}
+	for _, d := range devices {
+		for _, n := range d.Nodes {
+			if !seen[n.Path] {
+				seen[n.Path] = true
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}

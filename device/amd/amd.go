@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"polder.dev/polder/device"
-	"polder.dev/polder/device/drm"
 	"polder.dev/polder/device/kfd"
 	"polder.dev/polder/device/pci"
 )
@@ -116,5 +115,5 @@ func known(s string) string {
 // Edits implements device.Adapter. There are no variables: ROCm in a container sees
 // the GPUs whose files it is given, and counts them from 0.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	return device.Edits{Nodes: drm.Nodes(devices)}
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

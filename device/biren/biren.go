@@ -122,13 +122,5 @@ func open(h *device.Host, d *device.Device, name string) error {
 
 // Edits implements device.Adapter. The container's image brings the rest.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.Contains(e.Nodes, n) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
-	return e
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

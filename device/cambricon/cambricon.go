@@ -163,13 +163,5 @@ func open(h *device.Host, d *device.Device, i info) error {
 // Edits implements device.Adapter. Programs number the cards whose files they see,
 // and need no variable; libraries are in the image.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.ContainsFunc(e.Nodes, func(o device.Node) bool { return o.Path == n.Path }) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
-	return e
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

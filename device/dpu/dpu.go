@@ -17,7 +17,6 @@ import (
 	"slices"
 
 	"polder.dev/polder/device"
-	"polder.dev/polder/device/drm"
 	"polder.dev/polder/device/pci"
 )
 
@@ -119,5 +118,5 @@ func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.De
 
 // Edits implements device.Adapter.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	return device.Edits{Nodes: drm.Nodes(devices)}
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

@@ -155,18 +155,3 @@ func Files(h *device.Host, card, render string) ([]device.Node, error) {
 	}
 	return append(nodes, n), nil
 }
-
-// Nodes are the device files of devices, each once.
-func Nodes(devices []device.Device) []device.Node {
-	var out []device.Node
-	seen := map[string]bool{}
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !seen[n.Path] {
-				seen[n.Path] = true
-				out = append(out, n)
-			}
-		}
-	}
-	return out
-}

@@ -3,7 +3,6 @@ package drm
 import (
 	"testing"
 
-	"polder.dev/polder/device"
 	"polder.dev/polder/device/devicetest"
 )
 
@@ -42,17 +41,6 @@ func TestReadKnowsFilesByTheirLink(t *testing.T) {
 	}
 	if _, ok := x.Rendering("renderD130"); ok {
 		t.Error("a file that is not there has a device")
-	}
-}
-
-func TestNodesGivesEachFileOnce(t *testing.T) {
-	shared := device.Node{Path: "/dev/kfd", Shared: true}
-	got := Nodes([]device.Device{
-		{Nodes: []device.Node{shared, {Path: "/dev/dri/renderD128"}}},
-		{Nodes: []device.Node{shared, {Path: "/dev/dri/renderD129"}}},
-	})
-	if len(got) != 3 {
-		t.Errorf("%d files, want 3: %v", len(got), got)
 	}
 }
 

@@ -111,14 +111,7 @@ func open(h *device.Host, d *device.Device, f chardev.File) error {
 // Edits implements device.Adapter. The library libefml goes with the driver too, but
 // where it lies is not documented; the container's image has to bring it.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.Contains(e.Nodes, n) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/usr/sbin/efsmi", Container: "/usr/sbin/efsmi"}}
 	}

@@ -138,5 +138,5 @@ func (*Adapter) Measure(_ context.Context, h *device.Host, devices []device.Devi
 
 // Edits implements device.Adapter.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	return device.Edits{Nodes: drm.Nodes(devices)}
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

@@ -174,11 +174,7 @@ func meters(h *device.Host, address string) *device.Reading {
 // Edits implements device.Adapter. Programs find out about their device in the
 // driver's files, which a container has anyway.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		e.Nodes = append(e.Nodes, d.Nodes...)
-	}
-	return e
+	return device.Edits{Nodes: device.Nodes(devices)}
 }
 
 // Measure implements device.Meter.

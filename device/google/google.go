@@ -175,14 +175,7 @@ var bounds = map[int]string{1: "1,1,1", 4: "2,2,1", 8: "2,4,1"}
 // of other numbers of chips it has to find the mesh itself. They are documented, but
 // were not tried on a TPU.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.Contains(e.Nodes, n) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if mesh, ok := bounds[len(devices)]; ok && len(e.Nodes) > 0 {
 		e.Env = map[string]string{
 			"TPU_CHIPS_PER_HOST_BOUNDS": mesh, "TPU_HOST_BOUNDS": "1,1,1", "TPU_SKIP_MDS_QUERY": "true",

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"polder.dev/polder/device"
-	"polder.dev/polder/device/drm"
 	"polder.dev/polder/device/pci"
 )
 
@@ -105,7 +104,7 @@ func (e *entry) health(h *device.Host) device.Health {
 // set up, and its library by which slots they reach each other; both number them as the
 // host does.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	e := device.Edits{Nodes: drm.Nodes(devices)}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	var numbers, files, slots []string
 	for _, d := range devices {
 		for _, n := range d.Nodes {

@@ -126,14 +126,7 @@ var mounts = []string{
 // Edits implements device.Adapter. Huawei's own container runtime, where it is the
 // default, is told to add nothing ("void").
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.ContainsFunc(e.Nodes, func(o device.Node) bool { return o.Path == n.Path }) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		for _, m := range mounts {
 			e.Mounts = append(e.Mounts, device.Mount{Host: m, Container: m})

@@ -7,7 +7,6 @@ import (
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
-	"polder.dev/polder/device/drm"
 	"polder.dev/polder/device/kfd"
 	"polder.dev/polder/device/pci"
 )
@@ -92,7 +91,7 @@ func open(h *device.Host, d *device.Device) {
 // variable lists; "void" has it leave containers alone. Programs see the DCUs whose
 // files they are given.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	e := device.Edits{Nodes: drm.Nodes(devices)}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/opt/hyhal", Container: "/opt/hyhal"}, {Host: "/usr/local/hyhal", Container: "/usr/local/hyhal"}}
 		e.Env = map[string]string{"HCU_VISIBLE_DEVICES": "void"}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
@@ -189,14 +188,7 @@ func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.De
 // Edits implements device.Adapter. Iluvatar's container runtime, where it is the
 // default, is told to add nothing, as GPUStack's CDI generator does.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.ContainsFunc(e.Nodes, func(o device.Node) bool { return o.Path == n.Path }) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/usr/local/corex/lib64", Container: "/usr/local/corex/lib64"}}
 		e.Env = map[string]string{"IX_VISIBLE_DEVICES": "void"}

@@ -120,5 +120,5 @@ func missing(d *device.Device, err error) error {
 
 // Edits implements device.Adapter. Programs see the GPUs whose files they are given.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	return device.Edits{Nodes: drm.Nodes(devices)}
+	return device.Edits{Nodes: device.Nodes(devices)}
 }

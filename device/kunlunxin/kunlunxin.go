@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/chardev"
@@ -101,15 +100,7 @@ func open(h *device.Host, d *device.Device, c *card, files []chardev.File) error
 
 // Edits implements device.Adapter. The container's image brings the rest.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.Contains(e.Nodes, n) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-	}
-	return e
+	return device.Edits{Nodes: device.Nodes(devices)}
 }
 
 // Measure implements device.Meter.

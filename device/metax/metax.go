@@ -87,7 +87,7 @@ func open(h *device.Host, files *drm.Index, d *device.Device) error {
 // and need no variable. MACA itself is in the image, and the driver's libraries come
 // from the host, whose driver they fit.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	e := device.Edits{Nodes: drm.Nodes(devices)}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/opt/mxdriver", Container: "/opt/mxdriver"}}
 	}

@@ -115,7 +115,7 @@ func open(h *device.Host, files *drm.Index, own []chardev.File, d *device.Device
 // Edits implements device.Adapter. Where the host has the user's part of the driver
 // differs from version to version: it is to be in the image.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	e := device.Edits{Nodes: drm.Nodes(devices)}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/usr/bin/mthreads-gmi", Container: "/usr/bin/mthreads-gmi"}}
 	}

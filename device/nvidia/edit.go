@@ -53,17 +53,12 @@ const (
 // two claims the last would hide the first's devices. NVIDIA_VISIBLE_DEVICES=void is
 // NVIDIA's own convention for CDI: it keeps their older hook from adding all cards.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) == 0 {
 		return e
 	}
 	var versions []string
 	for i := range devices {
-		for _, n := range devices[i].Nodes {
-			if !slices.ContainsFunc(e.Nodes, func(o device.Node) bool { return o.Path == n.Path }) {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
 		if v := devices[i].Driver.Version; versionForm.MatchString(v) && !slices.Contains(versions, v) {
 			versions = append(versions, v)
 		}

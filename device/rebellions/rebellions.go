@@ -167,11 +167,7 @@ func adopt(devices []device.Device) {
 
 // Edits implements device.Adapter. The container's image brings the rest.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		e.Nodes = append(e.Nodes, d.Nodes...)
-	}
-	return e
+	return device.Edits{Nodes: device.Nodes(devices)}
 }
 
 // Measure implements device.Meter.

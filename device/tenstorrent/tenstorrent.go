@@ -90,10 +90,7 @@ func faults(h *device.Host, dir string) []device.Fault {
 
 // Edits implements device.Adapter. Programs map huge pages for their queues.
 func (*Adapter) Edits(devices []device.Device) device.Edits {
-	var e device.Edits
-	for _, d := range devices {
-		e.Nodes = append(e.Nodes, d.Nodes...)
-	}
+	e := device.Edits{Nodes: device.Nodes(devices)}
 	if len(devices) > 0 {
 		e.Mounts = []device.Mount{{Host: "/dev/hugepages-1G", Container: "/dev/hugepages-1G"}, {Host: "/dev/hugepages", Container: "/dev/hugepages"}}
 	}
