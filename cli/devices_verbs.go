@@ -139,7 +139,7 @@ func drawMatrices(cmd *cobra.Command, all []matrix) error {
 }
 
 func (o *options) explain() *cobra.Command {
-	var file string
+	var file, sandbox string
 	var m machine
 	cmd := &cobra.Command{
 		Use:   "explain -f FILE",
@@ -151,12 +151,15 @@ TrainJob, or the fields of its spec.accelerators alone.`,
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "file of the requirement (YAML or JSON)")
 	_ = cmd.MarkFlagRequired("file")
+	cmd.Flags().StringVar(&sandbox, "sandbox", "", "also ask whether the devices work in this sandbox of pods, such as gvisor or kata")
+	_ = cmd.RegisterFlagCompletionFunc("sandbox", cobra.FixedCompletions([]string{"gvisor", "kata", device.SandboxNone}, cobra.ShellCompDirectiveNoFileComp))
 	m.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		want, err := readRequirement(file)
 		if err != nil {
 			return usage.Error(err)
 		}
+		want.Sandbox = sandbox
 		all, err := o.judged(cmd, &m)
 		if err != nil {
 			return err

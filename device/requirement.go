@@ -18,7 +18,13 @@ type Requirement struct {
 	SameFabric bool
 	// Share accepts a part of a device in place of a whole one.
 	Share bool
+	// Sandbox is the RuntimeClass of the pod, in which the devices must work. "" and
+	// [SandboxNone] ask for nothing.
+	Sandbox string
 }
+
+// SandboxNone is the RuntimeClass that keeps no device from working.
+const SandboxNone = "runc"
 
 // Accelerators are the kinds that a requirement without kinds means.
 func Accelerators() []Kind { return []Kind{GPU, NPU, TPU} }

@@ -83,7 +83,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	trainer, err := train.New(log, train.Deps{
 		Client: m.GetClient(), Live: m.GetAPIReader(), Events: m.GetEventRecorder(train.Name), Volumes: volumes,
 		Publisher: &publisher{store: store}, Clock: clock.RealClock{}, Gauges: metrics.Registry,
-	}, train.Config{})
+	}, train.Config{Sandbox: "gvisor"}) // as the policy polder-sandbox says
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,23 @@ func (m *Driver) checks(r *device.Requirement) []check {
 	if r.SameFabric && r.Count > 1 {
 		out = append(out, m.fabric())
 	}
+	if r.Sandbox != "" && r.Sandbox != device.SandboxNone {
+		out = append(out, m.sandbox(r))
+	}
 	return out
+}
+
+// whatSandbox is the check of the sandbox.
+const whatSandbox = "sandbox"
+
+func (m *Driver) sandbox(r *device.Requirement) check {
+	c := check{what: whatSandbox, want: r.Sandbox}
+	if m.Sandboxes == "" {
+		c.never = device.SandboxNone + " only"
+		return c
+	}
+	c.all = []Condition{{Attribute: m.Sandboxes, Word: r.Sandbox}}
+	return c
 }
 
 func (m *Driver) kind(r *device.Requirement) check {

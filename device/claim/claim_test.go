@@ -155,6 +155,9 @@ func TestImpossible(t *testing.T) {
 	}{
 		{device.Requirement{Count: 4}, ""},
 		{device.Requirement{Count: 1, Memory: 200 << 30}, "no product in this cluster has 200 GiB of memory; the nearest is H100 SXM5 80GB on node a, with 74.5 GiB"},
+		{device.Requirement{Count: 1, Sandbox: "runc"}, ""},
+		{device.Requirement{Count: 1, Sandbox: "gvisor", Kinds: []device.Kind{device.CPU}}, ""},
+		{device.Requirement{Count: 1, Sandbox: "gvisor"}, "no device of this cluster that would do works in the sandbox gvisor; the nearest is H100 SXM5 80GB on node a, which works in runc"},
 		{device.Requirement{Count: 8}, "no node has 8 such devices; node a has the most, 4"},
 		{device.Requirement{Count: 1, Kinds: []device.Kind{device.TPU}}, "no device of this cluster has kind tpu; the nearest is"},
 		{device.Requirement{Count: 1, Kinds: []device.Kind{device.CPU}}, ""},

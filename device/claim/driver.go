@@ -48,6 +48,9 @@ type Driver struct {
 	// condition of each instead.
 	Precisions string                           `json:"precisions,omitempty"`
 	Precision  map[device.Precision][]Condition `json:"precision,omitempty"`
+	// Sandboxes is the attribute that lists the RuntimeClasses in which a device works,
+	// parted by spaces. Devices of a driver without it work in no sandbox.
+	Sandboxes string `json:"sandboxes,omitempty"`
 	// Fabric is the attribute that is equal on devices of one fabric.
 	Fabric string `json:"fabric,omitempty"`
 

@@ -20,7 +20,7 @@ type Verdict struct {
 
 // Check is one thing asked of a device.
 type Check struct {
-	// What is asked: kind, software, form, memory, precision, fabric, health.
+	// What is asked: kind, software, form, memory, precision, fabric, sandbox, health.
 	What string `json:"what"`
 	Want string `json:"want"`
 	Have string `json:"have"`
@@ -128,6 +128,9 @@ func Impossible(r device.Requirement, offers []Offer) string {
 		where := ""
 		if best.Offer.Node != "" {
 			where = " on node " + best.Offer.Node
+		}
+		if c.What == whatSandbox {
+			return fmt.Sprintf("no device of this cluster that would do works in the sandbox %s; the nearest is %s%s, which works in %s", c.Want, best.Offer.Product(), where, c.Have)
 		}
 		return fmt.Sprintf("%s; the nearest is %s%s, with %s", what, best.Offer.Product(), where, c.Have)
 	}

@@ -251,6 +251,9 @@ func asked(r *rand.Rand) device.Requirement {
 	if some(1) == 0 {
 		out.Memory = 1 + r.Int64N(256<<30)
 	}
+	if some(3) == 0 {
+		out.Sandbox = pick(r, []string{"gvisor", "kata", "runc"})
+	}
 	if some(1) == 0 {
 		out.Precision = pick(r, device.Precisions())
 	}

@@ -138,7 +138,7 @@ func requirements() []device.Requirement {
 		for _, memory := range []int64{0, 64 << 30} {
 			for _, precision := range []device.Precision{"", device.BF16} {
 				for _, software := range [][]string{nil, {"cuda"}, {"cann", "rocm"}, {"xla", "hpu", "neuron", "cpu"}} {
-					for _, more := range []device.Requirement{{Count: 1}, {Count: 1, Share: true}, {Count: 2, SameFabric: true}} {
+					for _, more := range []device.Requirement{{Count: 1}, {Count: 1, Share: true}, {Count: 2, SameFabric: true}, {Count: 1, Sandbox: "gvisor"}} {
 						more.Kinds, more.Memory, more.Precision, more.Software = kinds, memory, precision, software
 						out = append(out, more)
 					}
@@ -200,6 +200,12 @@ func TestCELTellsDevicesApart(t *testing.T) {
 		{"another's that only looks like the standard", device.Requirement{}, says("gpu.example.com", "profileVersion", ver("1.0.0"), "kind", "gpu", "form", "pf"), false},
 		{"the standard holds where both are told", device.Requirement{}, says("gpu.nvidia.com", "type", "gpu", "accelerator.polder.dev/profileVersion", ver("1.0.0"),
 			"accelerator.polder.dev/kind", "fpga", "accelerator.polder.dev/form", "pf"), false},
+		{"a processor in a sandbox", device.Requirement{Kinds: []device.Kind{device.CPU}, Sandbox: "gvisor"},
+			says("accelerator.polder.dev", "profileVersion", ver("1.0.0"), "kind", "cpu", "form", "pf", "sandbox", "runc gvisor"), true},
+		{"ours, in a sandbox", device.Requirement{Sandbox: "gvisor"}, ours("nvidia", "H100 SXM5 80GB"), false},
+		{"ours, in none", device.Requirement{Sandbox: "runc"}, ours("nvidia", "H100 SXM5 80GB"), true},
+		{"NVIDIA's, in a sandbox", device.Requirement{Sandbox: "kata"}, says("gpu.nvidia.com", "type", "gpu"), false},
+		{"NVIDIA's, in none", device.Requirement{Sandbox: "runc"}, says("gpu.nvidia.com", "type", "gpu"), true},
 		{"precisions that are no text", device.Requirement{Precision: device.BF16}, says("accelerator.polder.dev", "profileVersion", ver("1.0.0"), "kind", "gpu", "form", "pf", "precisions", 16), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -54,6 +54,11 @@ func TestChoiceFollowsWhatIsFree(t *testing.T) {
 		{"all workers count", any, 4, supply{offers: all, taken: seven}, "cann", ""},
 		{"what is taken comes free again", v1alpha1.Accelerators{Count: 2}, 1, supply{offers: h100, taken: seven}, "cuda", ""},
 		{"no processors unless asked for", v1alpha1.Accelerators{Count: 1}, 1, supply{offers: cpu}, "", "no device of this cluster has kind"},
+		{"what works in the pod's sandbox", any, 1, supply{offers: all, sandbox: "gvisor"}, "cpu", ""},
+		{"nothing that works in it", v1alpha1.Accelerators{Count: 1}, 1, supply{offers: h100, sandbox: "gvisor"}, "",
+			"works in runc: have an administrator label the namespace polder.dev/sandbox=runc"},
+		{"nothing, in a sandbox or out of it", v1alpha1.Accelerators{Count: 16}, 1, supply{offers: h100, sandbox: "gvisor"}, "", "ask for less"},
+		{"no sandbox", any, 1, supply{offers: all, sandbox: "runc"}, "cuda", ""},
 		{"more than a node has", v1alpha1.Accelerators{Count: 16}, 1, supply{offers: all}, "", "no node has 16 such devices"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

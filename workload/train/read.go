@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -98,7 +99,15 @@ func (r *Reconciler) readSupply(ctx context.Context, w *world) error {
 	if err := r.client.List(ctx, &claims); err != nil {
 		return fmt.Errorf("listing resource claims: %w", err)
 	}
-	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items}
+	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items, sandbox: r.cfg.Sandbox}
+	if r.cfg.Sandbox == "" {
+		return nil
+	}
+	var ns corev1.Namespace
+	if err := r.client.Get(ctx, client.ObjectKey{Name: w.job.Namespace}, &ns); err != nil {
+		return fmt.Errorf("reading namespace %s: %w", w.job.Namespace, err)
+	}
+	w.supply.sandbox = cmp.Or(ns.Labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
 	return nil
 }
 

@@ -65,6 +65,9 @@ type Config struct {
 	PauseMin, PauseMax time.Duration
 	// ImagePatience is how long an image may be absent before the job fails; 1 min.
 	ImagePatience time.Duration
+	// Sandbox is the RuntimeClass that admission gives to the pods of a namespace that
+	// has no label of its own for it; "" if the cluster gives none.
+	Sandbox string
 }
 
 // withDefaults fills in what is zero.

@@ -23,6 +23,8 @@ type supply struct {
 	offers []claim.Offer
 	taken  map[claim.ID]*resourcev1.ResourceClaim
 	claims []resourcev1.ResourceClaim
+	// sandbox is the RuntimeClass of the job's pods, unless a variant says otherwise.
+	sandbox string
 }
 
 // choice is how a job's workers get their devices.
@@ -52,10 +54,10 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 		return choice{variant: fit[0]}, nil
 	}
 	var possible []choice
-	var why string
+	var why, remedy string
 	for _, v := range fit {
 		r := claim.Of(want)
-		r.Software = []string{v.Software}
+		r.Software, r.Sandbox = []string{v.Software}, cmp.Or(v.Sandbox, s.sandbox)
 		if s.free(r) >= int(workers) {
 			return choice{v, &r}, nil
 		}
@@ -64,7 +66,10 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 		case impossible == "":
 			possible = append(possible, choice{v, &r})
 		case why == "":
-			why = impossible
+			why, remedy = impossible, "ask for less in spec.accelerators, or add such a node"
+			if r.Sandbox = ""; claim.Impossible(r, s.offers) == "" {
+				remedy = "have an administrator label the namespace polder.dev/sandbox=" + device.SandboxNone
+			}
 		}
 		if stack, ok := workload.StackOf(v.Software); ok && unservable(want) == nil && stack.OnSome(nodes) {
 			return choice{variant: v}, nil
@@ -79,7 +84,7 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 		}
 		return choice{variant: fit[0]}, nil
 	}
-	return choice{}, fmt.Errorf("%s: ask for less in spec.accelerators, or add such a node", why)
+	return choice{}, fmt.Errorf("%s: %s", why, remedy)
 }
 
 // free is how many workers could be given their devices now. A claim has a device
