@@ -157,7 +157,7 @@ var breakings = []struct {
 	{"AP-03", "a form nobody knows", with(profile.AttrForm, word("half")), `form is "half"`},
 	{"AP-04", "no UUID", without(profile.AttrUUID), "has no uuid"},
 	{"AP-04", "a UUID twice", with(profile.AttrUUID, word("GPU-1")), "has the uuid of gpu-0000-00-00-0"},
-	{"AP-05", "no memory", func(s []resourcev1.ResourceSlice) { delete(first(s).Capacity, name(profile.CapMemory)) }, "tells no memory"},
+	{"AP-16", "no memory", func(s []resourcev1.ResourceSlice) { delete(first(s).Capacity, name(profile.CapMemory)) }, "tells no memory"},
 	{"AP-05", "memory in MiB", capacity(profile.CapMemory, "81559"), "has 81559 bytes of memory"},
 	{"AP-06", "a zero", capacity(profile.CapMemoryBandwidth, "0"), "memoryBandwidth is 0"},
 	{"AP-06", "less than nothing", capacity(profile.CapFabric, "-1"), "fabricBandwidth is -1"},
@@ -289,7 +289,7 @@ func TestEachDriverIsJudgedAlone(t *testing.T) {
 func TestFailuresAreFewAndCounted(t *testing.T) {
 	s := publish(profile.Domain, "n", changed(12, func(d *device.Device) { d.Memory = 0 }), false)
 	for _, r := range Check(s)[0].Results {
-		if r.Rule != "AP-05" {
+		if r.Rule != "AP-16" {
 			continue
 		}
 		if r.Count != 12 || len(r.Failures) != 5 || r.Failures[4] != "n/gpu-0000-04-00-0: tells no memory" {

@@ -20,7 +20,7 @@ var rules = []rule{
 	{"AP-02", must, "profileVersion names a version 1 of the profile", each(version)},
 	{"AP-03", must, "kind, vendor, product and form are there and are words of the profile", each(identity)},
 	{"AP-04", must, "uuid is there and unique in the pool", unique},
-	{"AP-05", must, "an accelerator tells its memory, in bytes", each(memory)},
+	{"AP-05", must, "memory is told in bytes", each(memory)},
 	{"AP-06", must, "an amount that is not known is left out, never zero", each(amounts)},
 	{"AP-07", must, "the places on PCI and NUMA bear Kubernetes' own names, and no others", each(place)},
 	{"AP-08", must, "health is told by taints, not by attributes", each(taints)},
@@ -31,6 +31,7 @@ var rules = []rule{
 	{"AP-13", should, "software names the stack that programs are built on", each(software)},
 	{"AP-14", should, "devices are ordered by name, so that the scheduler's choice is stable", order},
 	{"AP-15", should, "a driver's version is told", each(driver)},
+	{"AP-16", should, "an accelerator tells its memory", each(sized)},
 }
 
 // each makes a rule of a check of one device.
@@ -123,15 +124,16 @@ func unique(p *pool, fail func(string, string)) {
 const memoryMin = 16 << 20
 
 func memory(d *resourcev1.Device) string {
-	c, ok := d.Capacity[name(profile.CapMemory)]
-	if !ok {
-		if slices.Contains(device.Accelerators(), device.Kind(text(d, profile.AttrKind))) {
-			return "tells no memory"
-		}
-		return ""
-	}
-	if c.Value.Value() < memoryMin {
+	if c, ok := d.Capacity[name(profile.CapMemory)]; ok && c.Value.Value() < memoryMin {
 		return fmt.Sprintf("has %s bytes of memory; the unit is bytes", c.Value.String())
+	}
+	return ""
+}
+
+func sized(d *resourcev1.Device) string {
+	_, ok := d.Capacity[name(profile.CapMemory)]
+	if !ok && slices.Contains(device.Accelerators(), device.Kind(text(d, profile.AttrKind))) {
+		return "tells no memory"
 	}
 	return ""
 }
