@@ -85,6 +85,9 @@ func (c *Controller) Register(m manager.Manager) error {
 			}))).
 			Complete(reconcile.AsReconciler(c.client, reconcile.ObjectReconciler[*corev1.PersistentVolumeClaim](provisioner{c})))
 	}
+	if err == nil {
+		err = m.Add(manager.RunnableFunc(c.others))
+	}
 	if err != nil {
 		return fmt.Errorf("registering the emulate controller: %w", err)
 	}
