@@ -39,7 +39,7 @@ func runDevices(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return fmt.Errorf("making client: %w", err)
 	}
-	return drive(ctx, cfg, ctrl.Options{
+	return drive(ctx, cfg, "/", ctrl.Options{
 		Metrics: metricsserver.Options{
 			BindAddress: c.At(layout.PortDevices), SecureServing: true, FilterProvider: scrapers(clients),
 			CertDir: c.Path("pki"), CertName: "device-driver.crt", KeyName: "device-driver.key", TLSOpts: []func(*tls.Config){certificates},
@@ -52,8 +52,8 @@ func runDevices(ctx context.Context, c layout.Cloud) error {
 }
 
 // drive runs the driver in a manager that has no controllers: it serves metrics and
-// health.
-func drive(ctx context.Context, cfg *rest.Config, options ctrl.Options, where dra.Config) error {
+// health. The machine's root directory is at root.
+func drive(ctx context.Context, cfg *rest.Config, root string, options ctrl.Options, where dra.Config) error {
 	log := quiet()
 	clients, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -63,7 +63,7 @@ func drive(ctx context.Context, cfg *rest.Config, options ctrl.Options, where dr
 	if err != nil {
 		return fmt.Errorf("making the driver of devices: %w", err)
 	}
-	driver, err := dra.New(log, clients, discovery.NewMachine(), where)
+	driver, err := dra.New(log, clients, discovery.NewMachine(root), where)
 	if err != nil {
 		return err
 	}

@@ -14,29 +14,29 @@ import (
 // os.Root does, but has the kernel resolve a path in one call (openat2(2), Linux 5.6)
 // where os.Root opens each directory on the way: sysfs is deep, and a machine's
 // discovery took three times as long.
-type beneath struct{ top *os.File }
+type beneath struct {
+	top *os.File
+	// resolve is RESOLVE_BENEATH or RESOLVE_IN_ROOT.
+	resolve uint64
+}
 
-var _ fs.ReadLinkFS = beneath{}
+var (
+	_ fs.ReadLinkFS = beneath{}
+	_ fs.StatFS     = beneath{}
+)
 
-// openBeneath opens a directory. On a kernel without openat2 it is os.Root.
+// openBeneath opens a directory that is a copy of a machine: a path that leads out of
+// it is refused. On a kernel without openat2 it is os.Root.
 func openBeneath(dir string) (files fs.FS, closeFiles func() error, err error) {
-	top, err := os.Open(dir)
+	b, err := openTop(dir, unix.RESOLVE_BENEATH)
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := top.Stat()
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is no directory", dir)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, top.Close())
-	}
-	b := beneath{top}
 	probe, err := b.Open(".")
 	if err == nil {
-		return b, top.Close, probe.Close()
+		return b, b.top.Close, probe.Close()
 	}
-	_ = top.Close()
+	_ = b.top.Close()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, nil, err
@@ -44,11 +44,36 @@ func openBeneath(dir string) (files fs.FS, closeFiles func() error, err error) {
 	return root.FS(), root.Close, nil
 }
 
+// openRoot opens a directory that is the root of a machine, such as that of the host
+// in a container: a link to /usr means the usr in it. It needs openat2.
+func openRoot(dir string) (files fs.FS, closeFiles func() error, err error) {
+	b, err := openTop(dir, unix.RESOLVE_IN_ROOT)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, b.top.Close, nil
+}
+
+func openTop(dir string, resolve uint64) (beneath, error) {
+	top, err := os.Open(dir)
+	if err != nil {
+		return beneath{}, err
+	}
+	info, err := top.Stat()
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", dir)
+	}
+	if err != nil {
+		return beneath{}, errors.Join(err, top.Close())
+	}
+	return beneath{top, resolve}, nil
+}
+
 func (b beneath) open(op, name string, flags uint64) (*os.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS}
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: b.resolve | unix.RESOLVE_NO_MAGICLINKS}
 	for {
 		fd, err := unix.Openat2(int(b.top.Fd()), name, &how)
 		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) { // the latter when something was renamed meanwhile
@@ -88,6 +113,17 @@ func (b beneath) ReadLink(name string) (string, error) {
 // Lstat implements fs.ReadLinkFS.
 func (b beneath) Lstat(name string) (fs.FileInfo, error) {
 	f, err := b.open("lstat", name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// Stat implements fs.StatFS. It does not open the file: opening a device may do
+// something to it.
+func (b beneath) Stat(name string) (fs.FileInfo, error) {
+	f, err := b.open("stat", name, unix.O_PATH)
 	if err != nil {
 		return nil, err
 	}

@@ -3,11 +3,15 @@ package discovery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"golang.org/x/sys/unix"
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/devicetest"
@@ -108,21 +112,87 @@ func TestToolLimits(t *testing.T) {
 		}
 		return f
 	}
-	if _, err := run(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, device.ErrNoTool) {
+	h, done, err := OpenLive("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if _, err := h.Run(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, device.ErrNoTool) {
 		t.Errorf("a program that is not there gives %v", err)
 	}
-	if out, err := run(t.Context(), script("echo hi")); err != nil || string(out) != "hi\n" {
+	if out, err := h.Run(t.Context(), script("echo hi")); err != nil || string(out) != "hi\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if _, err := run(t.Context(), script("echo no device >&2; exit 3")); err == nil || !strings.Contains(err.Error(), "no device") {
+	if _, err := h.Run(t.Context(), script("echo no device >&2; exit 3")); err == nil || !strings.Contains(err.Error(), "no device") {
 		t.Errorf("a program that fails gives %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), toolWait/10)
 	defer cancel()
-	if _, err := run(ctx, script("sleep 60 & sleep 60")); err == nil || !strings.Contains(err.Error(), "did not end") {
+	if _, err := h.Run(ctx, script("sleep 60 & sleep 60")); err == nil || !strings.Contains(err.Error(), "did not end") {
 		t.Errorf("a program that hangs gives %v", err)
 	}
-	if _, err := run(t.Context(), script("yes")); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := h.Run(t.Context(), script("yes")); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a program that never stops printing gives %v", err)
+	}
+}
+
+// asTool has this test's program be a vendor's, in a root of its own.
+const asTool = "be-a-vendors-program"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == asTool {
+		b, err := os.ReadFile("/etc/whose")
+		fmt.Print(string(b), err)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestOpenLiveElsewhere has the machine's root where a container has it: programs run
+// in there, and links of that machine mean its own files.
+func TestOpenLiveElsewhere(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may change a program's root directory")
+	}
+	root := t.TempDir()
+	for _, d := range []string{"usr/bin", "etc", "dev"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string][]byte{"usr/bin/vendor-smi": self, "etc/whose": []byte("the host's")} {
+		if err := os.WriteFile(filepath.Join(root, file), text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/whose", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mknod(filepath.Join(root, "dev/zero"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err != nil {
+		t.Fatal(err)
+	}
+	h, done, err := OpenLive(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if got := h.String("link"); got != "the host's" {
+		t.Errorf("a link of the machine leads to %q", got)
+	}
+	if out, err := h.Run(t.Context(), "vendor-smi", asTool); err != nil || string(out) != "the host's<nil>" {
+		t.Errorf("the program says %q, %v", out, err)
+	}
+	if n, err := h.Node("/dev/zero", false); err != nil || n.Major != 1 || n.Minor != 5 {
+		t.Errorf("the device file is %+v, %v", n, err)
+	}
+	if _, err := NewMachine(root).Stat("/dev/null"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that only this process has is found on the machine: %v", err)
+	}
+	if info, err := NewMachine(root).Stat("/link"); err != nil || info.Size() != int64(len("the host's")) {
+		t.Errorf("a link is %v, %v", info, err)
 	}
 }

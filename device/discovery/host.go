@@ -37,31 +37,48 @@ func Open(root string) (h *device.Host, closeRoot func() error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding %s: %w", root, err)
 	}
-	var files fs.FS
-	closeRoot = func() error { return nil }
 	if root == "/" {
-		files = os.DirFS(root)
-	} else {
-		files, closeRoot, err = openBeneath(root)
-		if err != nil {
-			return nil, nil, fmt.Errorf("opening the copy of a machine: %w", err)
-		}
+		return OpenLive(root)
 	}
-	h = &device.Host{FS: files, Live: root == "/"}
-	if h.Live {
-		h.Run = run
+	files, closeRoot, err := openBeneath(root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the copy of a machine: %w", err)
 	}
+	h = &device.Host{FS: files}
 	h.Functions, err = pci.Walk(files)
 	return h, closeRoot, err
 }
 
-// run runs a vendor's program with an empty environment, ends it and its children
-// at the time limit, and refuses more than toolBytesMax of output.
-func run(ctx context.Context, program string, args ...string) ([]byte, error) {
-	file, err := find(program)
-	if err != nil {
-		return nil, err
+// OpenLive returns the machine this program runs on, whose root directory is at
+// root: "/", or in a container where the host's is mounted. Vendors' programs run in
+// root, so they find the libraries and files that they were installed with. Else it is
+// as [Open].
+func OpenLive(root string) (h *device.Host, closeRoot func() error, err error) {
+	if !filepath.IsAbs(root) {
+		return nil, nil, fmt.Errorf("the machine's root %q is no absolute path", root)
 	}
+	h = &device.Host{Live: true, FS: os.DirFS("/")}
+	closeRoot = func() error { return nil }
+	if root = filepath.Clean(root); root != "/" {
+		h.FS, closeRoot, err = openRoot(root)
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening the machine's root: %w", err)
+		}
+	}
+	h.Run = func(ctx context.Context, program string, args ...string) ([]byte, error) {
+		file, err := find(h.FS, program)
+		if err != nil {
+			return nil, err
+		}
+		return run(ctx, root, file, args...)
+	}
+	h.Functions, err = pci.Walk(h.FS)
+	return h, closeRoot, err
+}
+
+// run runs the program at file, a path in root, with an empty environment, ends it
+// and its children at the time limit, and refuses more than toolBytesMax of output.
+func run(ctx context.Context, root, file string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolTime)
 	defer cancel()
 	var out, said limited
@@ -74,8 +91,12 @@ func run(ctx context.Context, program string, args ...string) ([]byte, error) {
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.WaitDelay = toolWait
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if root != "/" {
+		cmd.SysProcAttr.Chroot, cmd.Dir = root, "/"
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	err = cmd.Run()
+	err := cmd.Run()
+	program := filepath.Base(file)
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s did not end within %v", program, toolTime)
@@ -88,7 +109,8 @@ func run(ctx context.Context, program string, args ...string) ([]byte, error) {
 	return out.kept.Bytes(), nil
 }
 
-func find(program string) (string, error) {
+// find returns the path of a program in the machine's files.
+func find(files fs.FS, program string) (string, error) {
 	names := []string{program}
 	if !filepath.IsAbs(program) {
 		names = nil
@@ -97,7 +119,7 @@ func find(program string) (string, error) {
 		}
 	}
 	for _, n := range names {
-		info, err := os.Stat(n)
+		info, err := fs.Stat(files, strings.TrimPrefix(filepath.Clean(n), "/"))
 		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return n, nil
 		}

@@ -3,22 +3,27 @@ package discovery
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path"
 	"slices"
+	"strings"
 
 	"polder.dev/polder/device"
 )
 
 // Machine is the machine this program runs on, looked at again and again.
 type Machine struct {
+	root     string
 	adapters []device.Adapter
 }
 
-// NewMachine returns it.
-func NewMachine() *Machine { return &Machine{adapters: Adapters()} }
+// NewMachine returns it. Its root directory is at root; see [OpenLive].
+func NewMachine(root string) *Machine { return &Machine{root: root, adapters: Adapters()} }
 
 // Find looks for devices.
 func (m *Machine) Find(ctx context.Context) (device.Inventory, error) {
-	h, done, err := Open("/")
+	h, done, err := OpenLive(m.root)
 	if h == nil {
 		return device.Inventory{}, err
 	}
@@ -30,7 +35,7 @@ func (m *Machine) Find(ctx context.Context) (device.Inventory, error) {
 
 // Measure reads health and meters of devices, which Find returned, again.
 func (m *Machine) Measure(ctx context.Context, devices []device.Device) error {
-	h, done, err := Open("/")
+	h, done, err := OpenLive(m.root)
 	if h == nil {
 		return err
 	}
@@ -80,4 +85,17 @@ func (m *Machine) Edits(devices []device.Device) device.Edits {
 		}
 	}
 	return all
+}
+
+// Stat looks at the file at an absolute path of the machine, without opening it.
+func (m *Machine) Stat(file string) (fs.FileInfo, error) {
+	if m.root == "/" {
+		return os.Stat(file)
+	}
+	files, done, err := openRoot(m.root)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return fs.Stat(files, strings.TrimPrefix(path.Clean(file), "/"))
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -29,11 +28,11 @@ func cdiName(uid types.UID, request string) string {
 
 // specOf writes what containers of a claim need, a CDI device for each request, in
 // the oldest version of CDI that can say it.
-func specOf(uid types.UID, groups map[string][]device.Device, edits func([]device.Device) device.Edits) ([]byte, error) {
+func specOf(uid types.UID, groups map[string][]device.Device, machine Machine) ([]byte, error) {
 	s := &cdi.Spec{Kind: cdiKind}
 	for _, request := range slices.Sorted(maps.Keys(groups)) {
 		devices := groups[request]
-		e := edits(devices)
+		e := machine.Edits(devices)
 		names := make([]string, len(devices))
 		for i := range devices {
 			names[i] = devices[i].Name
@@ -50,7 +49,7 @@ func specOf(uid types.UID, groups map[string][]device.Device, edits func([]devic
 			seen[n.Path] = true
 		}
 		for _, m := range e.Mounts {
-			if _, err := os.Stat(m.Host); err != nil || seen[m.Container] {
+			if _, err := machine.Stat(m.Host); err != nil || seen[m.Container] {
 				continue // what the host lacks is left out
 			}
 			seen[m.Container] = true

@@ -5,6 +5,7 @@ import (
 	_ "embed" // the roles beside this file
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"reflect"
@@ -44,6 +45,9 @@ type Machine interface {
 	Measure(ctx context.Context, devices []device.Device) error
 	// Edits says what containers need.
 	Edits(devices []device.Device) device.Edits
+	// Stat looks at a file of the machine, which need not be where this process has
+	// its own files of that path.
+	Stat(file string) (fs.FileInfo, error)
 }
 
 // Config says where things are.

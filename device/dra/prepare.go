@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (d *Driver) prepare(c *resourcev1.ResourceClaim) ([]kubeletplugin.Device, e
 		if i < 0 {
 			return nil, fmt.Errorf("device %s is not on this node any more", r.Device)
 		}
-		if err := usable(&known[i]); err != nil {
+		if err := usable(&known[i], d.machine.Stat); err != nil {
 			return nil, err
 		}
 		if r.ShareID == nil && (r.AdminAccess == nil || !*r.AdminAccess) {
@@ -64,7 +65,7 @@ func (d *Driver) prepare(c *resourcev1.ResourceClaim) ([]kubeletplugin.Device, e
 		}
 		groups[r.Request] = append(groups[r.Request], known[i])
 	}
-	spec, err := specOf(c.UID, groups, d.machine.Edits)
+	spec, err := specOf(c.UID, groups, d.machine)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func answer(uid types.UID, results []resourcev1.DeviceRequestAllocationResult) [
 
 // usable makes sure that a device can be handed out: it works, it is there, and its
 // files are still those that were found.
-func usable(d *device.Device) error {
+func usable(d *device.Device, stat func(string) (fs.FileInfo, error)) error {
 	if d.Emulated {
 		return fmt.Errorf("device %s is emulated: nothing can run on it", d.Name)
 	}
@@ -103,7 +104,7 @@ func usable(d *device.Device) error {
 		if n.Major == 0 && n.Minor == 0 {
 			continue
 		}
-		info, err := os.Stat(n.Path)
+		info, err := stat(n.Path)
 		if err != nil {
 			return fmt.Errorf("device %s: its file is gone: %w", d.Name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,6 +30,7 @@ type made struct{ devices []device.Device }
 func (m *made) Find(context.Context) (device.Inventory, error) {
 	return device.Inventory{Devices: m.devices}, nil
 }
+func (*made) Stat(file string) (fs.FileInfo, error)          { return os.Stat(file) }
 func (*made) Measure(context.Context, []device.Device) error { return nil }
 func (*made) Edits(devices []device.Device) device.Edits {
 	e := device.Edits{Env: map[string]string{"VISIBLE": fmt.Sprint(len(devices))}, Mounts: []device.Mount{{Host: "/nowhere", Container: "/nowhere"}, {Host: "/etc", Container: "/opt/vendor"}}}

@@ -155,9 +155,9 @@ func uuid(s string) string {
 // experimental), but Polder does not switch that on; a processor needs no passing on.
 func sandboxes(d *device.Device) []string {
 	if d.Kind == device.CPU {
-		return []string{"runc", "gvisor"}
+		return []string{device.SandboxNone, "gvisor", "kata"}
 	}
-	return []string{"runc"}
+	return []string{device.SandboxNone}
 }
 
 func (p *published) place(d *device.Device) {

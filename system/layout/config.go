@@ -27,6 +27,9 @@ type Config struct {
 // NodeConfig is about this machine as a node.
 type NodeConfig struct {
 	Name string `json:"name,omitempty"` // default: the host name, in lower case
+	// DeviceDriver publishes the machine's accelerators. Without it that is left to
+	// others: vendors' own drivers, or ours in pods. Default true.
+	DeviceDriver *bool `json:"deviceDriver,omitempty"`
 }
 
 // NetworkConfig is about addresses.
@@ -92,8 +95,11 @@ func (c *Config) complete() error {
 			return fmt.Errorf("network.cidr %q is not an IPv4 /16 in private space; write one like 10.83.0.0/16", c.Network.CIDR)
 		}
 	}
+	yes := true
+	if c.Node.DeviceDriver == nil {
+		c.Node.DeviceDriver = &yes
+	}
 	if c.Network.Egress == nil {
-		yes := true
 		c.Network.Egress = &yes
 	}
 	switch c.Sandbox.Platform {

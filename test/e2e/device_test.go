@@ -74,6 +74,8 @@ func TestOneFileOnAnyChip(t *testing.T) {
 	job.Spec.Runtime = "any-chip"
 	job.Spec.Accelerators = v1alpha1.Accelerators{Count: 1, Kinds: []string{"gpu", "npu", "cpu"}}
 	dir := file(t, job)
+	t.Run("in a sandbox", func(t *testing.T) { c.boxed(t, job.Spec.Accelerators) })
+	c.trusted(t, "default")
 	for _, d := range dumps {
 		t.Run(d.software, func(t *testing.T) {
 			c.emulate(t, d.node, dump(t, d.vendor, d.product, d.memoryMiB))
@@ -150,6 +152,82 @@ func TestDriverConforms(t *testing.T) {
 			}
 		}
 		return errors.New("no device of the node has the taint")
+	})
+}
+
+// boxed sees that a job is told when its namespace's sandbox keeps it from the devices
+// that would do.
+func (c *cloud) boxed(t *testing.T, want v1alpha1.Accelerators) {
+	c.emulate(t, dumps[0].node, dump(t, dumps[0].vendor, dumps[0].product, dumps[0].memoryMiB))
+	job := tinyJob("boxed", 1, nil)
+	job.Spec.Runtime, job.Spec.Accelerators = "any-chip", want
+	job.Spec.Accelerators.Kinds = []string{"gpu", "npu"}
+	c.submit(t, job)
+	j := c.awaitJob(t, job.Name, "being told", time.Minute, func(j *v1alpha1.TrainJob) bool { return j.Status.Message != "" })
+	for _, w := range []string{"works in the sandbox gvisor", "H100", "label the namespace polder.dev/sandbox=runc"} {
+		if !strings.Contains(j.Status.Message, w) {
+			t.Errorf("%q does not say %q", j.Status.Message, w)
+		}
+	}
+}
+
+// trusted has a namespace's pods run in no sandbox, until the end of t.
+func (c *cloud) trusted(t testing.TB, name string) {
+	t.Helper()
+	label := func(ctx context.Context, value string) error {
+		var ns corev1.Namespace
+		if err := c.api(t).Get(ctx, kube.Key("", name), &ns); err != nil {
+			return err
+		}
+		before := ns.DeepCopy()
+		if ns.Labels[v1alpha1.LabelSandbox] = value; value == "" {
+			delete(ns.Labels, v1alpha1.LabelSandbox)
+		}
+		return c.api(t).Patch(ctx, &ns, kube.Changes(before))
+	}
+	if err := label(brief(t), "runc"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+		defer cancel()
+		if err := label(ctx, ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPodOnEmulatedNode puts a pod that is no job's on a node that does not exist: it
+// is told, and goes when it is removed.
+func TestPodOnEmulatedNode(t *testing.T) {
+	c := shared(t)
+	c.probe(t)
+	c.emulate(t, "nowhere", dump(t, "nvidia", "NVIDIA H100 80GB HBM3", 81559))
+	p := probePod("default", "nowhere", "look")
+	p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "nowhere"}
+	p.Spec.Tolerations = []corev1.Toleration{{Key: v1alpha1.LabelEmulated, Operator: corev1.TolerationOpExists}}
+	if err := c.api(t).Create(brief(t), p); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, time.Minute, "the pod being told", func(ctx context.Context) error {
+		if err := c.api(t).Get(ctx, kube.Key("default", p.Name), p); err != nil {
+			return err
+		}
+		for _, cond := range p.Status.Conditions {
+			if string(cond.Type) == v1alpha1.LabelEmulated && strings.Contains(cond.Message, "nothing runs here") {
+				return nil
+			}
+		}
+		return fmt.Errorf("conditions are %+v", p.Status.Conditions)
+	})
+	if err := c.api(t).Delete(brief(t), p); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, time.Minute, "the pod being gone", func(ctx context.Context) error {
+		if err := c.api(t).Get(ctx, kube.Key("default", p.Name), p); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there (%v)", err)
+		}
+		return nil
 	})
 }
 
