@@ -81,6 +81,7 @@ func flags(c layout.Cloud) []string {
 		"anonymous-auth":                     "false",
 		"authorization-mode":                 "Node,RBAC",
 		"enable-admission-plugins":           "NodeRestriction",
+		"allow-privileged":                   "true", // drivers of devices need it; admission keeps it from tenants
 		"admission-control-config-file":      c.Path("etc", "admission.yaml"),
 		"encryption-provider-config":         c.Path("etc", "encryption.yaml"),
 		"audit-policy-file":                  c.Path("etc", "audit.yaml"),

@@ -147,7 +147,11 @@ func (c *cloud) driverSays(t testing.TB) string {
 
 // confinedDriver writes slices as the driver's pod on a node would.
 func (c *cloud) confinedDriver(t *testing.T) {
-	there := c.Config.Node.Name
+	s, err := c.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := s.Node
 	for _, as := range []struct {
 		node, driver string
 		allowed      bool
