@@ -46,6 +46,36 @@ type Meter interface {
 	Measure(ctx context.Context, h *Host, devices []Device) error
 }
 
+// Listener is an adapter that understands what its vendor's driver writes into the
+// kernel's log. Drivers tell of a fault there in the moment it happens, and of some
+// nowhere else.
+type Listener interface {
+	// Hear says what one message means, as the kernel wrote it, without its time; ok
+	// is false if it means nothing. It is pure: the log is read again from its
+	// beginning whenever a program starts, so the same messages have to mean the same.
+	//
+	// Only what a driver wrote may be judged, so a form is looked for at the beginning
+	// of a message and never further in, where names of processes and files stand,
+	// which users choose.
+	//
+	// A fault of the job, such as an access beyond its memory, is none of the device:
+	// it would take a card from the next job that the next job can well use.
+	Hear(message string) (h Heard, ok bool)
+}
+
+// Heard is what a message of the kernel's log says. One with neither Over nor a Fault
+// says that something changed that can be seen by looking.
+type Heard struct {
+	// Address of the PCI function that the message is about, as [Address] gives it. All
+	// devices at it are meant. Empty: all devices of which the same listener heard.
+	Address string
+	// Over means that faults that were heard before are over: the device was reset, or
+	// its driver has begun anew.
+	Over bool
+	// Fault that there is from now on, until one that is Over; none if it has no Code.
+	Fault Fault
+}
+
 // ErrFormat means that bytes are not what this reader reads.
 var ErrFormat = errors.New("not in the format")
 

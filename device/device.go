@@ -222,6 +222,9 @@ type Health struct {
 	State State `json:"state"`
 	// Faults, worst first.
 	Faults []Fault `json:"faults,omitempty"`
+	// Sound is set if the driver, asked just now, said that the device needs nothing
+	// done to it. Faults that were heard of before, see [Listener], are over then.
+	Sound bool `json:"-"`
 }
 
 // Fault is one thing that is wrong.
