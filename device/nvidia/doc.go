@@ -8,6 +8,9 @@
 //
 // A card in MIG mode is not a device; its instances are. NVSwitches, sound and USB
 // functions of cards, and the GPUs of Tegra chips, which are not on the PCI bus, are
-// not found. The kernel's log is not read, so errors that only it tells (Xid) are
-// not seen.
+// not found.
+//
+// Of the driver's messages in the kernel's log, it understands the errors that are
+// called Xid, by NVIDIA's catalogue of them, and what the driver asks to be done. The
+// forms are from the driver's source; none was captured for us.
 package nvidia

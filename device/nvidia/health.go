@@ -90,11 +90,23 @@ func (c *card) recovery() (f device.Fault, ok bool) {
 	if action == "" {
 		return f, false
 	}
-	f = device.Fault{Code: "recovery-needed", State: device.Failed, Message: "the driver asks for: " + action}
+	return recoveryFault(action), true
+}
+
+func recoveryFault(action string) device.Fault {
+	f := device.Fault{Code: "recovery-needed", State: device.Failed, Message: "the driver asks for: " + action}
 	if l := strings.ToLower(action); strings.Contains(l, "drain") || strings.Contains(l, "imex") {
 		f.State = device.Degraded
 	}
-	return f, true
+	return f
+}
+
+// health is the state that faults make. A driver that knows recovery actions and asks
+// for none says that what it wrote into the log before is over.
+func (c *card) health(faults []device.Fault) device.Health {
+	h := device.Of(faults...)
+	h.Sound = strings.TrimSpace(c.Recovery) == "None"
+	return h
 }
 
 func uncorrectedFault(n int64) device.Fault {

@@ -55,9 +55,9 @@ func (a *answer) measure(d *device.Device) {
 			}
 			return
 		}
-		d.Health, d.Reading = device.Of(s.faults(c)...), s.reading()
+		d.Health, d.Reading = c.health(s.faults(c)), s.reading()
 	default:
-		d.Health, d.Reading = device.Of(c.faults()...), c.reading()
+		d.Health, d.Reading = c.health(c.faults()), c.reading()
 	}
 }
 

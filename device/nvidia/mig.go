@@ -79,7 +79,7 @@ func (g *gpu) part(number int, s *slot, l *listed) part {
 		d.Note(device.Origin{From: smi}, "units")
 	}
 	d.Note(device.Origin{From: smi}, "uuid")
-	d.Health = device.Of(s.faults(g.card)...)
+	d.Health = g.card.health(s.faults(g.card))
 	d.Reading = s.reading()
 	return p
 }

@@ -65,7 +65,7 @@ func (g *gpu) fill(h *device.Host, l *smiLog) {
 		d.Note(device.Origin{From: "proc/meminfo, which the GPU shares with the host's processors"}, "memory")
 	}
 	if g.info == nil || !g.info.excluded {
-		d.Health = device.Of(c.faults()...)
+		d.Health = c.health(c.faults())
 	}
 	d.Reading = c.reading()
 }
