@@ -11,14 +11,35 @@ import (
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
 	"polder.dev/polder/device/gpustack"
+	"polder.dev/polder/device/kernlog"
 )
 
 // adapterTime is what one adapter may take in all, programs and files together.
 const adapterTime = 20 * time.Second
 
 // Run asks all adapters at once and returns what they found, with what the
-// catalogue knows of it, named and in order.
+// catalogue knows of it, named and in order. On a live machine, what the kernel's log
+// holds of faults is part of it.
 func Run(ctx context.Context, h *device.Host, adapters []device.Adapter) device.Inventory {
+	if !h.Live {
+		return look(ctx, h, adapters)
+	}
+	l := newLedger(adapters)
+	deaf := l.replay()
+	v := look(ctx, h, adapters)
+	l.settle(v.Devices, l.now())
+	for i := range v.Devices {
+		l.tell(&v.Devices[i])
+	}
+	if deaf != nil && l.concerns(v.Devices) {
+		v.Problems = append(v.Problems, device.Problem{Where: kernlog.File,
+			What: "cannot be read, so faults that drivers only write there are not known; root may read it"})
+	}
+	return v
+}
+
+// look is Run without the log.
+func look(ctx context.Context, h *device.Host, adapters []device.Adapter) device.Inventory {
 	ctx, cancel := context.WithTimeout(ctx, adapterTime)
 	defer cancel()
 	answers := make([]chan answer, len(adapters))

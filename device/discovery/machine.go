@@ -8,18 +8,27 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"polder.dev/polder/device"
 )
 
-// Machine is the machine this program runs on, looked at again and again.
+// Machine is the machine this program runs on, looked at again and again, and listened
+// to, if it is wanted.
 type Machine struct {
 	root     string
 	adapters []device.Adapter
+	log      *ledger
+
+	mu  sync.Mutex
+	own map[string]device.Health // of devices as they were found, by UUID
 }
 
 // NewMachine returns it. Its root directory is at root; see [OpenLive].
-func NewMachine(root string) *Machine { return &Machine{root: root, adapters: Adapters()} }
+func NewMachine(root string) *Machine {
+	a := Adapters()
+	return &Machine{root: root, adapters: a, log: newLedger(a), own: map[string]device.Health{}}
+}
 
 // Find looks for devices.
 func (m *Machine) Find(ctx context.Context) (device.Inventory, error) {
@@ -28,8 +37,10 @@ func (m *Machine) Find(ctx context.Context) (device.Inventory, error) {
 		return device.Inventory{}, err
 	}
 	defer done()
-	v := Run(ctx, h, m.adapters)
+	now := m.log.now()
+	v := look(ctx, h, m.adapters)
 	v.Problems = append(v.Problems, problems("pci", err)...)
+	m.found(v.Devices, now)
 	return v, nil
 }
 
@@ -40,6 +51,8 @@ func (m *Machine) Measure(ctx context.Context, devices []device.Device) error {
 		return err
 	}
 	defer done()
+	now := m.log.now()
+	m.restore(devices)
 	var errs []error
 	for _, a := range m.adapters {
 		meter, ok := a.(device.Meter)
@@ -63,6 +76,7 @@ func (m *Machine) Measure(ctx context.Context, devices []device.Device) error {
 			devices[i].Health, devices[i].Reading = own[j].Health, own[j].Reading
 		}
 	}
+	m.found(devices, now)
 	return errors.Join(errs...)
 }
 
