@@ -48,6 +48,12 @@ type Machine interface {
 	// Stat looks at a file of the machine, which need not be where this process has
 	// its own files of that path.
 	Stat(file string) (fs.FileInfo, error)
+	// Listen hears, until ctx ends, what the machine's log tells of devices; the
+	// channel has something when that changed.
+	Listen(ctx context.Context) (<-chan struct{}, error)
+	// Tell sets the health of devices to what was found and heard so far, and asks
+	// nobody.
+	Tell(devices []device.Device)
 }
 
 // Config says where things are.
@@ -91,6 +97,10 @@ func New(log *slog.Logger, clients kubernetes.Interface, m Machine, cfg Config) 
 
 // Run publishes and prepares until ctx ends.
 func (d *Driver) Run(ctx context.Context) error {
+	heard, err := d.machine.Listen(ctx)
+	if err != nil { // health is still read
+		d.log.WarnContext(ctx, "the kernel's log cannot be heard; faults that drivers only write there are not known", logs.Err, err)
+	}
 	if err := d.find(ctx); err != nil {
 		return err
 	}
@@ -120,16 +130,17 @@ func (d *Driver) Run(ctx context.Context) error {
 	if err := d.publish(ctx); err != nil {
 		return err
 	}
-	d.watch(ctx, events)
+	d.watch(ctx, events, heard)
 	return nil
 }
 
-// watch looks again when something happens, and from time to time.
-func (d *Driver) watch(ctx context.Context, events <-chan struct{}) {
+// watch looks again when something happens, and from time to time. What is heard waits
+// for no quiet: a card that goes on complaining would put it off.
+func (d *Driver) watch(ctx context.Context, events, heard <-chan struct{}) {
 	find, measure := time.NewTicker(findEvery), time.NewTicker(measureEvery)
 	defer find.Stop()
 	defer measure.Stop()
-	var quiet <-chan time.Time
+	var quiet, alarm <-chan time.Time
 	for {
 		look := d.measure
 		select {
@@ -140,6 +151,17 @@ func (d *Driver) watch(ctx context.Context, events <-chan struct{}) {
 			continue
 		case <-quiet:
 			quiet, look = nil, d.find
+		case _, ok := <-heard:
+			switch {
+			case !ok:
+				heard = nil
+				d.deaf(ctx)
+			case alarm == nil:
+				alarm = time.After(settle)
+			}
+			continue
+		case <-alarm:
+			alarm, look = nil, d.hear
 		case <-find.C:
 			look = d.find
 		case <-measure.C:
@@ -160,6 +182,20 @@ func (d *Driver) find(ctx context.Context) error {
 		d.log.WarnContext(ctx, "a device is not fully known", logs.Component, p.Adapter, logs.Err, p.Error())
 	}
 	return d.set(ctx, v.Devices)
+}
+
+// hear publishes what was heard, and then looks: the program of a vendor whose card is
+// ill may take its time.
+func (d *Driver) hear(ctx context.Context) error {
+	devices := d.list()
+	d.machine.Tell(devices)
+	return errors.Join(d.set(ctx, devices), d.measure(ctx))
+}
+
+func (d *Driver) deaf(ctx context.Context) {
+	if ctx.Err() == nil {
+		d.log.WarnContext(ctx, "the kernel's log cannot be heard any more; faults that drivers only write there are not known")
+	}
 }
 
 func (d *Driver) measure(ctx context.Context) error {

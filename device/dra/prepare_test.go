@@ -30,8 +30,10 @@ type made struct{ devices []device.Device }
 func (m *made) Find(context.Context) (device.Inventory, error) {
 	return device.Inventory{Devices: m.devices}, nil
 }
-func (*made) Stat(file string) (fs.FileInfo, error)          { return os.Stat(file) }
-func (*made) Measure(context.Context, []device.Device) error { return nil }
+func (*made) Stat(file string) (fs.FileInfo, error)           { return os.Stat(file) }
+func (*made) Measure(context.Context, []device.Device) error  { return nil }
+func (*made) Listen(context.Context) (<-chan struct{}, error) { return nil, nil }
+func (*made) Tell([]device.Device)                            {}
 func (*made) Edits(devices []device.Device) device.Edits {
 	e := device.Edits{Env: map[string]string{"VISIBLE": fmt.Sprint(len(devices))}, Mounts: []device.Mount{{Host: "/nowhere", Container: "/nowhere"}, {Host: "/etc", Container: "/opt/vendor"}}}
 	for _, d := range devices {
