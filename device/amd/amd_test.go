@@ -91,6 +91,11 @@ func machine() *devicetest.Machine {
 func TestSuite(t *testing.T) {
 	devicetest.Suite{
 		Adapter: New(), Machine: machine, Devices: 6,
+		Messages: []string{
+			"amdgpu 0000:c1:00.0: amdgpu: GPU reset begin!", "amdgpu 0000:c1:00.0: amdgpu: GPU reset(2) succeeded!", "amdgpu 0000:c1:00.0: GPU reset(2) failed",
+			"amdgpu 0000:c1:00.0: {1}uncorrectable hardware error(ERREVENT_ATHUB_INTERRUPT) detected!",
+			"amdgpu 0000:c1:00.0: amdgpu: 2 uncorrectable hardware errors detected in umc block",
+		},
 		Strangers: []device.Function{
 			{Vendor: "1002", Device: "515e", Class: "030000", Driver: "radeon"}, // ES1000, a console of servers
 			{Vendor: "1002", Device: "ab28", Class: "040300", Driver: "snd_hda_intel"},

@@ -30,6 +30,9 @@ type Suite struct {
 	// Outputs are saved outputs of the vendor's programs; for adapters that are
 	// Readers.
 	Outputs [][]byte
+	// Messages of the kernel's log that mean something; for adapters that are
+	// Listeners.
+	Messages []string
 }
 
 // Run proves the adapter.
@@ -44,6 +47,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("time", s.inTime)
 	t.Run("edits", s.edits)
 	t.Run("saved outputs", s.outputs)
+	t.Run("messages", s.messages)
 }
 
 func (s Suite) discover(t *testing.T, m *Machine) ([]device.Device, error) {
@@ -290,6 +294,36 @@ func (s Suite) outputs(t *testing.T) {
 		}
 		for _, n := range []int{0, 1, len(out) / 3, len(out) / 2, len(out) - 1} {
 			_, _ = r.Read(out[:max(0, n)])
+		}
+	}
+}
+
+// messages looks that what is heard is a whole fault of a whole address, and that
+// nothing is heard where a program or a user put the same words.
+func (s Suite) messages(t *testing.T) {
+	l, ok := s.Adapter.(device.Listener)
+	if ok != (len(s.Messages) > 0) {
+		t.Fatalf("an adapter that is a Listener: %v; messages: %d", ok, len(s.Messages))
+	}
+	for _, m := range s.Messages {
+		h, ok := l.Hear(m)
+		again, _ := l.Hear(m)
+		if !ok || h != again {
+			t.Errorf("%q: heard %v, %+v and then %+v", m, ok, h, again)
+		}
+		if a, is := device.Address(h.Address); h.Address != "" && (!is || a != h.Address) {
+			t.Errorf("%q: the address %q is not in its one form", m, h.Address)
+		}
+		if f := h.Fault; f.Code != "" && (f.Message == "" || f.State != device.Failed && f.State != device.Degraded || h.Address == "") {
+			t.Errorf("%q: the fault is not whole: %+v at %q", m, f, h.Address)
+		}
+		for _, before := range []string{"python3[9]: ", "usb 1-1: Product: x\n", " "} {
+			if h, ok := l.Hear(before + m); ok {
+				t.Errorf("%q is believed: %+v", before+m, h)
+			}
+		}
+		for n := range len(m) {
+			_, _ = l.Hear(m[:n])
 		}
 	}
 }

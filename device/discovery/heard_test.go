@@ -185,6 +185,21 @@ func TestMachineTells(t *testing.T) {
 	}
 }
 
+// TestConcerns says on which machines it is worth a word that the log cannot be read.
+func TestConcerns(t *testing.T) {
+	l := newLedger(Adapters())
+	f := &device.Function{Address: "0000:3b:00.0"}
+	for adapter, want := range map[string]bool{"nvidia": true, "amd": true, "cpu": false, "tenstorrent": false} {
+		d := device.Device{Adapter: adapter, PCI: f}
+		if adapter == "cpu" {
+			d.PCI = nil
+		}
+		if got := l.concerns([]device.Device{d}); got != want {
+			t.Errorf("%s: %v", adapter, got)
+		}
+	}
+}
+
 // FuzzLedger has any messages heard, and looks that no health comes of nothing.
 func FuzzLedger(f *testing.F) {
 	f.Add(log)

@@ -50,6 +50,7 @@ func machine() *devicetest.Machine {
 func TestSuite(t *testing.T) {
 	devicetest.Suite{
 		Adapter: New(), Machine: machine, Devices: 2,
+		Messages: []string{"habanalabs hl0: Failed to reset! Device is NOT usable"},
 		Strangers: []device.Function{
 			{Vendor: "17cb", Device: "a100", Class: "120000", Driver: "qaic"},
 			{Vendor: "8086", Device: "0bd5", Class: "038000", Driver: "xe"},

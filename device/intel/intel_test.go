@@ -45,6 +45,7 @@ func machine() *devicetest.Machine {
 func TestSuite(t *testing.T) {
 	devicetest.Suite{
 		Adapter: New(), Machine: machine, Devices: 3,
+		Messages: []string{"xe 0000:03:00.0: [drm] *ERROR* CRITICAL: Xe has declared device 0000:03:00.0 as wedged.\nIOCTLs and executions are blocked."},
 		Strangers: []device.Function{
 			{Address: "0000:00:02.0", Vendor: "8086", Device: "4680", Class: "030000", Driver: "i915"}, // inside a processor
 			{Address: "0000:00:02.0", Vendor: "8086", Device: "4680", Class: "038000", Driver: "i915"}, // where it draws nothing
