@@ -8,7 +8,8 @@
 // per vendor, each an [Adapter]; package discovery lists and runs them. They read
 // a machine, or a copy of one, through a [Host] and nothing else, so all of them
 // run on a directory of files on any machine. Package catalogue supplies what
-// hardware does not report, and says so in [Device.Provenance].
+// hardware does not report, and says so in [Device.Provenance]. Package kernlog reads
+// the kernel's log, of which a [Listener] understands what its vendor's driver says.
 //
 // A number that is not known is absent, never zero or a guess.
 package device

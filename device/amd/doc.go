@@ -9,6 +9,9 @@
 // of class 0300 that amdgpu does not drive are graphics of servers and of old, and are
 // left alone.
 //
+// Of amdgpu's messages in the kernel's log it understands resets and errors that cannot be
+// corrected.
+//
 // It asks rocm-smi for what files lack: serial numbers and the version of a driver that
 // came with the kernel. It does not read amd-smi, whose JSON was not seen. It does not say
 // how far GPUs are apart by PCI, nor weigh links: KFD's weights are hops with no unit.

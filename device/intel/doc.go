@@ -10,5 +10,6 @@
 // What xpu-smi calls a UUID is mostly made of the card's numbers and address; then it
 // tells no card from those of other machines and is not taken. Not found: Xe-Link,
 // which no file of the drivers that we know shows; utilization, which takes two looks;
-// and whether a card is well, but for a failure of its firmware that xe reports.
+// and whether a card is well, but for a failure of its firmware that xe reports, and for
+// what the kernel's log tells when xe has given a card up.
 package intel
