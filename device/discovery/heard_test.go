@@ -154,7 +154,7 @@ func TestSettle(t *testing.T) {
 // address share them, and what was heard goes when it is over, also of devices that
 // cannot be measured.
 func TestMachineTells(t *testing.T) {
-	m := &Machine{log: newLedger([]device.Adapter{nvidia.New()}), own: map[string]device.Health{}}
+	m := &Machine{root: "/", log: newLedger([]device.Adapter{nvidia.New()}), own: map[string]device.Health{}}
 	f := &device.Function{Address: "0000:3b:00.0"}
 	devices := []device.Device{
 		{UUID: "MIG-1", PCI: f, Form: device.MIG, Health: device.Of()},

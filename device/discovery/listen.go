@@ -13,7 +13,7 @@ import (
 // be heard any more. Changes that come while one waits to be taken are one, so a flood of
 // messages is no flood of changes. With an error, Find and Measure do without the log.
 func (m *Machine) Listen(ctx context.Context) (<-chan struct{}, error) {
-	l, err := kernlog.Open()
+	l, err := kernlog.Open(m.root)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +74,9 @@ func (m *Machine) restore(devices []device.Device) {
 	}
 }
 
-// replay takes in what the log holds, once.
+// replay takes in what this machine's log holds, once.
 func (l *ledger) replay() error {
-	log, err := kernlog.Open()
+	log, err := kernlog.Open("/")
 	if err != nil {
 		return err
 	}

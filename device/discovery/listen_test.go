@@ -27,7 +27,7 @@ func (keen) Hear(message string) (device.Heard, bool) {
 func TestListenBelievesTheKernelOnly(t *testing.T) {
 	const at = "0000:3b:00.0"
 	ears := []device.Adapter{keen{odd{name: "keen"}}}
-	m := &Machine{log: newLedger(ears), own: map[string]device.Health{}}
+	m := &Machine{root: "/", log: newLedger(ears), own: map[string]device.Health{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	changed, err := m.Listen(ctx)

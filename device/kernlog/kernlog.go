@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,10 +30,10 @@ type Log struct {
 	buf []byte
 }
 
-// Open opens it. It needs the right to read [File]: root's, or CAP_SYSLOG where
+// Open opens that of the machine whose root directory is at root. It needs the right to read [File]: root's, or CAP_SYSLOG where
 // kernel.dmesg_restrict is set.
-func Open() (*Log, error) {
-	fd, err := unix.Open(File, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func Open(root string) (*Log, error) {
+	fd, err := unix.Open(filepath.Join(root, File), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", File, err)
 	}

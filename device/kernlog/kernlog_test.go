@@ -63,7 +63,7 @@ func FuzzParse(f *testing.F) {
 // open opens this machine's log, or skips.
 func open(t testing.TB) *Log {
 	t.Helper()
-	l, err := Open()
+	l, err := Open("/")
 	if err != nil {
 		t.Skipf("this machine lets nobody read the kernel's log: %v", err)
 	}
@@ -185,7 +185,7 @@ func TestOverwritten(t *testing.T) {
 func BenchmarkReplay(b *testing.B) {
 	messages := 0
 	for b.Loop() {
-		l, err := Open()
+		l, err := Open("/")
 		if err != nil {
 			b.Skip(err)
 		}
