@@ -1,97 +1,26 @@
 package amd
 
 import (
-	"archive/tar"
-	"bufio"
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"polder.dev/polder/device"
-	"polder.dev/polder/device/pci"
+	"polder.dev/polder/device/devicetest"
 )
 
-// dumps has captures of real machines, which are not in this repository.
-const dumps = "../../../shared/data/devices"
-
-func dump(t *testing.T, name string) string {
-	t.Helper()
-	name = filepath.Join(dumps, name)
-	if _, err := os.Stat(name); err != nil {
-		t.Skip(err)
-	}
-	return name
-}
-
-// unpack puts the files of an archive below the path at of a new directory, which it
-// returns as a host. Their paths begin behind strip.
+// unpack opens an archive whose files, below the directory strip, are those at a path
+// of the machine.
 func unpack(t *testing.T, archive, strip, at string) *device.Host {
 	t.Helper()
-	f, err := os.Open(dump(t, archive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	root, err := os.OpenRoot(dir) // out of which no path of the archive leads
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	for r := tar.NewReader(z); ; {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	return devicetest.Copy(t, devicetest.Unpack(t, archive, func(name string) string {
+		if rest, ok := strings.CutPrefix(name, strip); ok {
+			return at + "/" + rest
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		rest, ok := strings.CutPrefix(e.Name, strip)
-		if !ok || e.Typeflag != tar.TypeReg {
-			continue
-		}
-		b, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, root, filepath.Join(at, rest), b)
-	}
-	return open(t, dir)
-}
-
-func write(t *testing.T, root *os.Root, name string, b []byte) {
-	t.Helper()
-	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := root.WriteFile(name, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func open(t *testing.T, dir string) *device.Host {
-	t.Helper()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = root.Close() })
-	h := &device.Host{FS: root.FS()}
-	if h.Functions, err = pci.Walk(h.FS); err != nil {
-		t.Fatal(err)
-	}
-	return h
+		return ""
+	}))
 }
 
 func TestDumpMI210HasTwoHivesOfFour(t *testing.T) {
@@ -164,11 +93,7 @@ func TestDumpRocmSmi(t *testing.T) {
 		{"vega-10-XT", "device 1002:6861", "amd-02150e7d042a1124", "5.9.25", 1, 17163091968},
 		{"vega-20-WKS-GL-XE", "Radeon Instinct MI50 32GB", "amd-02f048617326b1ea", "5.9.17", 1, 34342961152},
 	} {
-		b, err := os.ReadFile(dump(t, "telegraf/amd_rocm_smi/"+c.file+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		devices, err := New().Read(b)
+		devices, err := New().Read(devicetest.Saved(t, "telegraf/amd_rocm_smi/"+c.file+".json"))
 		if err != nil || len(devices) != c.devices {
 			t.Errorf("%s: %d devices, error %v", c.file, len(devices), err)
 			continue
@@ -183,41 +108,7 @@ func TestDumpRocmSmi(t *testing.T) {
 // TestDumpDrm reads files of a Radeon RX Vega in the archive format ttar, and those of
 // Intel's graphics beside it.
 func TestDumpDrm(t *testing.T) {
-	f, err := os.Open(dump(t, "procfs/drm_infiniband_pci.subset.ttar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	lines := bufio.NewScanner(f)
-	name := ""
-	for lines.Scan() {
-		text := lines.Text()
-		if p, ok := strings.CutPrefix(text, "Path: fixtures/"); ok {
-			name = p
-		}
-		if !strings.HasPrefix(name, "sys/class/drm/") {
-			continue
-		}
-		if to, ok := strings.CutPrefix(text, "SymlinkTo: "); ok {
-			if err := errors.Join(root.MkdirAll(filepath.Dir(name), 0o755), root.Symlink(to, name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n, ok := strings.CutPrefix(text, "Lines: "); ok {
-			var b strings.Builder
-			for count, _ := strconv.Atoi(n); count > 0 && lines.Scan(); count-- {
-				b.WriteString(lines.Text() + "\n")
-			}
-			write(t, root, name, []byte(b.String()))
-		}
-	}
-	h := open(t, dir)
+	h := devicetest.Copy(t, devicetest.Ttar(t, "procfs/drm_infiniband_pci.subset.ttar", "sys/class/drm"))
 	devices, err := New().Discover(t.Context(), h)
 	if len(devices) != 1 || err == nil || !strings.Contains(err.Error(), "unknown to KFD") {
 		t.Fatalf("%d devices, error %v", len(devices), err)

@@ -3,7 +3,6 @@ package aws
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 	"testing"
@@ -221,14 +220,7 @@ func TestReadRefuses(t *testing.T) {
 
 // TestDocumentedSample reads what AWS's documentation shows of a trn2.48xlarge.
 func TestDocumentedSample(t *testing.T) {
-	out, err := os.ReadFile("../../../shared/data/devices/aws-neuron/neuron-ls-j.trn2.doc-sample.json")
-	if os.IsNotExist(err) {
-		t.Skip("the sample is not here")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := New().Read(out)
+	devices, err := New().Read(devicetest.Saved(t, "aws-neuron/neuron-ls-j.trn2.doc-sample.json"))
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}

@@ -1,72 +1,23 @@
 package cpu
 
 import (
-	"archive/tar"
-	"compress/bzip2"
-	"compress/gzip"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/devicetest"
 )
-
-// dumps is where copies of real machines lie, if they do: they are others' and are
-// not part of this repository. Their SOURCES.md says whose.
-const dumps = "../../../shared/data/devices"
 
 var wanted = []string{"cpuinfo", "meminfo", "online", "cpulist", "physical_package_id", "core_siblings_list", "thread_siblings_list"}
 
-// dump reads what this room reads of a copy of a machine.
+// dump has what this room reads of a copy of a machine.
 func dump(t *testing.T, name string) *device.Host {
 	t.Helper()
-	in, err := os.Open(filepath.Join(dumps, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("there is no %s beside the repository", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	var r io.Reader
-	if strings.HasSuffix(name, ".bz2") {
-		r = bzip2.NewReader(in)
-	} else if r, err = gzip.NewReader(in); err != nil {
-		t.Fatal(err)
-	}
-	files := fstest.MapFS{}
-	archive := tar.NewReader(r)
-	for {
-		e, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return &device.Host{FS: files}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := path.Clean(e.Name)
-		if !slices.Contains(wanted, path.Base(at)) {
-			continue
-		}
-		for _, root := range []string{"proc/", "sys/devices/system/"} {
-			i := strings.Index("/"+at, "/"+root)
-			if i < 0 || e.Typeflag != tar.TypeReg {
-				continue
-			}
-			b, err := io.ReadAll(io.LimitReader(archive, 4<<20))
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[at[i:]] = &fstest.MapFile{Data: b}
-		}
-	}
+	return &device.Host{FS: devicetest.Load(t, name, func(file string) bool {
+		return slices.Contains(wanted, path.Base(file)) && (strings.HasPrefix(file, "proc/") || strings.HasPrefix(file, "sys/devices/system/"))
+	})}
 }
 
 // TestDumps compares with what hwloc and ghw found on the same machines, and with

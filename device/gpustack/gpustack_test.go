@@ -2,32 +2,19 @@ package gpustack
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/devicetest"
 )
 
-// samples are GPUStack's own; without them their tests are skipped.
-const samples = "../../../shared/data/devices/gpustack-runtime"
-
-func sample(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(samples, name))
-	if os.IsNotExist(err) {
-		t.Skip(name + " is not here")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+// samples are GPUStack's own.
+const samples = "gpustack-runtime/"
 
 func read(t *testing.T, name string) []device.Device {
 	t.Helper()
-	devices, err := Read(sample(t, name))
+	devices, err := Read(devicetest.Saved(t, samples+name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +28,10 @@ func TestSamples(t *testing.T) {
 		"nvidia_h100": 8, "nvidia_h100_mig": 11, "nvidia_rtx4080super": 2, "nvidia_rtx4090_48g": 2, "nvidia_rtx4090d": 1, "nvidia_rtx5090d": 1,
 		"ascend_310p3": 2, "thead_ppu": 16, // in GPUStack's repository; where they are here, too
 	}
-	files, err := filepath.Glob(filepath.Join(samples, "detect_output_*.json"))
-	if err != nil || len(files) == 0 {
-		t.Skip("the samples are not here")
-	}
-	for _, f := range files {
-		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), "detect_output_"), ".json")
-		devices := read(t, filepath.Base(f))
+	for _, f := range devicetest.Samples(t, samples+"detect_output_*.json") {
+		f = strings.TrimPrefix(f, samples)
+		name := strings.TrimSuffix(strings.TrimPrefix(f, "detect_output_"), ".json")
+		devices := read(t, f)
 		if want, known := count[name]; known && len(devices) != want {
 			t.Errorf("%s has %d devices, not %d", name, len(devices), want)
 		}
@@ -81,7 +65,7 @@ func TestAscend910B2(t *testing.T) {
 	if d.Fabric != nil || len(d.Links) > 0 {
 		t.Error("it has a fabric before its topology was read")
 	}
-	if err := Join(sample(t, "topology_output_ascend_910b2.json"), devices); err != nil {
+	if err := Join(devicetest.Saved(t, samples+"topology_output_ascend_910b2.json"), devices); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range devices {
@@ -126,7 +110,7 @@ func TestMIG(t *testing.T) {
 	if devices[1].Ordinal != 1 || devices[1].PCI.Address != devices[0].PCI.Address {
 		t.Errorf("the second instance is %+v", devices[1])
 	}
-	if err := Join(sample(t, "topology_output_nvidia_h100_mig.json"), devices); err != nil {
+	if err := Join(devicetest.Saved(t, samples+"topology_output_nvidia_h100_mig.json"), devices); err != nil {
 		t.Fatal(err)
 	}
 	whole := 0
@@ -147,7 +131,7 @@ func TestMIG(t *testing.T) {
 func TestTopologies(t *testing.T) {
 	for name, want := range map[string]int{"metax_c500": 2, "amd_mi308x": 1, "nvidia_h100": 1, "hygon_k100ai": 0, "amd_mi300x": 0, "nvidia_rtx4090_48g": 0} {
 		devices := read(t, "detect_output_"+name+".json")
-		if err := Join(sample(t, "topology_output_"+name+".json"), devices); err != nil {
+		if err := Join(devicetest.Saved(t, samples+"topology_output_"+name+".json"), devices); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		domains := map[string]bool{}
@@ -164,7 +148,7 @@ func TestTopologies(t *testing.T) {
 		}
 	}
 	devices := read(t, "detect_output_metax_c500.json")
-	if err := Join(sample(t, "topology_output_ascend_910b2.json"), devices); err == nil || devices[0].Links != nil {
+	if err := Join(devicetest.Saved(t, samples+"topology_output_ascend_910b2.json"), devices); err == nil || devices[0].Links != nil {
 		t.Errorf("the topology of another machine is taken: %v", err)
 	}
 }

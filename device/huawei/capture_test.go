@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/devicetest"
 )
 
 // The text of many commands that FaultDiag collects: a server of eight 910A, of
 // which the first was asked for more (real capture).
 func TestCapture910A(t *testing.T) {
-	devices, err := New().Read(saved(t, "ascend/mind-cluster_npu_info_before.txt"))
+	devices, err := New().Read(devicetest.Saved(t, "ascend/mind-cluster_npu_info_before.txt"))
 	if err != nil || len(devices) != 8 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -34,7 +35,7 @@ func TestCapture910A(t *testing.T) {
 
 // A file of the same collection in which npu-smi was not run has no NPU.
 func TestCaptureWithout(t *testing.T) {
-	if devices, err := New().Read(saved(t, "ascend/modelarts_worker0_npu_info_before.txt")); err == nil {
+	if devices, err := New().Read(devicetest.Saved(t, "ascend/modelarts_worker0_npu_info_before.txt")); err == nil {
 		t.Errorf("%d devices", len(devices))
 	}
 }
@@ -42,7 +43,7 @@ func TestCaptureWithout(t *testing.T) {
 // The version of the driver is in a file of its package: here its text from a real
 // capture.
 func TestCaptureVersion(t *testing.T) {
-	text := string(saved(t, "ascend/modelarts_worker0_npu_info_before.txt"))
+	text := string(devicetest.Saved(t, "ascend/modelarts_worker0_npu_info_before.txt"))
 	_, text, _ = strings.Cut(text, "cat /usr/local/Ascend/driver/version.info\n")
 	text, _, _ = strings.Cut(text, "\n\n")
 	m := machine().Write("usr/local/Ascend/driver/version.info", text)
@@ -67,7 +68,7 @@ func TestCaptureAgrees910B2(t *testing.T) {
 			NUMA     string
 		}
 	}
-	if err := json.Unmarshal(saved(t, "gpustack-runtime/detect_output_ascend_910b2.json"), &other); err != nil {
+	if err := json.Unmarshal(devicetest.Saved(t, "gpustack-runtime/detect_output_ascend_910b2.json"), &other); err != nil {
 		t.Fatal(err)
 	}
 	var units []unit

@@ -2,28 +2,12 @@ package huawei
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/devicetest"
 )
-
-// data has captures and Huawei's tables; without it their tests are skipped.
-const data = "../../../shared/data/devices"
-
-func saved(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(data, name))
-	if os.IsNotExist(err) {
-		t.Skip(name + " is not here")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // sick is a machine whose NPU 3 has a health and codes.
 func sick(t *testing.T, word, codes, table string) device.Device {
@@ -81,7 +65,7 @@ func TestHealth(t *testing.T) {
 // Huawei's table has 802 codes of chips, two of them twice, in eight actions; every
 // action has a state here, and the table of switches is in the same form.
 func TestActions(t *testing.T) {
-	table, err := readActions(saved(t, "ascend/faultCode.json"))
+	table, err := readActions(devicetest.Saved(t, "ascend/faultCode.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +81,7 @@ func TestActions(t *testing.T) {
 	if count[device.Healthy] == 0 || count[device.Degraded] == 0 || count[device.Failed] == 0 || len(table) != 802 {
 		t.Errorf("%d codes: %v", len(table), count)
 	}
-	switches, err := readActions(saved(t, "ascend/SwitchFaultCode.json"))
+	switches, err := readActions(devicetest.Saved(t, "ascend/SwitchFaultCode.json"))
 	if err != nil || len(switches) == 0 {
 		t.Errorf("%d codes of switches, error %v", len(switches), err)
 	}

@@ -2,7 +2,6 @@ package intel
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -201,11 +200,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func TestDumpXpuSmi(t *testing.T) {
-	b, err := os.ReadFile("../../../shared/data/devices/intel/xpu-smi-discovery-j.doc-sample.json")
-	if err != nil {
-		t.Skip(err)
-	}
-	devices, err := New().Read(b)
+	devices, err := New().Read(devicetest.Saved(t, "intel/xpu-smi-discovery-j.doc-sample.json"))
 	if err != nil || len(devices) != 1 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}

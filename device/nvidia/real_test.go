@@ -21,7 +21,7 @@ const (
 
 func readSaved(t testing.TB, name string) []device.Device {
 	t.Helper()
-	devices, err := New().Read(saved(t, name))
+	devices, err := New().Read(devicetest.Saved(t, name))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -150,7 +150,7 @@ func TestRealList(t *testing.T) {
 }
 
 func TestRealMatrixOfOneCard(t *testing.T) {
-	cells := parseMatrix(string(saved(t, captures+"linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt")))
+	cells := parseMatrix(string(devicetest.Saved(t, captures+"linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt")))
 	if len(cells) != 1 || cells[[2]int{0, 0}] != "X" {
 		t.Errorf("cells are %v", cells)
 	}
@@ -178,7 +178,7 @@ func TestMockedFaults(t *testing.T) {
 
 // TestRealLogOnAMachine discovers eight H100 whose bus is made up around their log.
 func TestRealLogOnAMachine(t *testing.T) {
-	text := saved(t, hardware+"h100.xml")
+	text := devicetest.Saved(t, hardware+"h100.xml")
 	l, err := parseLog(text)
 	if err != nil {
 		t.Fatal(err)

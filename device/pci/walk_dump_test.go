@@ -1,15 +1,8 @@
 package pci_test
 
 import (
-	"archive/tar"
-	"compress/bzip2"
-	"compress/gzip"
-	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,95 +10,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"polder.dev/polder/device"
+	"polder.dev/polder/device/devicetest"
 	"polder.dev/polder/device/pci"
 )
-
-// dumps is where copies of real machines lie, if they do: they are others' and are
-// not part of this repository. Their SOURCES.md says whose.
-const dumps = "../../../shared/data/devices"
-
-// dump unpacks a copy of a machine and opens it like discovery does: as a root out
-// of which no link leads.
-func dump(t testing.TB, name string) fs.FS {
-	t.Helper()
-	in, err := os.Open(filepath.Join(dumps, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("there is no %s beside the repository", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	var r io.Reader
-	if strings.HasSuffix(name, ".bz2") {
-		r = bzip2.NewReader(in)
-	} else if r, err = gzip.NewReader(in); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := unpack(dir, tar.NewReader(r)); err != nil {
-		t.Fatalf("unpacking %s: %v", name, err)
-	}
-	root, err := os.OpenRoot(top(t, dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { root.Close() })
-	return root.FS()
-}
 
 var wanted = []string{"modalias", "vendor", "device", "class", "subsystem_vendor", "subsystem_device", "numa_node",
 	"driver", "iommu_group", "physfn", "current_link_speed", "current_link_width", "max_link_speed", "max_link_width", "sriov_numvfs", "sriov_totalvfs"}
 
-// unpack writes what is read of PCI functions below dir, and nothing outside of it.
-func unpack(dir string, archive *tar.Reader) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for {
-		e, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		name := filepath.Clean(e.Name)
-		if !strings.Contains(name, "/pci") || !slices.Contains(wanted, filepath.Base(name)) && !strings.HasSuffix(filepath.Dir(name), "/bus/pci/devices") {
-			continue
-		}
-		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
-		switch e.Typeflag {
-		case tar.TypeDir:
-			err = root.MkdirAll(name, 0o755)
-		case tar.TypeSymlink:
-			err = root.Symlink(e.Linkname, name)
-		case tar.TypeReg:
-			var b []byte
-			if b, err = io.ReadAll(archive); err == nil {
-				err = root.WriteFile(name, b, 0o644)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// top is the directory in dir that holds sys: some archives have one around it.
-func top(t testing.TB, dir string) string {
+// dump has what is read of PCI functions.
+func dump(t testing.TB, name string) fs.FS {
 	t.Helper()
-	for _, pattern := range []string{"sys", "*/sys"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) == 1 {
-			return filepath.Dir(found[0])
-		}
-	}
-	t.Fatal("the archive has no sys")
-	return ""
+	return devicetest.Dump(t, name, func(file string) bool {
+		return strings.Contains(file, "/pci") && (slices.Contains(wanted, path.Base(file)) || strings.HasSuffix(path.Dir(file), "/bus/pci/devices"))
+	})
 }
 
 // TestWalkDumps counts what is on copies of real machines, and looks that the links
