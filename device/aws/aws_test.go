@@ -57,15 +57,6 @@ func TestSuite(t *testing.T) {
 	devicetest.Suite{Adapter: New(), Machine: machine, Devices: 4, Strangers: strangers(), Outputs: [][]byte{[]byte(ring)}}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func at(t *testing.T, devices []device.Device, address string) *device.Device {
 	t.Helper()
 	for i := range devices {
@@ -78,7 +69,7 @@ func at(t *testing.T, devices []device.Device, address string) *device.Device {
 }
 
 func TestFilesGoToTheirFunctions(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 4 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -95,7 +86,7 @@ func TestFilesGoToTheirFunctions(t *testing.T) {
 }
 
 func TestRingIsOneDomain(t *testing.T) {
-	devices, _ := discover(t, machine())
+	devices, _ := machine().Discover(t, New())
 	for _, d := range devices {
 		if d.Fabric == nil || d.Fabric.Domain != "neuronlink-0000000000000a00" || len(d.Links) != 2 {
 			t.Errorf("%s is in %+v with the links %+v", d.UUID, d.Fabric, d.Links)
@@ -112,7 +103,7 @@ func TestRingIsOneDomain(t *testing.T) {
 }
 
 func TestErrorsMakeHealth(t *testing.T) {
-	devices, _ := discover(t, machine())
+	devices, _ := machine().Discover(t, New())
 	for address, want := range map[string]device.State{"0000:cc:00.0": device.Healthy, "0000:b5:00.0": device.Degraded, "0000:6f:00.0": device.Failed} {
 		if d := at(t, devices, address); d.Health.State != want {
 			t.Errorf("%s is %+v, not %s", address, d.Health, want)
@@ -124,7 +115,7 @@ func TestErrorsMakeHealth(t *testing.T) {
 			delete(m.Files, k)
 		}
 	}
-	devices, _ = discover(t, m)
+	devices, _ = m.Discover(t, New())
 	if d := devices[0]; d.Health.State != device.Unknown || d.Reading != nil {
 		t.Errorf("without counters health is %+v and the reading %+v", d.Health, d.Reading)
 	}
@@ -133,7 +124,7 @@ func TestErrorsMakeHealth(t *testing.T) {
 func TestWithoutToolNoFileIsGuessed(t *testing.T) {
 	m := machine()
 	m.Tools = nil
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 4 || err == nil || !strings.Contains(err.Error(), "4 of 4 devices have no device file") {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -148,7 +139,7 @@ func TestOneChipNeedsNoTool(t *testing.T) {
 	m := devicetest.New()
 	m.Plug(devicetest.Card{Address: "0000:00:1f.0", ID: "1d0f:7264", Class: "088000", Driver: "neuron"})
 	m.Write(dir+"/neuron0/core_count", "2").Write(dir+"/neuron0/connected_devices", "").Write(dir+"/neuron0/info/serial_number", "00000000000000ff")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices) != 1 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -164,7 +155,7 @@ func TestWithoutPCITheDriverIsEnough(t *testing.T) {
 			delete(m.Files, k)
 		}
 	}
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices) != 4 || devices[3].Nodes[0].Path != "/dev/neuron3" || devices[3].Product != "Trainium2" || devices[3].PCI != nil {
 		t.Errorf("error %v, devices %+v", err, devices)
 	}

@@ -33,17 +33,8 @@ func TestSuite(t *testing.T) {
 	}}.Run(t)
 }
 
-func find(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := find(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 3 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -71,12 +62,12 @@ func TestUnknownClass(t *testing.T) {
 	m := devicetest.New()
 	m.Plug(devicetest.Card{Address: "0000:1a:00.0", ID: "cabc:0599", Class: "088000"})
 	m.Write(mlus+"/0000:1a:00.0/information", information("MLU590-M9", "/dev/cambricon_dev0", 0, "0"))
-	devices, err := find(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices) != 1 || devices[0].Product != "MLU590-M9" || devices[0].UUID != "" {
 		t.Errorf("%+v, %v", devices, err)
 	}
 	m.Write(mlus+"/0000:1a:00.0/information", information("MLU590-M9-VF", "/dev/cambricon-caps/cap_dev0_mi1", 0, "5"))
-	devices, err = find(t, m)
+	devices, err = m.Discover(t, New())
 	if err != nil || devices[0].Form != device.VF || devices[0].Product != "MLU590-M9" || devices[0].Nodes[0].Path != "/dev/cambricon-caps/cap_dev0_mi1" {
 		t.Errorf("a virtual function is %+v, %v", devices, err)
 	}
@@ -97,7 +88,7 @@ func TestProblems(t *testing.T) {
 	} {
 		m := machine()
 		change(m)
-		devices, err := find(t, m)
+		devices, err := m.Discover(t, New())
 		if len(devices) != 3 || err == nil || len(devices[0].Nodes) != 0 || !strings.Contains(err.Error(), "0000:1a:00.0") {
 			t.Errorf("%s: %d devices with files %+v, %v", name, len(devices), devices[0].Nodes, err)
 		}
@@ -108,7 +99,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(information("MLU370-S4", "/dev/cambricon_dev0", 0, "1"))
 	f.Fuzz(func(t *testing.T, text string) {
 		m := devicetest.New().Write(mlus+"/0000:1a:00.0/information", text)
-		devices, _ := find(t, m)
+		devices, _ := m.Discover(t, New())
 		if len(devices) != 1 || devices[0].Product == "" {
 			t.Errorf("%+v", devices)
 		}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"testing"
 	"testing/fstest"
 
 	"polder.dev/polder/device"
@@ -100,6 +101,16 @@ func (m *Machine) Host() (*device.Host, error) {
 	var err error
 	h.Functions, err = pci.Walk(m.Files)
 	return h, err
+}
+
+// Discover has an adapter look at the machine.
+func (m *Machine) Discover(t testing.TB, a device.Adapter) ([]device.Device, error) {
+	t.Helper()
+	h, err := m.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Discover(t.Context(), h)
 }
 
 func (m *Machine) run(ctx context.Context, program string, args ...string) ([]byte, error) {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"polder.dev/polder/device"
 )
 
@@ -45,6 +47,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("programs that fail", s.failing)
 	t.Run("broken files", s.broken)
 	t.Run("time", s.inTime)
+	t.Run("meters", s.meters)
 	t.Run("edits", s.edits)
 	t.Run("saved outputs", s.outputs)
 	t.Run("messages", s.messages)
@@ -242,6 +245,39 @@ func (s Suite) inTime(t *testing.T) {
 	}
 }
 
+// meters looks again at a machine on which nothing changed.
+func (s Suite) meters(t *testing.T) {
+	m, ok := s.Adapter.(device.Meter)
+	if !ok {
+		t.Skip("it reads no meters")
+	}
+	h, err := s.Machine().Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, _ := s.Adapter.Discover(t.Context(), h)
+	device.Names(devices)
+	found := make([]device.Device, len(devices))
+	for i := range devices {
+		found[i] = devices[i].Clone()
+	}
+	if err := m.Measure(t.Context(), h, devices); err != nil {
+		t.Errorf("reading meters of a whole machine gives an error: %v", err)
+	}
+	for i, d := range devices {
+		if found[i].Reading != nil && d.Reading == nil || d.Health.State != found[i].Health.State {
+			t.Errorf("%s: nothing changed, and health was %s with meters %+v, and is %s with %+v", d.Name, found[i].Health.State, found[i].Reading, d.Health.State, d.Reading)
+		}
+		d.Health, d.Reading = found[i].Health, found[i].Reading
+		if diff := cmp.Diff(found[i], d); diff != "" {
+			t.Errorf("%s is another after its meters were read: %s", d.Name, diff)
+		}
+	}
+	if err := m.Measure(t.Context(), h, nil); err != nil {
+		t.Errorf("reading meters of no device gives an error: %v", err)
+	}
+}
+
 func (s Suite) edits(t *testing.T) {
 	devices, _ := s.discover(t, s.Machine())
 	if none := s.Adapter.Edits(nil); len(none.Nodes) > 0 {
@@ -326,4 +362,24 @@ func (s Suite) messages(t *testing.T) {
 			_, _ = l.Hear(m[:n])
 		}
 	}
+}
+
+// FuzzRead is the fuzz test of a reader whose program tells the PCI address of each
+// device. It begins at outputs of it.
+func FuzzRead(f *testing.F, r device.Reader, outputs ...string) {
+	for _, out := range outputs {
+		f.Add([]byte(out))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		devices, err := r.Read(b)
+		if (err == nil) != (len(devices) > 0) || err != nil && !errors.Is(err, device.ErrFormat) {
+			t.Errorf("%d devices, error %v", len(devices), err)
+		}
+		device.Names(devices)
+		for i := range devices {
+			if check(t, &devices[i]); devices[i].PCI == nil {
+				t.Errorf("%s is nowhere", devices[i].Name)
+			}
+		}
+	})
 }

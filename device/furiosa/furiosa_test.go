@@ -43,17 +43,8 @@ func TestSuite(t *testing.T) {
 		Strangers: []device.Function{{Vendor: "1ed2", Device: "9999", Class: "020000"}}}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -77,7 +68,7 @@ func TestDiscover(t *testing.T) {
 // TestNumbersOfTwoDigits shows that npu1 is not given the files of npu10.
 func TestNumbersOfTwoDigits(t *testing.T) {
 	m := machine().Write(nodes+"/npu10pe0", "").Write(nodes+"/npu01pe0", "").Write(nodes+"/other", "")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices[0].Nodes) != 19 {
 		t.Errorf("%v, %d files", err, len(devices[0].Nodes))
 	}
@@ -90,7 +81,7 @@ func TestWithoutDevTheDriverTellsTheFiles(t *testing.T) {
 			delete(m.Files, k)
 		}
 	}
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices[0].Nodes) != 9 || devices[0].Units != 8 {
 		t.Errorf("%v, %+v", err, devices[0])
 	}
@@ -100,7 +91,7 @@ func TestWarboyIsFound(t *testing.T) {
 	m := devicetest.New()
 	dir := m.Plug(devicetest.Card{Address: "0000:af:00.0", ID: "1ed2:0000", Class: "120000"})
 	m.Write(dir+"/hwmon/hwmon1/name", "npu0").Write(dir+"/hwmon/hwmon1/temp1_input", "47000").Write(dir+"/hwmon/hwmon1/temp1_label", "Peak")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 1 || err == nil || devices[0].Product != "Warboy" || *devices[0].Reading.Temperature != 47 || devices[0].Reading.Power != nil {
 		t.Errorf("%v, %+v", err, devices)
 	}
@@ -139,15 +130,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func FuzzRead(f *testing.F) {
-	f.Add([]byte(output))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) != (len(devices) > 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-	})
-}
+func FuzzRead(f *testing.F) { devicetest.FuzzRead(f, New(), output) }
 
 func FuzzSplit(f *testing.F) {
 	f.Add("npu0pe4-7")

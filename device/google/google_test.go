@@ -36,15 +36,6 @@ func old(id, sub string) *devicetest.Machine {
 	return m
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func paths(d *device.Device) []string {
 	var out []string
 	for _, n := range d.Nodes {
@@ -67,7 +58,7 @@ func TestSuiteWithAccelDriver(t *testing.T) {
 }
 
 func TestChipsOfVFIO(t *testing.T) {
-	devices, err := discover(t, v5e())
+	devices, err := v5e().Discover(t, New())
 	if err != nil || len(devices) != 4 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -91,7 +82,7 @@ func TestChipsOfVFIO(t *testing.T) {
 }
 
 func TestFilesOfAccelAreFoundByTheirFunctions(t *testing.T) {
-	devices, err := discover(t, old("1ae0:005e", "1ae0:0000"))
+	devices, err := old("1ae0:005e", "1ae0:0000").Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -108,7 +99,7 @@ func TestSubsystemTellsGenerations(t *testing.T) {
 		product string
 		memory  int64
 	}{"1ae0:004e": {"TPU v2", 16 << 30}, "1ae0:004f": {"TPU v3", 32 << 30}, "1ae0:0000": {"TPU v2 or v3", 0}} {
-		devices, _ := discover(t, old("1ae0:0027", sub))
+		devices, _ := old("1ae0:0027", sub).Discover(t, New())
 		d := devices[0]
 		if catalogue.Fill(&d); d.Product != want.product || d.Memory != want.memory {
 			t.Errorf("subsystem %s is a %s with %d bytes", sub, d.Product, d.Memory)
@@ -121,7 +112,7 @@ func TestTwoFunctionsAreOneChip(t *testing.T) {
 	for i, address := range []string{"0000:00:04.0", "0000:00:04.1", "0000:00:05.0", "0000:00:05.1"} {
 		m.Plug(devicetest.Card{Address: address, ID: "1ae0:0076", Class: "ff0000", Driver: "vfio-pci", IOMMUGroup: fmt.Sprint(i)})
 	}
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -137,7 +128,7 @@ func TestTwoFunctionsAreOneChip(t *testing.T) {
 func TestWithoutDriverNothingIsGiven(t *testing.T) {
 	m := devicetest.New()
 	m.Plug(devicetest.Card{Address: "0000:00:04.0", ID: "1ae0:006f", Class: "ff0000", IOMMUGroup: "3"})
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 1 || err == nil || len(devices[0].Nodes) != 0 || !strings.Contains(err.Error(), "vfio-pci") {
 		t.Errorf("error %v, devices %+v", err, devices)
 	}

@@ -61,17 +61,8 @@ func TestSuite(t *testing.T) {
 	}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -100,7 +91,7 @@ func TestDiscoverWithAnOldDriver(t *testing.T) {
 	m.Symlink("sys/class/habanalabs/hl2/device", "../../../../virtual/habanalabs/hl2")
 	m.Write("sys/class/habanalabs/hl2/pci_addr", "0000:19:00.0").Write("sys/class/habanalabs/hl2/device_type", "GAUDI").Write("sys/class/habanalabs/hl2/status", "Malfunction")
 	m.Write("sys/class/habanalabs/hl_controlD2/dev", "1:1")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 1 || err == nil || !strings.Contains(err.Error(), "hl-smi: cannot be used") {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -117,7 +108,7 @@ func TestDiscoverSaysWhatIsMissing(t *testing.T) {
 	for driver, want := range map[string]string{"": "has no driver", "habanalabs": "has no entry in /sys/class/accel", "vfio-pci": ""} {
 		m := devicetest.New().Tool("hl-smi", table)
 		m.Plug(devicetest.Card{Address: "0000:19:00.0", ID: "1da3:1060", Class: "120000", Driver: driver})
-		devices, err := discover(t, m)
+		devices, err := m.Discover(t, New())
 		if len(devices) != 1 || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("driver %q: %d devices, error %v", driver, len(devices), err)
 		}
@@ -125,7 +116,7 @@ func TestDiscoverSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestEdits(t *testing.T) {
-	devices, _ := discover(t, machine())
+	devices, _ := machine().Discover(t, New())
 	e := New().Edits(devices)
 	want := map[string]string{"HABANA_VISIBLE_DEVICES": "1,0", "HL_VISIBLE_DEVICES": "/dev/accel/accel1,/dev/accel/accel0", "HABANA_VISIBLE_MODULES": "6,7"}
 	if d := cmp.Diff(want, e.Env); d != "" || len(e.Nodes) != 6 || len(e.Mounts) != 1 {
@@ -198,17 +189,5 @@ func TestRead(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add([]byte(table))
-	f.Add([]byte("bus_id, name, memory.total [MiB]\n0000:19:00.0, HL-225, 1e99 MiB\n\"\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) == (len(devices) == 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Product == "" || d.Memory < 0 || d.PCI == nil {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
+	devicetest.FuzzRead(f, New(), table, "bus_id, name, memory.total [MiB]\n0000:19:00.0, HL-225, 1e99 MiB\n\"\n")
 }

@@ -101,8 +101,8 @@ func TestMeasure(t *testing.T) {
 	units[0].health = "Critical"
 	m.Tool("npu-smi info", tableOf(append(units[:2:2], units[3:]...))) // NPU 2 is gone
 	m.Tool("npu-smi info -t health -i 0 -c 0", "\tHealth Status : Critical\n\tError Code : 80E01801\n\tError Information : node type=SOC\n")
-	for i := range 8 {
-		m.Tool(fmt.Sprintf("npu-smi info -t ecc -i %d -c 0", i), fmt.Sprintf("\tNPU ID                                   : %d\n\tHBM Single Bit Error Count               : 4\n\tHBM Double Bit Error Count               : %d\n\tChip ID                                  : 0\n", i, i))
+	for i, u := range a2() {
+		m.Tool(fmt.Sprintf("npu-smi info -t ecc -i %d -c 0", i), eccOf(u, 4, i))
 	}
 	if err := New().Measure(t.Context(), h, devices); err != nil {
 		t.Fatal(err)

@@ -97,6 +97,11 @@ func boardOf(u unit) string {
 	return fmt.Sprintf("\tNPU ID                         : %d\n\tChip ID                        : %d\n\tChip Type                      : Ascend\n\tChip Name                      : %s\n\tVDie ID                        : %s\n\tPCIe Bus Info                  : %s\n\tFirmware Version               : 7.7.0.6.236\n", u.npu, u.chip, u.name, u.die, u.bus)
 }
 
+// eccOf prints `npu-smi info -t ecc -i N -c M`.
+func eccOf(u unit, single, double int) string {
+	return fmt.Sprintf("\tNPU ID                                   : %d\n\tHBM Single Bit Error Count               : %d\n\tHBM Double Bit Error Count               : %d\n\tChip ID                                  : %d\n", u.npu, single, double, u.chip)
+}
+
 // topoOf prints `npu-smi info -t topo` (modelscope/ms-swift, docs on NPUs: 910B3).
 func topoOf(n int) string {
 	out := "\t  "
@@ -126,6 +131,7 @@ func plug(units []unit, id string) *devicetest.Machine {
 		}
 		m.Write(fmt.Sprintf("dev/davinci%d", u.physical), "")
 		m.Tool(fmt.Sprintf("npu-smi info -t board -i %d -c %d", u.npu, u.chip), boardOf(u))
+		m.Tool(fmt.Sprintf("npu-smi info -t ecc -i %d -c %d", u.npu, u.chip), eccOf(u, 0, 0))
 		m.Tool(fmt.Sprintf("npu-smi info -t phyid-remap -p %d", u.physical),
 			fmt.Sprintf("\tChip Physical ID            :%d\n\tChip Logic ID               :%d\n\tNPU ID                      :%d\n\tChip ID                     :%d\n", u.physical, u.logic, u.npu, u.chip))
 	}

@@ -56,17 +56,8 @@ func TestSuite(t *testing.T) {
 	}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -96,7 +87,7 @@ func TestDiscoverTellsProductsByArchitecture(t *testing.T) {
 		m.Plug(devicetest.Card{Address: "0000:06:00.0", ID: "1d94:6210", Class: "038000", Driver: "hydcu"})
 		m.Write("sys/class/kfd/kfd/topology/nodes/1/properties", "simd_count 480\nvendor_id 7572\nlocation_id 1536\ndrm_render_minor 128\ngfx_target_version "+gfx)
 		m.Tool("hy-smi", bus)
-		if devices, _ := discover(t, m); len(devices) != 1 || devices[0].Product != want {
+		if devices, _ := m.Discover(t, New()); len(devices) != 1 || devices[0].Product != want {
 			t.Errorf("%s is %+v, want %s", gfx, devices, want)
 		}
 	}
@@ -105,17 +96,17 @@ func TestDiscoverTellsProductsByArchitecture(t *testing.T) {
 func TestDiscoverDistrustsTheKernelsNUMA(t *testing.T) {
 	m := machine()
 	m.Tools = nil
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 2 || devices[0].NUMA != nil || err == nil || !strings.Contains(err.Error(), "the kernel says 0 for all") {
 		t.Errorf("%d devices, NUMA %v, error %v", len(devices), devices[0].NUMA, err)
 	}
 	delete(m.Files, "sys/devices/system/node/node1/cpulist")
-	devices, err = discover(t, m)
+	devices, err = m.Discover(t, New())
 	if err != nil || devices[0].NUMA == nil || *devices[0].NUMA != 0 {
 		t.Errorf("with one node NUMA is %v, error %v", devices[0].NUMA, err)
 	}
 	m = machine().Tool("hy-smi --showtoponuma --json", "This command does not support to set print format")
-	devices, err = discover(t, m)
+	devices, err = m.Discover(t, New())
 	if err == nil || devices[1].NUMA != nil || devices[1].Serial != "T8R1380019021101" {
 		t.Errorf("with half of the answers: %+v, error %v", devices[1], err)
 	}

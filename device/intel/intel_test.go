@@ -61,17 +61,8 @@ func TestSuite(t *testing.T) {
 	}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 3 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -93,7 +84,7 @@ func TestDiscover(t *testing.T) {
 func TestDiscoverACardInAGuest(t *testing.T) {
 	m := devicetest.New()
 	m.Plug(devicetest.Card{Address: "0000:00:02.0", ID: "8086:56c0", Class: "038000", Driver: "vfio-pci"})
-	if devices, err := discover(t, m); len(devices) != 1 || err != nil {
+	if devices, err := m.Discover(t, New()); len(devices) != 1 || err != nil {
 		t.Errorf("%d devices, error %v; the catalogue knows the number", len(devices), err)
 	}
 }
@@ -114,7 +105,7 @@ func TestDiscoverSaysWhatIsMissing(t *testing.T) {
 			card.More = map[string]string{c.file: "Survivability mode type: Boot"}
 		}
 		m.Plug(card)
-		devices, err := discover(t, m)
+		devices, err := m.Discover(t, New())
 		if len(devices) != 1 || devices[0].Health.State != c.state || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("driver %q, file %q: %+v, error %v", c.driver, c.file, devices, err)
 		}
@@ -123,7 +114,7 @@ func TestDiscoverSaysWhatIsMissing(t *testing.T) {
 
 func TestDiscoverWithKunlunxinsProgram(t *testing.T) {
 	m := machine().Tool("xpu-smi discovery -j", "usage: xpu-smi [-h] [-m]\nerror: unrecognized arguments: discovery")
-	if devices, err := discover(t, m); len(devices) != 3 || err == nil || !strings.Contains(err.Error(), "xpu-smi: cannot be used") {
+	if devices, err := m.Discover(t, New()); len(devices) != 3 || err == nil || !strings.Contains(err.Error(), "xpu-smi: cannot be used") {
 		t.Errorf("%d devices, error %v", len(devices), err)
 	}
 }
@@ -184,19 +175,7 @@ func TestRead(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add([]byte(list))
-	f.Add([]byte(`{"device_name": "x", "pci_bdf_address": "0:0.0", "memory_physical_size_byte": 1e99}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) == (len(devices) == 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Product == "" || d.Memory < 0 || d.PCI == nil {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
+	devicetest.FuzzRead(f, New(), list, `{"device_name": "x", "pci_bdf_address": "0:0.0", "memory_physical_size_byte": 1e99}`)
 }
 
 func TestDumpXpuSmi(t *testing.T) {

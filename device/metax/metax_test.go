@@ -30,15 +30,6 @@ func TestSuite(t *testing.T) {
 	}}.Run(t)
 }
 
-func find(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func paths(nodes []device.Node) string {
 	var out []string
 	for _, n := range nodes {
@@ -49,7 +40,7 @@ func paths(nodes []device.Node) string {
 }
 
 func TestDiscover(t *testing.T) {
-	devices, err := find(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -72,7 +63,7 @@ func TestWithoutDriver(t *testing.T) {
 			delete(m.Files, f)
 		}
 	}
-	devices, err := find(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 2 || err == nil || devices[0].Nodes != nil {
 		t.Errorf("%+v, %v", devices, err)
 	}

@@ -30,17 +30,8 @@ func TestSuite(t *testing.T) {
 	}}.Run(t)
 }
 
-func find(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := find(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -62,13 +53,13 @@ func TestUnlinked(t *testing.T) {
 			delete(m.Files, f)
 		}
 	}
-	devices, err := find(t, m)
+	devices, err := m.Discover(t, New())
 	if err == nil || len(devices) != 2 || devices[0].Nodes != nil || devices[1].Nodes != nil {
 		t.Errorf("of two: %+v, %v", devices, err)
 	}
 	m = devicetest.New().Write("dev/mtgpu.4", "").Write("dev/mtgpu", "")
 	m.Plug(devicetest.Card{Address: "0000:18:00.0", ID: "1ed5:0201", Class: "030000", Driver: "mtgpu"})
-	devices, err = find(t, m)
+	devices, err = m.Discover(t, New())
 	if err != nil || len(devices) != 1 || devices[0].Nodes[0].Path != "/dev/mtgpu.4" {
 		t.Errorf("of one: %+v, %v", devices, err)
 	}

@@ -29,11 +29,7 @@ func TestSuite(t *testing.T) {
 }
 
 func TestDiscover(t *testing.T) {
-	h, err := machine().Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := New().Discover(t.Context(), h)
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}

@@ -39,17 +39,8 @@ func TestSuite(t *testing.T) {
 		Strangers: []device.Function{{Vendor: "1eff", Device: "9999", Class: "020000"}, {Vendor: "1efd", Device: "1220", Class: "120000"}}}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -77,11 +68,11 @@ func TestDiscover(t *testing.T) {
 func TestTheLaterNameOfTheProgram(t *testing.T) {
 	m := machine()
 	clear(m.Tools)
-	if devices, err := discover(t, m.Tool("rbln-smi -j", output)); err != nil || devices[0].UUID == "" {
+	if devices, err := m.Tool("rbln-smi -j", output).Discover(t, New()); err != nil || devices[0].UUID == "" {
 		t.Errorf("%v, %+v", err, devices)
 	}
 	clear(m.Tools)
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err == nil || len(devices) != 2 || devices[0].Nodes[0].Path != "/dev/rbln1" || devices[0].UUID != "" {
 		t.Errorf("without it: %v, %+v", err, devices)
 	}
@@ -94,7 +85,7 @@ func TestSplitCardIsNoComplaint(t *testing.T) {
 	m.Symlink(dir+"/physfn", "../0000:c3:00.0")
 	m.Symlink(class+"/rbln0/device", "../../../"+strings.TrimPrefix(dir, "sys/"))
 	m.Tool("rbln-stat -j", strings.Replace(output, "0000:83:00.0", "0000:c3:00.1", 1))
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -125,17 +116,4 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(output))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) != (len(devices) > 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Memory < 0 || d.Product == "" || d.PCI.Address == "" {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
-}
+func FuzzRead(f *testing.F) { devicetest.FuzzRead(f, New(), output) }
