@@ -84,17 +84,8 @@ func TestSuite(t *testing.T) {
 	}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -121,7 +112,7 @@ func TestFilesBelowFunctionsNeedNoTool(t *testing.T) {
 	m.Tools = nil
 	m.Symlink("sys/dev/char/240:0", "../../devices/pci0000:65/0000:65:00.0/gcu/gcu0")
 	m.Symlink("sys/dev/char/240:1", "../../devices/pci0000:17/0000:17:00.0/gcu/gcu1")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 2 || devices[0].Nodes[0].Path != "/dev/gcu1" || devices[1].Nodes[0].Path != "/dev/gcu0" {
 		t.Errorf("devices %+v", devices)
 	}
@@ -134,7 +125,7 @@ func TestNumbersThatDoNotAgreeAreNoProof(t *testing.T) {
 	m := machine()
 	delete(m.Files, "sys/dev/char/240:0")
 	m.Symlink("sys/dev/char/240:2", "../../devices/virtual/gcu/gcu2")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if err == nil || len(devices[0].Nodes) > 0 || len(devices[1].Nodes) > 0 {
 		t.Errorf("files 1 and 2 are given to cards 0 and 1: %+v", devices)
 	}
@@ -163,24 +154,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestMeasure(t *testing.T) {
-	m := machine()
-	h, _ := m.Host()
-	devices, _ := New().Discover(t.Context(), h)
-	m.Tool("efsmi -q", strings.Replace(text(0x17), "96 W", "250 W", 1))
-	err := New().Measure(t.Context(), h, devices)
-	if err == nil || devices[1].Health.State != device.Unknown || devices[1].Reading != nil {
-		t.Errorf("a card that is gone: %v, %+v", err, devices[1].Health)
-	}
-	if *devices[0].Reading.Power != 250 {
-		t.Errorf("the meters were not read again: %+v", devices[0].Reading)
-	}
-	m.Tools = nil
-	if err := New().Measure(t.Context(), h, devices); err == nil || devices[0].Health.State != device.Unknown {
-		t.Errorf("without efsmi: %v, %+v", err, devices[0].Health)
-	}
-}
-
 func TestReadRefuses(t *testing.T) {
 	for _, s := range []string{"", head, "DEV ID 0\n  PCIe Info\n    Domain : 0", "DEV ID x\n"} {
 		if devices, err := New().Read([]byte(s)); !errors.Is(err, device.ErrFormat) || len(devices) > 0 {
@@ -189,17 +162,4 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(text(1, 2)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) != (len(devices) > 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Memory < 0 || d.Product == "" || d.PCI.Address == "" {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
-}
+func FuzzRead(f *testing.F) { devicetest.FuzzRead(f, New(), text(1, 2)) }

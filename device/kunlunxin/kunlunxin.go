@@ -10,11 +10,8 @@ package kunlunxin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"polder.dev/polder/device"
-	"polder.dev/polder/device/chardev"
 	"polder.dev/polder/device/pci"
 )
 
@@ -50,52 +47,7 @@ func (a *Adapter) Discover(ctx context.Context, h *device.Host) ([]device.Device
 	for _, f := range h.Owned(a.Owns) {
 		devices = append(devices, baidu.Device(h, f))
 	}
-	if len(devices) == 0 {
-		return nil, nil
-	}
-	cards, toolErr := ask(ctx, h)
-	var errs []error
-	if toolErr != nil && h.Run != nil {
-		errs = append(errs, device.Problem{Where: "xpu-smi", What: fmt.Sprintf("tells nothing (%v), so serial numbers, memory and health are not known; install it with the driver's package", toolErr)})
-	}
-	files := chardev.Read(h, "xpu")
-	for i := range devices {
-		d := &devices[i]
-		c := cards[d.PCI.Address]
-		if c != nil {
-			c.fill(d)
-		}
-		if err := open(h, d, c, files); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return devices, errors.Join(errs...)
-}
-
-// open finds the file of a card: that of the minor number that xpu-smi prints, or the
-// one that hangs below its function.
-func open(h *device.Host, d *device.Device, c *card, files []chardev.File) error {
-	f, ok := chardev.Of(files, d.PCI.Address)
-	if c != nil && c.minor != nil {
-		byMinor, found := chardev.Minor(files, *c.minor)
-		if ok && (!found || byMinor.Path != f.Path) {
-			return device.Problem{Where: d.PCI.Address, What: fmt.Sprintf("is %s by the kernel and has the minor number %d by xpu-smi; it is left unused", f.Path, *c.minor)}
-		}
-		f, ok = byMinor, found
-	}
-	if !ok {
-		return device.Problem{Where: d.PCI.Address, What: "which of /dev/xpu0, /dev/xpu1 ... is its file is not known, so it cannot be used; load the driver, and install xpu-smi"}
-	}
-	n, err := f.Node(h, false)
-	if err != nil {
-		return device.Problem{Where: d.PCI.Address, What: fmt.Sprintf("its device file cannot be used: %v", err)}
-	}
-	control, err := h.Node("/dev/xpuctrl", true)
-	if err != nil {
-		return device.Problem{Where: d.PCI.Address, What: fmt.Sprintf("cannot be used without the driver's control file: %v", err)}
-	}
-	d.Nodes = []device.Node{n, control}
-	return nil
+	return program.Discover(ctx, h, devices)
 }
 
 // Edits implements device.Adapter. The container's image brings the rest.
@@ -105,24 +57,8 @@ func (*Adapter) Edits(devices []device.Device) device.Edits {
 
 // Measure implements device.Meter.
 func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.Device) error {
-	if len(devices) == 0 {
-		return nil // and no program is run that may be Intel's
-	}
-	cards, err := ask(ctx, h)
-	var errs []error
-	for i := range devices {
-		d := &devices[i]
-		d.Health, d.Reading = device.Health{State: device.Unknown}, nil
-		if d.PCI == nil || cards[d.PCI.Address] == nil {
-			if err == nil {
-				errs = append(errs, device.Problem{Where: d.Name, What: "xpu-smi does not tell of it any more; look at the kernel's log"})
-			}
-			continue
-		}
-		d.Health, d.Reading = cards[d.PCI.Address].meters()
-	}
-	if err != nil {
-		errs = append(errs, device.Problem{Where: "xpu-smi", What: fmt.Sprintf("tells nothing (%v), so health and meters are not known", err)})
-	}
-	return errors.Join(errs...)
+	return program.Measure(ctx, h, devices)
 }
+
+// Read implements device.Reader. It reads the output of `xpu-smi -q`.
+func (*Adapter) Read(output []byte) ([]device.Device, error) { return program.Read(output) }

@@ -94,17 +94,8 @@ func TestSuite(t *testing.T) {
 	devicetest.Suite{Adapter: New(), Machine: machine, Devices: 2, Strangers: strangers, Outputs: [][]byte{[]byte(text(1))}}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
 func TestDiscover(t *testing.T) {
-	devices, err := discover(t, machine())
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -143,26 +134,9 @@ func TestIntelsProgramIsNotRun(t *testing.T) {
 		t.Error(err)
 	}
 	m = machine().Tool("xpu-smi -q", "Run with --help for more information.")
-	devices, err := discover(t, m)
+	devices, err := m.Discover(t, New())
 	if len(devices) != 2 || err == nil || !strings.Contains(err.Error(), "Intel") {
 		t.Errorf("%d devices, error %v", len(devices), err)
-	}
-}
-
-func TestFilesBelowFunctions(t *testing.T) {
-	m := machine()
-	m.Symlink("sys/dev/char/243:1", "../../devices/pci0000:00/0000:01:00.0/kunlun/xpu1")
-	m.Symlink("sys/dev/char/243:0", "../../devices/pci0000:20/0000:21:00.0/kunlun/xpu0")
-	if devices, err := discover(t, m); err != nil || devices[0].Nodes[0].Path != "/dev/xpu1" {
-		t.Errorf("kernel and program agree: %v, %+v", err, devices)
-	}
-	clear(m.Tools)
-	if devices, err := discover(t, m); err == nil || devices[0].Nodes[0].Path != "/dev/xpu1" {
-		t.Errorf("the kernel alone: %v, %+v", err, devices)
-	}
-	m.Tool("xpu-smi -q", text(0x01, 0x21))
-	if devices, err := discover(t, m); err == nil || len(devices[0].Nodes) > 0 {
-		t.Errorf("they disagree: %v, %+v", err, devices)
 	}
 }
 
@@ -176,17 +150,6 @@ func TestUncorrectedErrorsDegrade(t *testing.T) {
 	}
 }
 
-func TestMeasure(t *testing.T) {
-	m := machine()
-	h, _ := m.Host()
-	devices, _ := New().Discover(t.Context(), h)
-	m.Tool("xpu-smi -q", strings.Replace(text(0x01), "46 C", "80 C", 1))
-	err := New().Measure(t.Context(), h, devices)
-	if *devices[0].Reading.Temperature != 80 || err == nil || devices[1].Health.State != device.Unknown {
-		t.Errorf("%v, %+v, %+v", err, devices[0].Reading, devices[1].Health)
-	}
-}
-
 func TestReadRefuses(t *testing.T) {
 	for _, s := range []string{"", head, "XPU 00000000:01:00.0\n    Product Name : x", "GPU 00000000:01:00.0\n  XPU UUID : x"} {
 		if devices, err := New().Read([]byte(s)); !errors.Is(err, device.ErrFormat) || len(devices) > 0 {
@@ -195,17 +158,4 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(text(1, 2)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) != (len(devices) > 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Memory < 0 || d.UUID == "" || d.Product == "" {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
-}
+func FuzzRead(f *testing.F) { devicetest.FuzzRead(f, New(), text(1, 2)) }

@@ -127,3 +127,23 @@ func (l *Line) Bytes(keys ...string) *int64 {
 	}
 	return new(int64(*v * (1 << 20)))
 }
+
+// Count is the value of the line that Find returns, which must be a whole number; nil if
+// it is none or too large to have been counted.
+func (l *Line) Count(keys ...string) *int64 {
+	v := l.Number([]string{""}, keys...)
+	if v == nil || *v < 0 || *v >= 1<<40 || *v != math.Trunc(*v) {
+		return nil
+	}
+	return new(int64(*v))
+}
+
+// Share is the value of the line that Find returns, which must be a number of percent,
+// from 0 to 1; nil if it is none or beyond.
+func (l *Line) Share(keys ...string) *float64 {
+	v := l.Number([]string{"%"}, keys...)
+	if v == nil || *v < 0 || *v > 100 {
+		return nil
+	}
+	return new(*v / 100)
+}

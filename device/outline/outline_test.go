@@ -60,6 +60,26 @@ func TestUnitsAreHeeded(t *testing.T) {
 	}
 }
 
+func TestCountsAndSharesAreInTheirRange(t *testing.T) {
+	root := Read([]byte("a : 7\nb : -1\nc : 0.5\nd : 2e12\ne : 7 MiB\nf : 25 %\ng : 101 %\nh : -1 %\ni : 0 %"))
+	if v := root.Count("a"); v == nil || *v != 7 {
+		t.Errorf("7 is counted as %v", v)
+	}
+	for _, key := range []string{"b", "c", "d", "e", "f", "x"} {
+		if v := root.Count(key); v != nil {
+			t.Errorf("%s is counted as %d", key, *v)
+		}
+	}
+	if v, none := root.Share("f"), root.Share("i"); v == nil || *v != 0.25 || none == nil || *none != 0 {
+		t.Errorf("25 %% is a share of %v, 0 %% one of %v", v, none)
+	}
+	for _, key := range []string{"a", "g", "h", "x"} {
+		if v := root.Share(key); v != nil {
+			t.Errorf("%s is a share of %v", key, *v)
+		}
+	}
+}
+
 func TestNilIsALineThatIsNotThere(t *testing.T) {
 	var l *Line
 	if l.Text("a") != "" || l.Number(nil, "a") != nil || l.Bytes("a", "b") != nil || l.Below("") != nil || l.Find("a") != nil {

@@ -89,17 +89,8 @@ func TestSuite(t *testing.T) {
 	}}.Run(t)
 }
 
-func discover(t *testing.T, m *devicetest.Machine) ([]device.Device, error) {
-	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New().Discover(t.Context(), h)
-}
-
-func TestMinorNumberFindsTheFile(t *testing.T) {
-	devices, err := discover(t, machine())
+func TestDiscover(t *testing.T) {
+	devices, err := machine().Discover(t, New())
 	if err != nil || len(devices) != 2 {
 		t.Fatalf("%d devices, error %v", len(devices), err)
 	}
@@ -115,28 +106,6 @@ func TestMinorNumberFindsTheFile(t *testing.T) {
 	}
 	if p, ok := catalogue.Of(d); !ok || p.Name != "PPU-ZW810E" {
 		t.Errorf("the catalogue takes it for %+v", p)
-	}
-}
-
-func TestKernelAndProgramMustAgree(t *testing.T) {
-	m := machine()
-	m.Symlink("sys/dev/char/509:1", "../../devices/pci0000:a0/0000:a1:00.0/alixpu/alixpu_ppu0")
-	m.Symlink("sys/dev/char/509:2", "../../devices/pci0000:0e/0000:0f:00.0/alixpu/alixpu_ppu1")
-	if devices, err := discover(t, m); err != nil || devices[0].Nodes[0].Path != "/dev/alixpu_ppu1" {
-		t.Errorf("they agree: %v, %+v", err, devices)
-	}
-	m.Tool("ppu-smi -q", text(0x0f, 0xa1))
-	if devices, err := discover(t, m); err == nil || len(devices[0].Nodes) > 0 || len(devices[1].Nodes) > 0 {
-		t.Errorf("they disagree: %v, %+v", err, devices)
-	}
-}
-
-func TestWithoutToolNoFileIsGuessed(t *testing.T) {
-	m := machine()
-	clear(m.Tools)
-	devices, err := discover(t, m)
-	if err == nil || len(devices) != 2 || len(devices[0].Nodes) > 0 || devices[0].Product != "PPU-ZW810E" {
-		t.Errorf("%v, %+v", err, devices)
 	}
 }
 
@@ -170,17 +139,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestMeasure(t *testing.T) {
-	m := machine()
-	h, _ := m.Host()
-	devices, _ := New().Discover(t.Context(), h)
-	m.Tool("ppu-smi -q", strings.Replace(text(0x0f), "42 C", "80 C", 1))
-	err := New().Measure(t.Context(), h, devices)
-	if *devices[0].Reading.Temperature != 80 || err == nil || devices[1].Health.State != device.Unknown {
-		t.Errorf("%v, %+v, %+v", err, devices[0].Reading, devices[1].Health)
-	}
-}
-
 func TestReadRefuses(t *testing.T) {
 	for _, s := range []string{"", head, "PPU 00000000:01:00.0\n    Product Name : x", "XPU 00000000:01:00.0\n  XPU UUID : x"} {
 		if devices, err := New().Read([]byte(s)); !errors.Is(err, device.ErrFormat) || len(devices) > 0 {
@@ -189,17 +147,4 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(text(1, 2)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		devices, err := New().Read(b)
-		if (err == nil) != (len(devices) > 0) {
-			t.Errorf("%d devices, error %v", len(devices), err)
-		}
-		for _, d := range devices {
-			if d.Memory < 0 || d.UUID == "" || d.Product == "" {
-				t.Errorf("%+v", d)
-			}
-		}
-	})
-}
+func FuzzRead(f *testing.F) { devicetest.FuzzRead(f, New(), text(1, 2)) }
