@@ -164,11 +164,7 @@ func TestSuite(t *testing.T) {
 
 func find(t *testing.T, m *devicetest.Machine) []device.Device {
 	t.Helper()
-	h, err := m.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := New().Discover(t.Context(), h)
+	devices, err := m.Discover(t, New())
 	if err != nil {
 		t.Fatal(err)
 	}
