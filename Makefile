@@ -32,7 +32,8 @@ LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSIO
 	$(call stamp,$(p).gitMinor,$(word 2,$(KUBEVERSION))) $(call stamp,$(p).gitTreeState,clean) \
 	$(call stamp,$(p).buildDate,$(DATE)))
 
-# Everything is static, so that it runs on a machine without any of this. Tests
+# Everything is static, so that it runs on a machine without any of this, but
+# polder-nvml, which loads a library of the machine. Tests
 # are built the same way, so that they share what the build has compiled; so do the
 # modules below tools/, as far as their dependencies have the same versions. What
 # debuggers read is a quarter of the compiler's work, and is not kept in programs.
@@ -77,6 +78,8 @@ helpers:
 	@$(call helper,registry,,registry,.)
 	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
 	@CGO_ENABLED=1 CC=$(CROSS)gcc $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:-=)/pkgconfig) $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
+# Its functions are bound when they are called, as an old library lacks some.
+	@CGO_ENABLED=1 CC=$(CROSS)gcc CGO_CFLAGS="-O2 -Wno-deprecated-declarations" $(call helper,nvml,-extldflags -Wl$(comma)-z$(comma)lazy,polder-nvml,.)
 
 # --- what a machine must have ------------------------------------------------
 

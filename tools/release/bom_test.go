@@ -89,6 +89,18 @@ func TestBOMGraphIsWhole(t *testing.T) {
 	}
 }
 
+func TestBOMSaysWhatADynamicProgramNeeds(t *testing.T) {
+	programs := sample()
+	programs[1].place = "libexec/polder/polder-nvml"
+	text, err := (&release{version: "1.2.3", arch: "arm64", date: date}).bom(programs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("polder:elf:needed")); n != 1 || !bytes.Contains(text, []byte(`"libc.so.6"`)) {
+		t.Errorf("%d programs of one need a library:\n%s", n, text)
+	}
+}
+
 func TestBOMSameBytes(t *testing.T) {
 	_, one := decoded(t)
 	for range 5 { // maps are walked in another order each time

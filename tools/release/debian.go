@@ -11,9 +11,11 @@ import (
 )
 
 // archives are the C libraries inside the programs that are built with cgo, for
-// which the programs themselves have no record.
+// which the programs themselves have no record. Of a dynamic program that is what the
+// compiler puts in front of main.
 var archives = map[string][]string{
-	"runc": {"libc.a", "libgcc.a", "libseccomp.a"},
+	"runc":        {"libc.a", "libgcc.a", "libseccomp.a"},
+	"polder-nvml": {"libc_nonshared.a", "libgcc.a"},
 }
 
 // library is a C library that is linked into a program.

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 )
 
 // machines are the architectures that releases are made for, as a program says it.
@@ -66,7 +67,7 @@ func read(file, place, arch string) (*program, error) {
 	if p.info, err = buildinfo.ReadFile(file); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := errors.Join(p.portable(arch), static(file, arch)); err != nil {
+	if err := errors.Join(p.portable(arch), self(file, arch, dynamic[path.Base(place)])); err != nil {
 		return nil, fmt.Errorf("%s must not be released: %w", file, err)
 	}
 	if p.sha256, err = sum(file); err != nil {
@@ -94,8 +95,16 @@ func (p *program) portable(arch string) error {
 	return nil
 }
 
-// static says what file needs of the machine it runs on.
-func static(file, arch string) error {
+// dynamic are the programs that must load a library of the machine while they run,
+// which a static one cannot, and the libraries that they may ask for at their start. On
+// a machine that lacks these they do not run, and polder does without.
+var dynamic = map[string][]string{
+	"polder-nvml": {"libc.so.6"},
+}
+
+// self says what file needs of the machine it runs on, beyond the libraries that it
+// may. It may need a loader if it may need any.
+func self(file, arch string, may []string) error {
 	f, err := elf.Open(file)
 	if err != nil {
 		return err
@@ -105,11 +114,16 @@ func static(file, arch string) error {
 		return fmt.Errorf("it is for %s", f.Machine)
 	}
 	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
+		if p.Type == elf.PT_INTERP && len(may) == 0 {
 			return errors.New("it is linked dynamically: it asks for a loader")
 		}
 	}
-	if libs, err := f.ImportedLibraries(); err == nil && len(libs) > 0 {
+	libs, err := f.ImportedLibraries()
+	if err != nil {
+		return nil // it has no such section
+	}
+	libs = slices.DeleteFunc(libs, func(l string) bool { return slices.Contains(may, l) })
+	if len(libs) > 0 {
 		return fmt.Errorf("it is linked dynamically: it needs %s", libs)
 	}
 	return nil

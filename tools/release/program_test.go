@@ -83,10 +83,23 @@ func TestPortableRefuses(t *testing.T) {
 	}
 }
 
-func TestStaticRefusesDynamic(t *testing.T) {
-	dynamic := "/bin/sh"
-	if err := static(dynamic, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "linked dynamically") {
-		t.Errorf("%s: got %v", dynamic, err)
+func TestSelfRefusesDynamic(t *testing.T) {
+	const shell = "/bin/sh"
+	for _, c := range []struct {
+		name string
+		may  []string
+		want string
+	}{
+		{"any", nil, "it asks for a loader"},
+		{"one that may need another library", []string{"libother.so.1"}, "it needs [libc.so.6]"},
+		{"one that may need this", []string{"libc.so.6"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := self(shell, runtime.GOARCH, c.may)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s: got %v, want %q in it", shell, err, c.want)
+			}
+		})
 	}
 }
 
