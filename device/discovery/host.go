@@ -66,6 +66,9 @@ func OpenLive(root string) (h *device.Host, closeRoot func() error, err error) {
 		}
 	}
 	h.Run = func(ctx context.Context, program string, args ...string) ([]byte, error) {
+		if strings.HasPrefix(program, ownPrefix) {
+			return runOwn(ctx, root, program, args...)
+		}
 		file, err := find(h.FS, program)
 		if err != nil {
 			return nil, err
