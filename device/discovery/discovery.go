@@ -177,6 +177,6 @@ func finish(v *device.Inventory) {
 
 // Formats names the outputs that [Read] understands.
 func Formats() []string {
-	return []string{"an inventory by `polder devices -o json`", "nvidia-smi -q -x", "nvidia-smi -L", "rocm-smi -a --json", "xpu-smi discovery -j",
+	return []string{"an inventory by `polder devices -o json`", "nvidia-smi -q -x", "nvidia-smi -L", "polder-nvml", "rocm-smi -a --json", "xpu-smi discovery -j",
 		"hl-smi -Q ... -f csv", "hy-smi --json", "npu-smi info", "ixsmi -q -x", "neuron-ls -j", "efsmi -q", "xpu-smi -q", "ppu-smi -q", "rbln-stat -j", "furiosa-smi info --format json", "gpustack-runtime detect --format json"}
 }

@@ -6,29 +6,35 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"polder.dev/polder/device"
 )
 
-// smi is the vendor's program.
+// smi is the vendor's program, which is asked where our helper cannot ask NVML.
 const smi = "nvidia-smi"
 
-// answer is what nvidia-smi said.
+// answer is what NVML or nvidia-smi said.
 type answer struct {
 	log smiLog
-	// list tells what cards and instances are called, by `nvidia-smi -L`.
+	// list tells what cards and instances are called, as `nvidia-smi -L` does.
 	list []listed
 	// cells are those of the matrix of `nvidia-smi topo -m`, by the cards' indices.
 	cells map[[2]int]string
-	// lost are the cards that it could not reach, by PCI address, and why.
+	// speed of one NVLink of a card by its index, in bytes per second; NVML's alone.
+	speed map[int]int64
+	// lost are the cards that could not be reached, by PCI address, and why.
 	lost map[string]string
-	errs []error
+	// unreached is why cards could not be reached of which NVML does not say where.
+	unreached []string
+	errs      []error
 }
 
-// listed is a card as `nvidia-smi -L` lists it.
+// listed is a card as `nvidia-smi -L`, or who from names, lists it.
 type listed struct {
+	from          string
 	index         int
 	product, uuid string
 	parts         []listedPart
@@ -40,9 +46,59 @@ type listedPart struct {
 	profile, uuid string
 }
 
-// ask runs nvidia-smi: once, and if there are several cards or instances, for the
-// list of them and the links between them.
+// ask asks NVML, and nvidia-smi if that cannot be asked.
 func ask(ctx context.Context, h *device.Host) *answer {
+	a := askNVML(ctx, h)
+	if len(a.log.cards) > 0 {
+		a.nameParts(ctx, h)
+		return a
+	}
+	b := askSMI(ctx, h)
+	b.errs = append(a.errs, b.errs...)
+	return b
+}
+
+// askNVML runs our helper. Without it nothing is said; that it fails, hangs or talks
+// nonsense is a problem, but costs only the time.
+func askNVML(ctx context.Context, h *device.Host, args ...string) *answer {
+	a := &answer{}
+	if h.Run == nil {
+		return a
+	}
+	out, err := h.Run(ctx, helper, args...)
+	switch {
+	case errors.Is(err, device.ErrNoTool):
+		return a
+	case err == nil:
+		if got, bad := parseNVML(out); bad != nil {
+			err = bad
+		} else if len(got.log.cards) == 0 {
+			err = fmt.Errorf("it reaches no GPU %v", got.unreached)
+		} else {
+			return got
+		}
+	}
+	a.errs = append(a.errs, device.Problem{Where: nvml, What: fmt.Sprintf("cannot be asked (%v), so nvidia-smi was asked", err)})
+	return a
+}
+
+// nameParts asks nvidia-smi for the profiles of MIG instances that NVML has no names
+// for, as it has not before driver 470.
+func (a *answer) nameParts(ctx context.Context, h *device.Host) {
+	named := a.list
+	for _, l := range named {
+		if slices.ContainsFunc(l.parts, func(p listedPart) bool { return p.profile == "" }) {
+			if a.askList(ctx, h, true); len(a.list) == 0 {
+				a.list = named
+			}
+			return
+		}
+	}
+}
+
+// askSMI runs nvidia-smi: once, and if there are several cards or instances, for the
+// list of them and the links between them.
+func askSMI(ctx context.Context, h *device.Host) *answer {
 	a := &answer{}
 	out, err := run(ctx, h, "-q", "-x")
 	a.lost = parseLost(out, err)
@@ -87,7 +143,7 @@ func (a *answer) askLinks(ctx context.Context, h *device.Host) {
 }
 
 func (a *answer) problem(what string) {
-	a.errs = append(a.errs, device.Problem{Where: smi, What: what})
+	a.errs = append(a.errs, device.Problem{Where: a.log.source(), What: what})
 }
 
 func run(ctx context.Context, h *device.Host, args ...string) ([]byte, error) {
@@ -159,7 +215,7 @@ func parseList(text string) []listed {
 		if m := listForm.FindStringSubmatch(line); m != nil {
 			if at = nil; !seen[m[1]] && len(out) < cardsMax {
 				seen[m[1]] = true
-				out = append(out, listed{index: index(m[1]), product: m[2], uuid: identity(m[3])})
+				out = append(out, listed{from: smi, index: index(m[1]), product: m[2], uuid: identity(m[3])})
 				at = &out[len(out)-1]
 			}
 		} else if m := partForm.FindStringSubmatch(line); m != nil && at != nil && len(at.parts) < partsMax {

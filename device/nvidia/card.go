@@ -6,7 +6,8 @@ import (
 	"polder.dev/polder/device"
 )
 
-// card is one GPU in the log of nvidia-smi. Names are those of its elements.
+// card is one GPU in the log of nvidia-smi. Names are those of its elements. What NVML
+// says is brought into the same form.
 type card struct {
 	ID           string `xml:"id,attr"`
 	Product      string `xml:"product_name"`
@@ -58,6 +59,12 @@ type card struct {
 	// PowerOld is what drivers up to 525 call Power.
 	PowerOld power  `xml:"power_readings"`
 	Fabric   fabric `xml:"fabric"`
+
+	// What only NVML tells of a card: the energy it has used, the errors in place of
+	// values, and whether it has instances that cannot be listed.
+	Energy       string   `xml:"-"`
+	Errs         []string `xml:"-"`
+	PartsUnknown bool     `xml:"-"`
 }
 
 // slot is a MIG instance.

@@ -1,10 +1,13 @@
 // Package nvidia finds NVIDIA's GPUs, for computing and for graphics, and the MIG
 // instances they are split into. Package discovery lists it.
 //
-// It reads the PCI bus and the driver's files in proc/driver/nvidia, and asks
-// nvidia-smi for what these lack: memory, serial number, links, health, meters, and
-// what instances are called. It needs no library of NVIDIA's. Without nvidia-smi
-// the GPUs are found all the same, and the catalogue tells their memory.
+// It reads the PCI bus and the driver's files in proc/driver/nvidia, and asks for what
+// these lack: memory, serial number, links, health, meters, and what instances are
+// called. NVML is asked, the driver's library, which our helper binary polder-nvml
+// loads in a process of its own, so that a library that hangs or crashes costs a time
+// limit and a Problem. nvidia-smi is asked where that fails or is not there. What either
+// says becomes the same answer, so nothing but the provenance tells who was asked.
+// Without both the GPUs are found all the same, and the catalogue tells their memory.
 //
 // A card in MIG mode is not a device; its instances are. NVSwitches, sound and USB
 // functions of cards, and the GPUs of Tegra chips, which are not on the PCI bus, are

@@ -24,14 +24,17 @@ func (m *machine) join(a *answer) {
 		if !ok {
 			continue
 		}
+		if l.Type == "nvlink" {
+			l.Bandwidth = int64(l.Count) * min(a.speed[k[0]], a.speed[k[1]])
+		}
 		from.d.Links = append(from.d.Links, l)
-		from.d.Note(device.Origin{From: smi}, "links")
+		from.d.Note(device.Origin{From: a.log.source()}, "links")
 		if l.Type == "nvlink" {
 			near.join(from, to)
 		}
 	}
 	m.joinSwitched(near)
-	m.fabrics(near)
+	m.fabrics(near, a)
 }
 
 // joinSwitched joins the cards that registered with the switches of this machine.
@@ -53,7 +56,7 @@ func (m *machine) joinSwitched(near graph) {
 }
 
 // fabrics sets the fabric of the cards that are in one.
-func (m *machine) fabrics(near graph) {
+func (m *machine) fabrics(near graph, a *answer) {
 	members := map[*gpu][]string{}
 	for _, g := range m.gpus {
 		members[near.root(g)] = append(members[near.root(g)], g.d.UUID)
@@ -71,7 +74,7 @@ func (m *machine) fabrics(near graph) {
 			continue
 		}
 		g.d.Fabric = &device.Fabric{Type: "nvlink", Domain: cmp.Or(domain, local(group))}
-		g.d.Note(device.Origin{From: smi}, "fabric")
+		g.d.Note(device.Origin{From: a.log.source()}, "fabric")
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *card) faults() []device.Fault {
 	}
 	if said := c.said(); strings.Contains(said, saysUnknown) || strings.Contains(said, saysErr) {
 		out = append(out, device.Fault{Code: "gpu-unreadable", State: device.Degraded,
-			Message: "nvidia-smi meets errors when it reads its meters; look into the kernel's log"})
+			Message: "there are errors when its meters are read; look into the kernel's log"})
 	}
 	out = append(out, c.Fabric.faults()...)
 	return append(out, c.splitFaults()...)
@@ -69,7 +69,7 @@ func (c *card) faults() []device.Fault {
 // said is what stands where a card that does not answer has NVML's errors in place of
 // values.
 func (c *card) said() string {
-	return strings.Join([]string{c.UUID, c.FB.Total, c.FB.Used, c.Busy, c.Temperature, c.Rows.Text, c.Fabric.State, c.Power.Draw, c.Power.Instant, c.PowerOld.Draw}, "|")
+	return strings.Join(append([]string{c.UUID, c.FB.Total, c.FB.Used, c.Busy, c.Temperature, c.Rows.Text, c.Fabric.State, c.Power.Draw, c.Power.Instant, c.PowerOld.Draw}, c.Errs...), "|")
 }
 
 // dead tells of a card that does not answer at all.

@@ -4,18 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"polder.dev/polder/device"
 )
 
-// Measure implements device.Meter. It runs nvidia-smi once, and again for the names
-// of MIG instances if one of the devices is one. Devices are told by their UUID, as
-// indices change when a card is lost.
+// Measure implements device.Meter. It asks NVML, or else runs nvidia-smi, and that
+// again for the names of MIG instances if one of the devices is one. Devices are told
+// by their UUID, as indices change when a card is lost.
 func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.Device) error {
 	if len(devices) == 0 {
 		return nil
 	}
+	a := askNVML(ctx, h, "-meters")
+	if len(a.log.cards) == 0 {
+		b := measureSMI(ctx, h, devices)
+		b.errs = append(a.errs, b.errs...)
+		a = b
+	}
+	a.place(a.unmeasured(devices))
+	for i := range devices {
+		a.measure(&devices[i])
+	}
+	return errors.Join(a.errs...)
+}
+
+// measureSMI asks nvidia-smi for what changes.
+func measureSMI(ctx context.Context, h *device.Host, devices []device.Device) *answer {
 	a := &answer{}
 	out, err := run(ctx, h, "-q", "-x")
 	a.lost = parseLost(out, err)
@@ -29,10 +45,19 @@ func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.De
 			break
 		}
 	}
+	return a
+}
+
+// unmeasured are the addresses of devices' cards that nobody told of.
+func (a *answer) unmeasured(devices []device.Device) []string {
+	var out []string
 	for i := range devices {
-		a.measure(&devices[i])
+		d := &devices[i]
+		if d.PCI != nil && d.Form != device.VF && a.cardOf(d) == nil && !slices.Contains(out, d.PCI.Address) {
+			out = append(out, d.PCI.Address)
+		}
 	}
-	return errors.Join(a.errs...)
+	return out
 }
 
 // measure sets a device's health and meters. What cannot be asked any more is
@@ -49,7 +74,7 @@ func (a *answer) measure(d *device.Device) {
 	case d.Form == device.MIG:
 		s := a.slotOf(c, d)
 		if s == nil {
-			if len(a.list) > 0 {
+			if len(a.list) > 0 && !a.nameless(c) {
 				d.Health = device.Of(device.Fault{Code: "mig-missing", State: device.Failed,
 					Message: "the MIG instance does not exist any more; the machine's devices are to be found anew"})
 			}
@@ -81,6 +106,13 @@ func (a *answer) cardOf(d *device.Device) *card {
 		}
 	}
 	return nil
+}
+
+// nameless reports whether a card may have instances of which the UUIDs are not known.
+func (a *answer) nameless(c *card) bool {
+	return c.PartsUnknown || slices.ContainsFunc(a.list, func(l listed) bool {
+		return l.from == nvml && l.uuid == identity(c.UUID) && slices.ContainsFunc(l.parts, func(p listedPart) bool { return p.uuid == "" })
+	})
 }
 
 // slotOf finds a MIG instance: by its UUID in the list, or by the numbers in its name.

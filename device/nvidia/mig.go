@@ -35,15 +35,15 @@ func (m *machine) split(a *answer) {
 	caps := capabilities{h: m.h}
 	for _, g := range m.gpus {
 		switch {
-		case g.card != nil && g.card.split():
+		case g.card != nil && g.card.split() && !g.card.PartsUnknown:
 			g.partsOfCard(named[g.d.UUID])
-		case g.card == nil && m.h != nil && g.minor() >= 0:
+		case (g.card == nil || g.card.PartsUnknown) && m.h != nil && g.minor() >= 0:
 			g.partsOfFiles(&caps)
 		}
 	}
 }
 
-// partsOfCard finds the instances of a card that nvidia-smi tells of.
+// partsOfCard finds the instances that a card tells of.
 func (g *gpu) partsOfCard(l *listed) {
 	used := map[int]bool{}
 	for i := range g.card.Parts {
@@ -56,29 +56,29 @@ func (g *gpu) partsOfCard(l *listed) {
 	}
 }
 
-// part makes a device of an instance. What sort it is and what it is called only
-// `nvidia-smi -L` says, by its number.
+// part makes a device of an instance. What sort it is and what it is called the list
+// says, by its number.
 //
 // Several compute instances of one GPU instance share its memory; each is given all
-// of it here, as nvidia-smi does.
+// of it here, as NVML does.
 func (g *gpu) part(number int, s *slot, l *listed) part {
 	p := part{d: g.share(number), gi: index(s.GI), ci: index(s.CI)}
 	d := &p.d
 	if l != nil {
 		if n := slices.IndexFunc(l.parts, func(x listedPart) bool { return x.index == number }); n >= 0 {
 			d.Profile, d.UUID = l.parts[n].profile, l.parts[n].uuid
-			d.Note(device.Origin{From: smi}, "profile")
+			d.Note(device.Origin{From: l.from}, "profile")
 		}
 	}
 	p.identify(g)
 	if n, ok := amount(s.FB.Total); ok {
 		d.Memory = n
-		d.Note(device.Origin{From: smi}, "memory")
+		d.Note(device.Origin{From: g.from}, "memory")
 	}
 	if d.Units = max(0, index(s.Units)); d.Units > 0 {
-		d.Note(device.Origin{From: smi}, "units")
+		d.Note(device.Origin{From: g.from}, "units")
 	}
-	d.Note(device.Origin{From: smi}, "uuid")
+	d.Note(device.Origin{From: g.from}, "uuid")
 	d.Health = g.card.health(s.faults(g.card))
 	d.Reading = s.reading()
 	return p

@@ -68,9 +68,11 @@ func (*Adapter) Discover(ctx context.Context, h *device.Host) ([]device.Device, 
 // gpu is one physical GPU, and what the sources say of it.
 type gpu struct {
 	d device.Device
-	// info is what proc says, card what nvidia-smi says; nil if it does not.
+	// info is what proc says, card what NVML or nvidia-smi says, which from names; nil
+	// if they do not.
 	info *information
 	card *card
+	from string
 	// parts are its MIG instances, which are devices in its place.
 	parts []part
 }
@@ -168,8 +170,7 @@ func (g *gpu) where() string {
 	return g.d.UUID
 }
 
-// loaded reports whether the driver is there. Without it nvidia-smi has nothing to
-// tell.
+// loaded reports whether the driver is there. Without it there is nothing to ask.
 func (m *machine) loaded() bool {
 	return slices.ContainsFunc(m.gpus, (*gpu).bound) || m.h.Exists(procDir, "version")
 }

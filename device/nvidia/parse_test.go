@@ -68,9 +68,9 @@ GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-c08d91cb-e324-655c-71ba-7570956445bc)
         MIG 4g.20gb     Device  0: (UUID: MIG-GPU-3301e6dd-d38f-0eb5-4665-6c9659f320ff/2/0)
 `
 	want := []listed{
-		{0, "NVIDIA H100 80GB HBM3", "GPU-c08d91cb-e324-655c-71ba-7570956445bc", []listedPart{
+		{smi, 0, "NVIDIA H100 80GB HBM3", "GPU-c08d91cb-e324-655c-71ba-7570956445bc", []listedPart{
 			{0, "1c.3g.40gb", "MIG-c788539f-c1ea-5a36-8b4d-9b07d024b1bb"}, {3, "1g.10gb+me", "MIG-b4b2228d-6933-5839-bc0e-41ab9edb61c6"}}},
-		{5, "A100-SXM4-40GB", "GPU-3301e6dd-d38f-0eb5-4665-6c9659f320ff", []listedPart{
+		{smi, 5, "A100-SXM4-40GB", "GPU-3301e6dd-d38f-0eb5-4665-6c9659f320ff", []listedPart{
 			{0, "4g.20gb", "MIG-GPU-3301e6dd-d38f-0eb5-4665-6c9659f320ff/2/0"}}},
 	}
 	if diff := cmp.Diff(want, parseList(text), cmp.AllowUnexported(listed{}, listedPart{})); diff != "" {

@@ -7,8 +7,8 @@ import (
 	"polder.dev/polder/device"
 )
 
-// Read implements device.Reader. It reads a file with the output of
-// `nvidia-smi -q -x`. What `nvidia-smi -L` and `nvidia-smi topo -m` print may be in
+// Read implements device.Reader. It reads a document of polder-nvml, or a file with the
+// output of `nvidia-smi -q -x`. What `nvidia-smi -L` and `nvidia-smi topo -m` print may be in
 // the same file, before or after it; the names of MIG instances and the links between
 // cards are in these only. Of a file that has `nvidia-smi -L` alone the names are
 // known and nothing else.
@@ -17,6 +17,9 @@ import (
 func (*Adapter) Read(output []byte) ([]device.Device, error) {
 	if len(output) > outputMax {
 		return nil, fmt.Errorf("longer than %d MiB: %w", outputMax>>20, device.ErrFormat)
+	}
+	if a, err := parseNVML(output); err == nil {
+		return a.read()
 	}
 	a := &answer{list: parseList(string(output)), cells: parseMatrix(string(output)), lost: parseLost(output, nil)}
 	l, err := parseLog(output)
@@ -38,6 +41,18 @@ func (*Adapter) Read(output []byte) ([]device.Device, error) {
 		err = device.Problem{Where: smi, What: fmt.Sprintf("its output cannot be read to the end (%v); cards after that are not known", err)}
 	}
 	return m.devices(), err
+}
+
+// read makes devices of a document of polder-nvml.
+func (a *answer) read() ([]device.Device, error) {
+	m := &machine{errs: a.errs}
+	m.tell(a)
+	m.split(a)
+	m.join(a)
+	if n := len(a.unreached); n > 0 {
+		m.errs = append(m.errs, device.Problem{Where: nvml, What: fmt.Sprintf("could not reach %d of the cards (%s); they are not among the devices", n, a.unreached[0])})
+	}
+	return m.devices(), errors.Join(m.errs...)
 }
 
 // tellList makes devices of the list alone.

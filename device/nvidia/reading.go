@@ -20,8 +20,11 @@ func (c *card) reading() *device.Reading {
 	}
 	r.Power = watts(c.Power.Instant, c.Power.Draw, c.Power.Average, c.PowerOld.Draw)
 	r.PowerLimit = watts(c.Power.Enforced, c.Power.Current, c.Power.Limit, c.PowerOld.Enforced, c.PowerOld.Limit)
+	if n, ok := number(c.Energy, "J"); ok && n >= 0 {
+		r.Energy = new(n)
+	}
 	r.Errors = c.errors()
-	if r.Utilization == nil && r.MemoryUsed == nil && r.Temperature == nil && r.Power == nil && r.PowerLimit == nil && len(r.Errors) == 0 {
+	if r.Utilization == nil && r.MemoryUsed == nil && r.Temperature == nil && r.Power == nil && r.PowerLimit == nil && r.Energy == nil && len(r.Errors) == 0 {
 		return nil
 	}
 	return r

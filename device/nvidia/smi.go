@@ -2,6 +2,7 @@ package nvidia
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -19,9 +20,14 @@ const outputMax = 16 << 20
 // to 13 so far: names were added, a few changed, values of the same name kept their
 // meaning. What an older or newer version lacks stays "".
 type smiLog struct {
+	// from is who said it: nvidia-smi, or NVML in the same words.
+	from         string
 	driver, cuda string
 	cards        []*card
 }
+
+// source is who said it, or would have.
+func (l *smiLog) source() string { return cmp.Or(l.from, smi) }
 
 var (
 	logStart = []byte("<nvidia_smi_log")
@@ -31,7 +37,7 @@ var (
 // parseLog reads a log, wherever in the output it is. It returns the cards before
 // what cannot be read, too. The error wraps device.ErrFormat if there is no log.
 func parseLog(output []byte) (smiLog, error) {
-	var l smiLog
+	l := smiLog{from: smi}
 	from := bytes.Index(output, logStart)
 	if from < 0 || len(output) > outputMax {
 		return l, fmt.Errorf("no <nvidia_smi_log> of nvidia-smi -q -x: %w", device.ErrFormat)

@@ -1,22 +1,29 @@
 package nvidia
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"polder.dev/polder/device"
 )
 
-// tell takes over what nvidia-smi says.
+// tell takes over what was said of cards.
 func (m *machine) tell(a *answer) {
-	here := map[string]*gpu{}
+	here, known := map[string]*gpu{}, map[string]*gpu{}
 	for _, g := range m.gpus {
 		if g.d.PCI != nil {
 			here[g.d.PCI.Address] = g
 		}
+		if g.d.UUID != "" {
+			known[g.d.UUID] = g
+		}
 	}
 	for _, c := range a.log.cards {
 		g := here[c.address()]
+		if c.address() == "" {
+			g = known[identity(c.UUID)]
+		}
 		if g != nil && g.card != nil {
 			continue // no two cards are in one place
 		}
@@ -31,6 +38,7 @@ func (m *machine) tell(a *answer) {
 		g.card = c
 		g.fill(m.h, &a.log)
 	}
+	a.place(m.untold())
 	for _, g := range m.gpus {
 		if g.card == nil {
 			g.unlisted(a)
@@ -38,16 +46,39 @@ func (m *machine) tell(a *answer) {
 	}
 }
 
+// untold are the addresses of the GPUs that the driver has and nobody told of.
+func (m *machine) untold() []string {
+	var out []string
+	for _, g := range m.gpus {
+		if g.card == nil && g.awaited() {
+			out = append(out, g.d.PCI.Address)
+		}
+	}
+	return out
+}
+
+// place finds out where the cards are that NVML could not reach, of which it does not
+// tell the address: if nobody told of as many others, they are these.
+func (a *answer) place(addresses []string) {
+	if len(a.unreached) == 0 || len(a.unreached) != len(addresses) || len(slices.Compact(slices.Clone(a.unreached))) > 1 {
+		return
+	}
+	for _, address := range addresses {
+		a.lost[address] = a.unreached[0]
+	}
+}
+
 // fill sets what files lack.
 func (g *gpu) fill(h *device.Host, l *smiLog) {
-	c, d, from := g.card, &g.d, device.Origin{From: smi}
+	c, d, from := g.card, &g.d, device.Origin{From: l.from}
 	text := func(field *string, value, name string) {
 		if *field == "" && value != "" {
 			*field = value
 			d.Note(from, name)
 		}
 	}
-	g.name(word(c.Product), smi)
+	g.from = l.from
+	g.name(word(c.Product), l.from)
 	text(&d.UUID, identity(c.UUID), "uuid")
 	text(&d.Serial, code(c.Serial), "serial")
 	text(&d.Driver.Firmware, code(c.BIOS), "driver.firmware")
@@ -70,8 +101,7 @@ func (g *gpu) fill(h *device.Host, l *smiLog) {
 	d.Reading = c.reading()
 }
 
-// function is the card's PCI function as nvidia-smi knows it. It does not print all
-// of the class.
+// function is the card's PCI function as it says it. It does not tell all of the class.
 func (c *card) function() (f device.Function, ok bool) {
 	if f.Address = c.address(); f.Address == "" {
 		return f, false
@@ -132,15 +162,20 @@ func hostMemory(h *device.Host) int64 {
 	return 0
 }
 
-// unlisted judges a GPU that the driver has but nvidia-smi does not tell of. Jobs on
-// it would fail.
+// unlisted judges a GPU that the driver has but nobody tells of. Jobs on it would
+// fail.
 func (g *gpu) unlisted(a *answer) {
-	if g.d.Form != device.Whole || !g.bound() || g.info != nil && g.info.excluded || g.d.PCI == nil {
+	if !g.awaited() {
 		return
 	}
 	if f, ok := missing(a, g.d.PCI.Address); ok {
 		g.d.Health = device.Of(f)
 	}
+}
+
+// awaited reports whether the driver has the GPU, so that it should be told of.
+func (g *gpu) awaited() bool {
+	return g.d.Form == device.Whole && g.bound() && (g.info == nil || !g.info.excluded) && g.d.PCI != nil
 }
 
 // missing is the fault of a card that the log does not tell of; ok is false if
@@ -151,10 +186,10 @@ func missing(a *answer, address string) (f device.Fault, ok bool) {
 	case lost && strings.Contains(why, saysLost):
 		return lostFault, true
 	case lost:
-		return device.Fault{Code: "gpu-unreachable", State: device.Failed, Message: "nvidia-smi cannot reach it: " + why}, true
+		return device.Fault{Code: "gpu-unreachable", State: device.Failed, Message: a.log.source() + " cannot reach it: " + why}, true
 	case len(a.log.cards) > 0:
 		return device.Fault{Code: "gpu-missing", State: device.Failed,
-			Message: "nvidia-smi does not list it, so no program here can use it; look into the kernel's log"}, true
+			Message: a.log.source() + " does not list it, so no program here can use it; look into the kernel's log"}, true
 	}
 	return f, false
 }
