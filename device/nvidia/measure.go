@@ -10,17 +10,24 @@ import (
 	"polder.dev/polder/device"
 )
 
-// Measure implements device.Meter. It asks NVML, or else runs nvidia-smi, and that
-// again for the names of MIG instances if one of the devices is one. Devices are told
-// by their UUID, as indices change when a card is lost.
-func (*Adapter) Measure(ctx context.Context, h *device.Host, devices []device.Device) error {
+// Measure implements device.Meter. It asks NVML, if that answered when it was last
+// asked, or else runs nvidia-smi, and that again for the names of MIG instances if one
+// of the devices is one. That NVML does not answer is a problem only if nvidia-smi does
+// not either. Devices are told by their UUID, as indices change when a card is lost.
+func (x *Adapter) Measure(ctx context.Context, h *device.Host, devices []device.Device) error {
 	if len(devices) == 0 {
 		return nil
 	}
-	a := askNVML(ctx, h, "-meters")
+	a := &answer{}
+	if !x.silent.Load() {
+		a = askNVML(ctx, h, "-meters")
+		x.silent.Store(len(a.log.cards) == 0)
+	}
 	if len(a.log.cards) == 0 {
 		b := measureSMI(ctx, h, devices)
-		b.errs = append(a.errs, b.errs...)
+		if len(b.log.cards) == 0 {
+			b.errs = append(a.errs, b.errs...)
+		}
 		a = b
 	}
 	a.place(a.unmeasured(devices))

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/catalogue"
@@ -30,7 +31,11 @@ var family = pci.Family{
 }
 
 // Adapter is the device.Adapter of this room.
-type Adapter struct{}
+type Adapter struct {
+	// silent is set while NVML could not be asked when it last was. Discover asks it
+	// each time; Measure, which is called often, would wait for it in vain each time.
+	silent atomic.Bool
+}
 
 // New returns an Adapter.
 func New() *Adapter { return &Adapter{} }
@@ -48,13 +53,14 @@ func (*Adapter) Name() string { return "nvidia" }
 func (*Adapter) Owns(f *device.Function) bool { return family.Owns(f) }
 
 // Discover implements device.Adapter.
-func (*Adapter) Discover(ctx context.Context, h *device.Host) ([]device.Device, error) {
+func (x *Adapter) Discover(ctx context.Context, h *device.Host) ([]device.Device, error) {
 	m := look(h)
 	if len(m.gpus) == 0 {
 		return nil, nil
 	}
 	if m.loaded() {
 		a := ask(ctx, h)
+		x.silent.Store(a.log.from != nvml)
 		m.errs = append(m.errs, a.errs...)
 		m.tell(a)
 		m.split(a)

@@ -143,10 +143,53 @@ func TestFallsBack(t *testing.T) {
 				t.Errorf("got %v, want %q in it", err, c.says)
 			}
 			err = New().Measure(t.Context(), answering(t, wholeMachine(), c.out, c.err), devices)
-			if devices[0].Health.State != device.Healthy || devices[3].Reading == nil || (c.says != "") != (err != nil) {
+			if devices[0].Health.State != device.Healthy || devices[3].Reading == nil || err != nil {
 				t.Errorf("measuring: health %+v, error %v", devices[0].Health, err)
 			}
+			alone := wholeMachine()
+			alone.Tools = nil
+			err = New().Measure(t.Context(), answering(t, alone, c.out, c.err), devices)
+			if devices[0].Health.State != device.Unknown || !strings.Contains(fmt.Sprint(err), c.says) {
+				t.Errorf("measuring without nvidia-smi: health %+v, error %v", devices[0].Health, err)
+			}
 		})
+	}
+}
+
+// TestMeasureDoesNotWaitInVain: a library that hangs would cost the time limit each time.
+func TestMeasureDoesNotWaitInVain(t *testing.T) {
+	asked := 0
+	host := func(out string, err error) *device.Host {
+		h := answering(t, wholeMachine(), out, err)
+		run := h.Run
+		h.Run = func(ctx context.Context, program string, args ...string) ([]byte, error) {
+			if program == helper {
+				asked++
+			}
+			return run(ctx, program, args...)
+		}
+		return h
+	}
+	hangs, well := host("", errors.New("polder-nvml did not end within 10s")), host(document(t), nil)
+	a := New()
+	devices, _ := a.Discover(t.Context(), well)
+	for _, c := range []struct {
+		what string
+		do   func() error
+		want int
+	}{
+		{"measuring asks", func() error { return a.Measure(t.Context(), well, devices) }, 2},
+		{"and finds that it hangs", func() error { return a.Measure(t.Context(), hangs, devices) }, 3},
+		{"and does not ask again", func() error { return a.Measure(t.Context(), hangs, devices) }, 3},
+		{"looking for devices does", func() error { _, err := a.Discover(t.Context(), hangs); return err }, 4},
+		{"measuring does not yet", func() error { return a.Measure(t.Context(), well, devices) }, 4},
+		{"looking for devices finds it well", func() error { _, err := a.Discover(t.Context(), well); return err }, 5},
+		{"and measuring asks it again", func() error { return a.Measure(t.Context(), well, devices) }, 6},
+	} {
+		err := c.do()
+		if asked != c.want || devices[0].Health.State != device.Healthy {
+			t.Errorf("%s: it was asked %d times, not %d; error %v", c.what, asked, c.want, err)
+		}
 	}
 }
 

@@ -20,8 +20,8 @@ var update = flag.Bool("update", false, "write the document that package nvidia'
 // writer and reader, which are in modules of their own, keep to one format.
 const golden = "../../device/nvidia/testdata/nvml.json"
 
-// built is the program, and double and old the libraries of testdata/double.c. They
-// are "" where there is no C compiler.
+// built is the program, and double and old the libraries of testdata/double.c. Without
+// a C compiler there would be no test either.
 var built, double, old string
 
 func TestMain(m *testing.M) {
@@ -45,9 +45,6 @@ func build(dir string) error {
 	compiler := os.Getenv("CC")
 	if compiler == "" {
 		compiler = "gcc"
-	}
-	if _, err := exec.LookPath(compiler); err != nil {
-		return nil
 	}
 	built, double, old = filepath.Join(dir, "polder-nvml"), filepath.Join(dir, "double.so"), filepath.Join(dir, "old.so")
 	header, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/NVIDIA/go-nvml/pkg/nvml").Output()
@@ -76,9 +73,6 @@ type result struct {
 // started runs the program with a library that is in this mode, for at most limit.
 func started(t *testing.T, limit time.Duration, mode string, args ...string) result {
 	t.Helper()
-	if built == "" {
-		t.Skip("there is no C compiler")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, built, args...)

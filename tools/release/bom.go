@@ -77,7 +77,7 @@ func (b *bill) program(p *program) string {
 			*c.Properties = append(*c.Properties, cyclonedx.Property{Name: "cdx:gomod:build:tag", Value: tag})
 		}
 	}
-	for _, l := range dynamic[c.Name] {
+	for _, l := range p.needs {
 		*c.Properties = append(*c.Properties, cyclonedx.Property{Name: "polder:elf:needed", Value: l})
 	}
 	main := p.info.Main // of the package's module, which is ours or upstream's

@@ -91,7 +91,7 @@ func TestBOMGraphIsWhole(t *testing.T) {
 
 func TestBOMSaysWhatADynamicProgramNeeds(t *testing.T) {
 	programs := sample()
-	programs[1].place = "libexec/polder/polder-nvml"
+	programs[1].needs = []string{"libc.so.6"}
 	text, err := (&release{version: "1.2.3", arch: "arm64", date: date}).bom(programs, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ type program struct {
 	path   string // where it was built
 	place  string // where it goes, from the top of the tarball
 	sha256 string // hexadecimal
+	needs  []string // libraries of the machine
 	info   *debug.BuildInfo
 }
 
@@ -67,7 +68,9 @@ func read(file, place, arch string) (*program, error) {
 	if p.info, err = buildinfo.ReadFile(file); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := errors.Join(p.portable(arch), self(file, arch, dynamic[path.Base(place)])); err != nil {
+	var bad error
+	p.needs, bad = needed(file, arch, dynamic[path.Base(place)])
+	if err := errors.Join(p.portable(arch), bad); err != nil {
 		return nil, fmt.Errorf("%s must not be released: %w", file, err)
 	}
 	if p.sha256, err = sum(file); err != nil {
@@ -96,37 +99,39 @@ func (p *program) portable(arch string) error {
 }
 
 // dynamic are the programs that must load a library of the machine while they run,
-// which a static one cannot, and the libraries that they may ask for at their start. On
-// a machine that lacks these they do not run, and polder does without.
+// which a static one cannot, and the libraries that they may ask for at their start:
+// glibc, of which the loader is a part. On a machine that lacks these they do not run,
+// and polder does without.
 var dynamic = map[string][]string{
-	"polder-nvml": {"libc.so.6"},
+	"polder-nvml": {"libc.so.6", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"},
 }
 
-// self says what file needs of the machine it runs on, beyond the libraries that it
-// may. It may need a loader if it may need any.
-func self(file, arch string, may []string) error {
+// needed are the libraries that file needs of the machine it runs on. It is an error if
+// they are not among those that it may need, or if it asks for a loader and may need none.
+func needed(file, arch string, may []string) ([]string, error) {
 	f, err := elf.Open(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	if f.Machine != machines[arch] {
-		return fmt.Errorf("it is for %s", f.Machine)
+		return nil, fmt.Errorf("it is for %s", f.Machine)
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP && len(may) == 0 {
-			return errors.New("it is linked dynamically: it asks for a loader")
+			return nil, errors.New("it is linked dynamically: it asks for a loader")
 		}
 	}
 	libs, err := f.ImportedLibraries()
 	if err != nil {
-		return nil // it has no such section
+		return nil, nil // it has no such section
 	}
-	libs = slices.DeleteFunc(libs, func(l string) bool { return slices.Contains(may, l) })
-	if len(libs) > 0 {
-		return fmt.Errorf("it is linked dynamically: it needs %s", libs)
+	for _, l := range libs {
+		if !slices.Contains(may, l) {
+			return libs, fmt.Errorf("it is linked dynamically: it needs %s", libs)
+		}
 	}
-	return nil
+	return libs, nil
 }
 
 func sum(file string) (string, error) {
