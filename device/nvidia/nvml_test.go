@@ -265,6 +265,15 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestUnifiedMemoryByNVML: a GPU that has no memory of its own, which NVML says so.
+func TestUnifiedMemoryByNVML(t *testing.T) {
+	s := changed(t, `"memory": {`, `"was": {`, `"bar1": {`, `"was": {`, `"ecc": {`, `"errors": {"memory": "Not Supported", "bar1": "Not Supported"}, "ecc": {`)
+	devices, err := discover(t, nvmlMachine(s).Write("proc/meminfo", "MemTotal:       125508468 kB"))
+	if err != nil || devices[0].Memory != 125508468<<10 || devices[1].Memory != 81559<<20 {
+		t.Errorf("memory is %d and %d, error %v", devices[0].Memory, devices[1].Memory, err)
+	}
+}
+
 // TestInstancesThatCannotBeListed: the driver's files have them all the same, and they
 // are not said to be gone.
 func TestInstancesThatCannotBeListed(t *testing.T) {

@@ -40,7 +40,7 @@ func part(lib nvml.Interface, index int, h nvml.Device) Part {
 	p.ComputeInstance = pointer(a, "computeInstance", h.GetComputeInstanceId, "nvmlDeviceGetComputeInstanceId")
 	p.UUID = text(a, "uuid", h.GetUUID, "nvmlDeviceGetUUID")
 	// "NVIDIA H100 80GB HBM3 MIG 1g.10gb", since driver 470.
-	if _, profile, ok := strings.Cut(text(a, "profile", h.GetName, "nvmlDeviceGetName"), " MIG "); ok {
+	if _, profile, ok := strings.Cut(text(a, "profile", h.GetName, "nvmlDeviceGetName"), "MIG "); ok {
 		p.Profile = profile
 	}
 	if t, ok := get(a, "multiprocessors", h.GetAttributes, "nvmlDeviceGetAttributes_v2", "nvmlDeviceGetAttributes"); ok {

@@ -20,9 +20,9 @@ var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AA
 
 // program is one binary of a release.
 type program struct {
-	path   string // where it was built
-	place  string // where it goes, from the top of the tarball
-	sha256 string // hexadecimal
+	path   string   // where it was built
+	place  string   // where it goes, from the top of the tarball
+	sha256 string   // hexadecimal
 	needs  []string // libraries of the machine
 	info   *debug.BuildInfo
 }
