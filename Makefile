@@ -78,8 +78,9 @@ helpers:
 	@$(call helper,registry,,registry,.)
 	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
 	@CGO_ENABLED=1 CC=$(CROSS)gcc $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:-=)/pkgconfig) $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
-# Its functions are bound when they are called, as an old library lacks some.
-	@CGO_ENABLED=1 CC=$(CROSS)gcc CGO_CFLAGS="-O2 -Wno-deprecated-declarations" $(call helper,nvml,-extldflags -Wl$(comma)-z$(comma)lazy,polder-nvml,.)
+# Its functions are bound when they are called, as an old library lacks some, and
+# upstream declares what NVIDIA has deprecated; so in tools/check.
+	@CGO_ENABLED=1 CC=$(CROSS)gcc CGO_CFLAGS="-O2 -Wno-deprecated-declarations" CGO_LDFLAGS=-Wl,-z,lazy $(call helper,nvml,,polder-nvml,.)
 
 # --- what a machine must have ------------------------------------------------
 

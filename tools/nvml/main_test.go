@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +21,18 @@ var update = flag.Bool("update", false, "write the document that package nvidia'
 // writer and reader, which are in modules of their own, keep to one format.
 const golden = "../../device/nvidia/testdata/nvml.json"
 
-// built is the program, and double and old the libraries of testdata/double.c. Without
-// a C compiler there would be no test either.
-var built, double, old string
+// double and old are the libraries that testdata/double.c makes.
+var double, old string
+
+// asMain in the environment has the test binary be the program, so that tests run the
+// code that they were built with.
+const asMain = "POLDER_NVML_MAIN"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		os.Exit(0)
+	}
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "polder-nvml")
 	if err != nil {
@@ -41,24 +49,25 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+const source = "testdata/double.c"
+
 func build(dir string) error {
 	compiler := os.Getenv("CC")
 	if compiler == "" {
 		compiler = "gcc"
 	}
-	built, double, old = filepath.Join(dir, "polder-nvml"), filepath.Join(dir, "double.so"), filepath.Join(dir, "old.so")
 	header, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/NVIDIA/go-nvml/pkg/nvml").Output()
 	if err != nil {
 		return err
 	}
 	include := "-I" + strings.TrimSpace(string(header))
-	for _, c := range [][]string{
-		{"go", "build", "-ldflags", "-extldflags -Wl,-z,lazy", "-o", built, "."}, // as the Makefile does
-		{compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-deprecated-declarations", include, "-o", double, "testdata/double.c"},
-		{compiler, "-shared", "-fPIC", "-DOLD", include, "-w", "-o", old, "testdata/double.c"},
+	double, old = filepath.Join(dir, "double.so"), filepath.Join(dir, "old.so")
+	for _, args := range [][]string{
+		{"-shared", "-fPIC", "-Wall", "-Werror", "-Wno-deprecated-declarations", include, "-o", double, source},
+		{"-shared", "-fPIC", "-DOLD", include, "-w", "-o", old, source},
 	} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-			return errors.New(strings.Join(c, " ") + ": " + string(out))
+		if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w: %s", compiler, args, err, out)
 		}
 	}
 	return nil
@@ -73,13 +82,20 @@ type result struct {
 // started runs the program with a library that is in this mode, for at most limit.
 func started(t *testing.T, limit time.Duration, mode string, args ...string) result {
 	t.Helper()
+	if _, err := os.Stat(source); err != nil { // so that go test knows on what the result depends
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, built, args...)
-	cmd.Env = []string{"NVML_DOUBLE=" + mode}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = []string{"NVML_DOUBLE=" + mode, asMain + "=1"}
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
-	err := cmd.Run()
+	err = cmd.Run()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)
 	}
