@@ -45,7 +45,7 @@ func look(ctx context.Context, h *device.Host, adapters []device.Adapter) device
 	answers := make([]chan answer, len(adapters))
 	for i, a := range adapters {
 		answers[i] = make(chan answer, 1) // so that one who answers too late can end
-		go ask(ctx, h, a, answers[i])
+		go ask(answers[i], func() ([]device.Device, error) { return a.Discover(ctx, h) })
 	}
 	var v device.Inventory
 	for i, a := range adapters {
@@ -99,7 +99,8 @@ type answer struct {
 	err     error
 }
 
-func ask(ctx context.Context, h *device.Host, a device.Adapter, to chan<- answer) {
+// ask has an adapter answer, which may panic, and never return.
+func ask(to chan<- answer, question func() ([]device.Device, error)) {
 	var got answer
 	defer func() {
 		if r := recover(); r != nil {
@@ -107,7 +108,7 @@ func ask(ctx context.Context, h *device.Host, a device.Adapter, to chan<- answer
 		}
 		to <- got
 	}()
-	got.devices, got.err = a.Discover(ctx, h)
+	got.devices, got.err = question()
 }
 
 // await gives an adapter that does not heed ctx a moment more, then goes on.

@@ -66,6 +66,46 @@ func TestRunOutlivesAdapters(t *testing.T) {
 	})
 }
 
+// slow is a meter that does what a test says.
+type slow struct {
+	odd
+	measure func(devices []device.Device)
+}
+
+func (s slow) Measure(_ context.Context, _ *device.Host, devices []device.Device) error {
+	s.measure(devices)
+	return nil
+}
+
+func TestMeasureOutlivesMeters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := devicetest.New().Host()
+		forever := make(chan struct{})
+		hot := func(devices []device.Device) {
+			devices[0].Health = device.Of(device.Fault{Code: "hot", State: device.Degraded})
+		}
+		adapters := []device.Adapter{
+			slow{odd{name: "good"}, hot}, slow{odd{name: "panics"}, func([]device.Device) { panic("nil") }},
+			slow{odd{name: "hangs"}, func(devices []device.Device) { <-forever; hot(devices) }},
+		}
+		var devices []device.Device
+		for _, a := range adapters {
+			devices = append(devices, device.Device{Adapter: a.Name(), Health: device.Health{State: device.Healthy}})
+		}
+		err := measure(t.Context(), h, adapters, devices)
+		close(forever)
+		synctest.Wait()
+		if err == nil || !strings.Contains(err.Error(), "did not answer") || !strings.Contains(err.Error(), "the adapter failed") {
+			t.Errorf("error %v", err)
+		}
+		for i, want := range []device.State{device.Degraded, device.Healthy, device.Healthy} {
+			if devices[i].Health.State != want {
+				t.Errorf("%s is %s, not %s", devices[i].Adapter, devices[i].Health.State, want)
+			}
+		}
+	})
+}
+
 func TestOpenKeepsInside(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret")

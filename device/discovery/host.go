@@ -80,7 +80,8 @@ func OpenLive(root string) (h *device.Host, closeRoot func() error, err error) {
 }
 
 // run runs the program at file, a path in root, with an empty environment, ends it
-// and its children at the time limit, and refuses more than toolBytesMax of output.
+// and its children at the time limit, and refuses more than toolBytesMax of output. It
+// returns soon after that limit even if the program cannot be ended.
 func run(ctx context.Context, root, file string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolTime)
 	defer cancel()
@@ -98,9 +99,11 @@ func run(ctx context.Context, root, file string, args ...string) ([]byte, error)
 		cmd.SysProcAttr.Chroot, cmd.Dir = root, "/"
 	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	err := cmd.Run()
 	program := filepath.Base(file)
+	err := wait(ctx, root+":"+file, cmd.Run)
 	switch {
+	case errors.Is(err, errStuck): // out and said are still its own
+		return nil, fmt.Errorf("%s %w", program, err)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s did not end within %v", program, toolTime)
 	case out.over:

@@ -53,30 +53,44 @@ func (m *Machine) Measure(ctx context.Context, devices []device.Device) error {
 	defer done()
 	now := m.log.now()
 	m.restore(devices)
-	var errs []error
-	for _, a := range m.adapters {
-		meter, ok := a.(device.Meter)
-		if !ok {
-			continue
-		}
-		var own []device.Device
-		var at []int
+	err = measure(ctx, h, m.adapters, devices)
+	m.found(devices, now)
+	return err
+}
+
+// measure asks all meters at once. What one does not answer in time stays as it is.
+func measure(ctx context.Context, h *device.Host, adapters []device.Adapter, devices []device.Device) error {
+	ctx, cancel := context.WithTimeout(ctx, adapterTime)
+	defer cancel()
+	type question struct {
+		of     string
+		at     []int // its devices
+		answer chan answer
+	}
+	var asked []question
+	for _, a := range adapters {
+		q := question{of: a.Name(), answer: make(chan answer, 1)}
+		var own []device.Device // copies, for one who answers too late still writes
 		for i := range devices {
-			if devices[i].Adapter == a.Name() {
-				own, at = append(own, devices[i]), append(at, i)
+			if devices[i].Adapter == q.of {
+				own, q.at = append(own, devices[i].Clone()), append(q.at, i)
 			}
 		}
-		if len(own) == 0 {
-			continue
-		}
-		if err := meter.Measure(ctx, h, own); err != nil {
-			errs = append(errs, err)
-		}
-		for j, i := range at {
-			devices[i].Health, devices[i].Reading = own[j].Health, own[j].Reading
+		if meter, ok := a.(device.Meter); ok && len(own) > 0 {
+			asked = append(asked, q)
+			go ask(q.answer, func() ([]device.Device, error) { return own, meter.Measure(ctx, h, own) })
 		}
 	}
-	m.found(devices, now)
+	var errs []error
+	for _, q := range asked {
+		got := await(ctx, q.answer)
+		for _, p := range problems(q.of, got.err) {
+			errs = append(errs, p)
+		}
+		for j := range got.devices {
+			devices[q.at[j]].Health, devices[q.at[j]].Reading = got.devices[j].Health, got.devices[j].Reading
+		}
+	}
 	return errors.Join(errs...)
 }
 
