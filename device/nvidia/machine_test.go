@@ -114,17 +114,20 @@ var strangers = []device.Function{
 	{Vendor: "1002", Device: "74a1", Class: "030200"},
 }
 
+// messages are what the driver writes into the kernel's log.
+var messages = []string{
+	"NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+	"NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)",
+	"NVRM: The NVIDIA GPU 0000:3b:00.0\nNVRM: (PCI ID: 10de:26b5) installed in this system has\nNVRM: fallen off the bus and is not responding to commands.",
+	"nvidia-nvlink: Nvlink Core is being initialized, major device number 236",
+}
+
 func TestSuite(t *testing.T) {
 	saved := logOf(cardA, cardB, cardMIG)
 	devicetest.Suite{
 		Adapter: New(), Machine: wholeMachine, Devices: 4, Strangers: strangers,
-		Messages: []string{
-			"NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
-			"NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)",
-			"NVRM: The NVIDIA GPU 0000:3b:00.0\nNVRM: (PCI ID: 10de:26b5) installed in this system has\nNVRM: fallen off the bus and is not responding to commands.",
-			"nvidia-nvlink: Nvlink Core is being initialized, major device number 236",
-		},
-		Outputs: [][]byte{[]byte(saved), []byte(listOf(cardA, cardMIG)), []byte(matrix3 + saved + listOf(cardA, cardB, cardMIG))},
+		Messages: messages,
+		Outputs:  [][]byte{[]byte(saved), []byte(listOf(cardA, cardMIG)), []byte(matrix3 + saved + listOf(cardA, cardB, cardMIG))},
 	}.Run(t)
 }
 
