@@ -1,0 +1,116 @@
+package sched
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Need is how much of a device's counter a request uses up.
+type Need struct {
+	Name   string
+	Amount int64
+}
+
+// Request is what one pod wants.
+type Request struct {
+	CPU    int64 // thousandths of a core
+	Memory int64 // bytes
+	// Count of devices, and the thousandths of each; Whole asks for whole ones. A
+	// request for a partition says how much of the device the partition is.
+	Count int
+	Share int
+	// Models it may run on, sorted; none means any.
+	Models []string
+	// Needs of each device's counters, sorted by name.
+	Needs []Need
+	// Within are the domains it must be in, sorted by level.
+	Within []Label
+}
+
+// Milli is how many thousandths of devices it wants together.
+func (r *Request) Milli() int64 { return int64(r.Count) * int64(r.Share) }
+
+// CountMax is the most devices a request may want of one node.
+const CountMax = 1024
+
+// Check says what is wrong with a request, naming the field.
+func (r *Request) Check() error {
+	switch {
+	case r.CPU < 0:
+		return fmt.Errorf("cpu is %d thousandths of a core; it cannot be negative", r.CPU)
+	case r.Memory < 0:
+		return fmt.Errorf("memory is %d bytes; it cannot be negative", r.Memory)
+	case r.Count < 0 || r.Count > CountMax:
+		return fmt.Errorf("count is %d devices; want 0 to %d", r.Count, CountMax)
+	case r.Count == 0 && (r.Share != 0 || len(r.Needs) > 0):
+		return fmt.Errorf("share is %d thousandths of no device; set count, or leave share and needs out", r.Share)
+	case r.Count > 0 && (r.Share < 1 || r.Share > Whole):
+		return fmt.Errorf("share is %d thousandths of a device; want 1 to %d", r.Share, Whole)
+	case !slices.IsSorted(r.Models) || len(slices.Compact(slices.Clone(r.Models))) != len(r.Models):
+		return fmt.Errorf("models %q are not sorted, or one is there twice", r.Models)
+	}
+	for i, n := range r.Needs {
+		if n.Amount < 1 || i > 0 && r.Needs[i-1].Name >= n.Name {
+			return fmt.Errorf("needs: %q is less than 1 or out of order; sort them by name, each at least 1", n.Name)
+		}
+	}
+	return nil
+}
+
+// class is what it counts as in a node's Classes, or -1.
+func (r *Request) class() int {
+	switch {
+	case r.Count == 0:
+		return -1
+	case r.Count == 1 && r.Share < Whole:
+		return 0
+	case r.Count <= 2:
+		return r.Count
+	case r.Count <= 4:
+		return 3
+	}
+	return 4
+}
+
+// shape appends what scores depend on: two requests of one shape are placed alike.
+func (r *Request) shape(b []byte) []byte {
+	for _, v := range []int64{r.CPU, r.Memory, int64(r.Count), int64(r.Share)} {
+		b = append(strconv.AppendInt(b, v, 36), ' ')
+	}
+	for _, m := range r.Models {
+		b = append(strconv.AppendQuote(b, m), '|')
+	}
+	for _, n := range r.Needs {
+		b = append(strconv.AppendInt(strconv.AppendQuote(b, n.Name), n.Amount, 36), '-')
+	}
+	for _, l := range r.Within {
+		b = append(strconv.AppendQuote(strconv.AppendQuote(b, l.Level), l.Name), '@')
+	}
+	return b
+}
+
+// allows reports whether the request may run on the model.
+func (r *Request) allows(model string) bool {
+	return len(r.Models) == 0 || slices.Contains(r.Models, model)
+}
+
+// usable reports whether d has room for one device's part of the request.
+func (r *Request) usable(d *Device) bool {
+	if d.Free < r.Share || !r.allows(d.Model) {
+		return false
+	}
+	return r.counted(d, false)
+}
+
+// counted reports whether d's counters suffice, as they are or, when empty is set, as
+// they would be if nobody used the device.
+func (r *Request) counted(d *Device, empty bool) bool {
+	for _, n := range r.Needs {
+		i := slices.IndexFunc(d.Counters, func(c Counter) bool { return c.Name == n.Name })
+		if i < 0 || !empty && d.Counters[i].Free < n.Amount || d.Counters[i].Size < n.Amount {
+			return false
+		}
+	}
+	return true
+}

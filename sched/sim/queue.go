@@ -1,0 +1,4 @@
+package sim
+
+// Waits is how long pods waited.
+type Waits struct{}
