@@ -5,33 +5,41 @@ import "math"
 // gradient is the policy fgd of "Beware of Fragmentation" (USENIX ATC'23): a request
 // goes where it makes the fragments grow least, or shrink most.
 type gradient struct {
-	b *Board
-	v view
+	b         *Board
+	steepness float64
+	// exact chooses among the devices of a node by the fragments themselves, where fgd
+	// takes the first of those whose score is the same.
+	exact bool
+	v     view
 }
 
-// steepness is how much is gained or lost, in thousandths of a device, for a score to
-// move from a half to three quarters, about. Differences far below it score alike,
-// and there the order of the nodes decides: fragments are an expectation, and to
-// follow the last thousandth of one spreads work over more nodes than it needs.
-const steepness = Whole
+// The steepness of a slope is how many thousandths of a device are gained or lost for
+// the score to move from a half to three quarters, about; a point is a 25th of it.
+// What differs by less than a point scores alike, and there the order of the nodes
+// decides. It must: fragments are an expectation, and who follows the last thousandth
+// of it spreads work over more nodes than it needs, and loses 3 % of a cluster.
+const (
+	// published is that of the policy fgd.
+	published = Whole
+	// coarse is that of the policy polder. With it a point is 120 thousandths, half of
+	// the smallest share that is common, so that no node is opened to save less than
+	// anybody could use.
+	coarse = 3 * Whole
+)
 
 // slope turns lost and gained fragments into a score of 0 to 100, of which half is no
 // change.
 func (g *gradient) slope(before, after int64) int32 {
-	return slopeOf(before-after, g.b.total)
-}
-
-func slopeOf(gain, total int64) int32 {
-	if total == 0 {
+	if g.b.seen.total == 0 {
 		return 50
 	}
-	x := float64(gain) / float64(total) / steepness
+	x := float64(before-after) / float64(g.b.seen.total) / g.steepness
 	return int32(100 / (1 + math.Exp(-x)))
 }
 
 func (g *gradient) score(i int, r *Request) int32 {
 	_, after := g.try(i, r)
-	return g.slope(g.b.fragments[i], after)
+	return g.slope(g.b.seen.of[i], after)
 }
 
 func (*gradient) best(scores []int32, _ *Request) (int, int64) { return highest(scores) }
@@ -40,7 +48,7 @@ func (*gradient) best(scores []int32, _ *Request) (int, int64) { return highest(
 // nothing to choose, and the fragments after it.
 func (g *gradient) try(i int, r *Request) (device int, after int64) {
 	n := &g.b.nodes[i]
-	t := g.b.tables[g.b.sort[i]]
+	t := g.b.seen.tables[g.b.sort[i]]
 	if t == nil || len(r.Needs) > 0 {
 		return g.tryEach(n, r)
 	}
@@ -65,7 +73,7 @@ func (g *gradient) try(i int, r *Request) (device int, after int64) {
 			continue
 		}
 		left := g.v.without(free, r.Share)
-		if s := g.slope(g.b.fragments[i], left); s > top {
+		if s := g.slope(g.b.seen.of[i], left); s > top || g.exact && left < after {
 			device, after, top = k, left, s
 		}
 	}
@@ -86,10 +94,10 @@ func earlier(d []Device, free int) bool {
 func (g *gradient) tryEach(n *Node, r *Request) (device int, after int64) {
 	c := n.clone()
 	if r.Count != 1 || r.Share == Whole {
-		take(&c, r, g.b.firstDevices(n, r), 1)
-		return -1, g.b.config.Workload.Fragments(&c)
+		take(&c, r, firstDevices(n, r), 1)
+		return -1, g.b.seen.workload.Fragments(&c)
 	}
-	before := g.b.config.Workload.Fragments(n)
+	before := g.b.seen.workload.Fragments(n)
 	device = -1
 	top := int32(-1)
 	for k := range n.Devices {
@@ -97,9 +105,9 @@ func (g *gradient) tryEach(n *Node, r *Request) (device int, after int64) {
 			continue
 		}
 		take(&c, r, []int{k}, 1)
-		left := g.b.config.Workload.Fragments(&c)
+		left := g.b.seen.workload.Fragments(&c)
 		take(&c, r, []int{k}, -1)
-		if s := g.slope(before, left); s > top {
+		if s := g.slope(before, left); s > top || g.exact && left < after {
 			device, after, top = k, left, s
 		}
 	}
@@ -112,5 +120,5 @@ func (g *gradient) devices(i int, r *Request) []int {
 		k, _ := g.try(i, r)
 		return []int{k}
 	}
-	return g.b.firstDevices(&g.b.nodes[i], r)
+	return firstDevices(&g.b.nodes[i], r)
 }

@@ -10,7 +10,8 @@ import (
 type Config struct {
 	// Policy is the name of one of [Policies].
 	Policy string
-	// Workload is what requests are expected to be like; fragments are counted by it.
+	// Workload is what requests are expected to be like, all of them: a policy looks at
+	// as much of it as it wants.
 	Workload Workload
 	// Draw returns a number from 0 to n-1, for the policy random, which has no chance
 	// of its own; the others draw nothing.
@@ -21,19 +22,21 @@ type Config struct {
 type Policy struct {
 	Name string
 	What string // in a sentence, for people
-	make func(*Board) chooser
+
+	coverage int // of the workload that it looks at, in percent
+	make     func(*Board) chooser
 }
 
 // Policies lists them, plainest first.
 func Policies() []Policy {
 	return []Policy{
-		{"random", "any node with room, any device", func(b *Board) chooser { return &random{b} }},
-		{"dotprod", "the node whose free CPU and devices are least like what is asked", plain(dotProduct)},
-		{"clustering", "a node that runs the like of it", plain(clustering)},
-		{"packing", "devices in use before idle ones, nodes in use before idle ones", plain(packing)},
-		{"bestfit", "the node that has the least left", func(b *Board) chooser { return &bestFit{b} }},
-		{"fgd", "the node that least is lost on for what is expected: fragmentation gradient descent", func(b *Board) chooser { return &gradient{b: b} }},
-		{"polder", "as fgd, and leaving models to requests that can run on no other", func(b *Board) chooser { return &scarce{gradient: gradient{b: b}} }},
+		{"random", "any node with room, any device", Coverage, func(b *Board) chooser { return &random{b} }},
+		{"dotprod", "the node whose free CPU and devices are least like what is asked", Coverage, plain(dotProduct)},
+		{"clustering", "a node that runs the like of it", Coverage, plain(clustering)},
+		{"packing", "devices in use before idle ones, nodes in use before idle ones", Coverage, plain(packing)},
+		{"bestfit", "the node that has the least left", Coverage, func(b *Board) chooser { return &bestFit{b} }},
+		{"fgd", "the node that least is lost on for what is expected: fragmentation gradient descent", Coverage, func(b *Board) chooser { return &gradient{b: b, steepness: published} }},
+		{"polder", "as fgd, and leaving models to requests that can run on no other", 100, newScarce},
 	}
 }
 

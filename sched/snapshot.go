@@ -37,8 +37,8 @@ type Device struct {
 // Label is a place in the topology: the level, such as rack, and the name there.
 type Label struct{ Level, Name string }
 
-// Class is what requests are told apart by on a node: shares of one device, and
-// groups of 1, 2, 4 and 8 whole ones. What has no device is in none.
+// classCount is into how many classes requests fall by their devices: shares of one,
+// and 1, 2, up to 4, and more whole ones. What has no device is in none.
 const classCount = 5
 
 // Node is a machine, and what is free of it.
@@ -54,10 +54,12 @@ type Node struct {
 	Classes [classCount]int
 }
 
-// Hold is how much is in use by requests that may run on these models only.
+// Hold is how much is in use by requests that may run on these models only, or need
+// these partitions.
 type Hold struct {
 	Models []string // sorted
-	Milli  int64
+	Needs  []Need   // sorted by name
+	Milli  int64    // thousandths of devices
 }
 
 // Snapshot is all that decisions are made from.

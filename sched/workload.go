@@ -31,14 +31,8 @@ func typical(r Request) Request {
 	return r
 }
 
-// Coverage is the share of requests that a workload speaks for, in percent. Kinds so
-// rare that they are outside cost time and change nothing; at 80 % the fragments of
-// those left out begin to matter.
-const Coverage = 95
-
-// Typical is the workload that the requests make: the most common kinds, until they
-// cover so many percent of all.
-func Typical(requests []Request, coverage int) Workload {
+// Typical is the workload that the requests make, the most common kinds first.
+func Typical(requests []Request) Workload {
 	count := map[string]*Kind{}
 	var key []byte
 	for _, r := range requests {
@@ -51,26 +45,33 @@ func Typical(requests []Request, coverage int) Workload {
 		}
 		k.Weight++
 	}
-	all := make([]Kind, 0, len(count))
+	var w Workload
 	for _, k := range count {
-		all = append(all, *k)
+		w.Kinds = append(w.Kinds, *k)
 	}
-	return cover(all, coverage)
+	w.order()
+	return w
 }
 
-// cover keeps the most common kinds.
-func cover(all []Kind, coverage int) Workload {
-	slices.SortFunc(all, func(a, b Kind) int {
+// order sorts the kinds, the most common first.
+func (w *Workload) order() {
+	slices.SortFunc(w.Kinds, func(a, b Kind) int {
 		return cmp.Or(cmp.Compare(b.Weight, a.Weight), cmp.Compare(string(a.Request.shape(nil)), string(b.Request.shape(nil))))
 	})
-	w := Workload{Kinds: all}
+}
+
+// Coverage is the share of requests, in percent, that fragments are reported by, as
+// in the published runs.
+const Coverage = 95
+
+// Cover is the most common kinds of w, until they are so many percent of it.
+func (w Workload) Cover(percent int) Workload {
 	total, sum := w.total(), int64(0)
-	for i := range all {
-		if sum*100 >= total*int64(coverage) {
-			w.Kinds = slices.Clone(all[:i])
-			break
+	for i := range w.Kinds {
+		if sum*100 >= total*int64(percent) {
+			return Workload{Kinds: w.Kinds[:i]}
 		}
-		sum += all[i].Weight
+		sum += w.Kinds[i].Weight
 	}
 	return w
 }

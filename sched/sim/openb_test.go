@@ -24,6 +24,7 @@ func TestExp(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := Plan{Nodes: nodes, Pods: pods, Tune: 1.3}
+
 		if i := 0; len(os.Getenv("NK")) > 0 {
 			fmt.Println(tr, len(p.Workload().Kinds), i)
 		}
@@ -46,7 +47,7 @@ func TestExp(t *testing.T) {
 			}
 			wg.Wait()
 			out := fmt.Sprintf("%-12s %-10s", tr, pol)
-			for _, at := range []int{80, 90, 95, 100, 110, 120, 130} {
+			for _, at := range []int{80, 90, 95, 100, 130} {
 				a, f, n := 0., 0., 0.
 				for _, r := range res {
 					for _, b := range r.Buckets {

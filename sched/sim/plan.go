@@ -17,8 +17,6 @@ type Plan struct {
 	// Tune is how many times the cluster's devices the pods ask for; some are doubled
 	// or left out to get there. 0 leaves them as they are.
 	Tune float64
-	// Coverage of the workload that fragments are counted by, in percent of the pods.
-	Coverage int
 }
 
 // TuneMax bounds how long a run can be made.
@@ -63,7 +61,7 @@ func (p *Plan) Workload() sched.Workload {
 	for i := range p.Pods {
 		all[i] = p.Pods[i].Request
 	}
-	return sched.Typical(all, cmp.Or(p.Coverage, sched.Coverage))
+	return sched.Typical(all)
 }
 
 // deal puts pods in an order, doubles some, and shuffles the names that decide among
