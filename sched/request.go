@@ -114,3 +114,6 @@ func (r *Request) counted(d *Device, empty bool) bool {
 	}
 	return true
 }
+
+// Shape is the same for requests that are placed alike, and for no others.
+func (r *Request) Shape() string { return string(r.shape(nil)) }

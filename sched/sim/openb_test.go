@@ -39,7 +39,7 @@ func TestExp(t *testing.T) {
 				wg.Go(func() {
 					sem <- 1
 					defer func() { <-sem }()
-					res[s], err = Arrivals(context.Background(), p, pol, int64(42+s))
+					res[s], err = Run(context.Background(), p, Trial{Policy: pol, Seed: int64(42 + s), Departures: os.Getenv("DEP") != ""})
 					if err != nil {
 						panic(err)
 					}

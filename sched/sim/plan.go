@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand"
 	"slices"
 
@@ -17,6 +18,9 @@ type Plan struct {
 	// Tune is how many times the cluster's devices the pods ask for; some are doubled
 	// or left out to get there. 0 leaves them as they are.
 	Tune float64
+	// Base is the devices that Tune multiplies, in thousandths, where they are not
+	// those of Nodes: what people ask for does not grow with what is added.
+	Base int64
 }
 
 // TuneMax bounds how long a run can be made.
@@ -31,7 +35,7 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("there are no pods; name a table with some")
 	case capacity(p.Nodes) == 0:
 		return fmt.Errorf("no node has a device, so there is nothing to allocate; name a table with some")
-	case !(p.Tune >= 0 && p.Tune <= TuneMax):
+	case p.Tune < 0 || p.Tune > TuneMax || math.IsNaN(p.Tune):
 		return fmt.Errorf("tune is %v; want 0 to %d times the cluster", p.Tune, TuneMax)
 	case p.Tune > 0 && request(p.Pods) == 0:
 		return fmt.Errorf("no pod asks for a device, so there are none to double; leave tune out")
@@ -72,14 +76,17 @@ func (p *Plan) deal(draw *rand.Rand) ([]sched.Node, []trace.Pod) {
 	pods := slices.SortedFunc(slices.Values(p.Pods), func(a, b trace.Pod) int { return cmp.Compare(a.Name, b.Name) })
 	draw.Shuffle(len(pods), func(i, j int) { pods[i], pods[j] = pods[j], pods[i] })
 	if p.Tune > 0 {
-		pods = tune(pods, p.Tune*float64(capacity(p.Nodes)), draw)
+		pods = tune(pods, p.Tune*float64(cmp.Or(p.Base, capacity(p.Nodes))), draw)
 	}
 	nodes := slices.SortedFunc(slices.Values(p.Nodes), func(a, b sched.Node) int { return cmp.Compare(a.Name, b.Name) })
 	for i, k := range draw.Perm(len(nodes)) {
-		nodes[i].Name = fmt.Sprintf("%06d-%s", k, nodes[i].Name)
+		nodes[i].Name = fmt.Sprintf("%0*d-%s", nodeDigits, k, nodes[i].Name)
 	}
 	return nodes, pods
 }
+
+// nodeDigits are enough for all nodes that a trace may have.
+const nodeDigits = 6
 
 // tune doubles pods until the next would ask for more than the limit, or leaves some
 // out. Whether there is room is asked by one device of the next pod, as the published
