@@ -75,7 +75,7 @@ func NewBoard(s Snapshot, c Config) (*Board, error) {
 	}
 	b.reach = newReach(b)
 	for _, h := range s.Holds {
-		b.reach.hold(&Request{Models: h.Models, Needs: h.Needs}, h.Milli)
+		b.reach.hold(&Request{Count: 1, Models: h.Models, Needs: h.Needs}, h.Milli)
 	}
 	b.chooser = p.make(b)
 	return b, nil

@@ -15,14 +15,12 @@ func (r *Result) arrivals(ctx context.Context, m *meter, pods []trace.Pod) error
 		if i%pause == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		d, err := m.board.Choose(pods[i].Request)
+		d, err := m.place(&pods[i])
 		if err != nil {
 			return err
 		}
 		if d == nil {
 			r.Refused++
-		} else if err := m.board.Place(pods[i].Request, *d); err != nil {
-			return err
 		}
 		m.arrived(pods[i].Request.Milli())
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/trace"
 )
 
 // Bucket is how the cluster was, on average over all arrivals up to which so much had
@@ -19,12 +20,26 @@ type Bucket struct {
 
 // meter looks at a board after every arrival.
 type meter struct {
-	board *sched.Board
-	size  int64
+	board  *sched.Board
+	size   int64
+	placed func(trace.Pod, *sched.Decision)
+
 	sum   int64 // arrived
 	at    []Bucket
 	count []int
 	last  Bucket
+}
+
+// place finds room for a pod; nil says there is none.
+func (m *meter) place(p *trace.Pod) (*sched.Decision, error) {
+	d, err := m.board.Choose(p.Request)
+	if err == nil && d != nil {
+		err = m.board.Place(p.Request, *d)
+	}
+	if err == nil && m.placed != nil {
+		m.placed(*p, d)
+	}
+	return d, err
 }
 
 // arrivedMax is the percent up to which buckets are kept.

@@ -24,7 +24,7 @@ type Plan struct {
 }
 
 // TuneMax bounds how long a run can be made.
-const TuneMax = 20
+const TuneMax = 100
 
 // Check says what is wrong with a plan.
 func (p *Plan) Check() error {

@@ -55,7 +55,7 @@ func (e *ending) Pop() any {
 // day is a run with departures: who runs, who waits in the order of arrival, and how
 // long those waited that wait no more.
 type day struct {
-	board   *sched.Board
+	meter   *meter
 	ends    ending
 	waiting []*trace.Pod
 	waits   []int64
@@ -67,7 +67,7 @@ type day struct {
 // leaves, and those behind do not wait for who is ahead.
 func (r *Result) queue(ctx context.Context, m *meter, pods []trace.Pod) error {
 	slices.SortStableFunc(pods, func(a, b trace.Pod) int { return cmp.Compare(a.Created, b.Created) })
-	d := day{board: m.board}
+	d := day{meter: m}
 	for i := range pods {
 		if i%pause == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -99,7 +99,7 @@ func (d *day) until(ctx context.Context, then int64) error {
 		now := d.ends[0].ends
 		for len(d.ends) > 0 && d.ends[0].ends == now {
 			x := heap.Pop(&d.ends).(running)
-			if err := d.board.Release(x.request, x.decision); err != nil {
+			if err := d.meter.board.Release(x.request, x.decision); err != nil {
 				return err
 			}
 		}
@@ -135,11 +135,8 @@ func (d *day) retry(now int64) error {
 }
 
 func (d *day) start(p *trace.Pod, now int64) (bool, error) {
-	at, err := d.board.Choose(p.Request)
+	at, err := d.meter.place(p)
 	if err != nil || at == nil {
-		return false, err
-	}
-	if err := d.board.Place(p.Request, *at); err != nil {
 		return false, err
 	}
 	d.started++

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/trace"
 )
 
 // Trial is one run of a plan.
@@ -15,6 +16,9 @@ type Trial struct {
 	Seed   int64
 	// Departures has pods leave when the trace says, and wait for room.
 	Departures bool
+	// Placed is told of each pod that gets room, and of each that has none when it
+	// arrives, with nil. A nil Placed is not called.
+	Placed func(trace.Pod, *sched.Decision)
 }
 
 // Result is how a run went.
@@ -41,7 +45,7 @@ func Run(ctx context.Context, p Plan, t Trial) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	m := &meter{board: b, size: capacity(nodes)}
+	m := &meter{board: b, size: capacity(nodes), placed: t.Placed}
 	r := Result{Pods: len(pods)}
 	if t.Departures {
 		err = r.queue(ctx, m, pods)
