@@ -31,6 +31,11 @@ func (o *options) flags(cmd *cobra.Command, formats ...string) *cobra.Command {
 	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "file to reach the cloud with (default: that of the cloud in --data-dir, KUBECONFIG, ~/.kube/config)")
 	cmd.Flags().StringVarP(&o.namespace, "namespace", "n", "", "namespace (default: the kubeconfig's)")
 	_ = cmd.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
+	return o.formats(cmd, formats...)
+}
+
+// formats gives cmd the flag that chooses what is printed, if there is a choice.
+func (o *options) formats(cmd *cobra.Command, formats ...string) *cobra.Command {
 	if len(formats) > 0 {
 		about := "json for programs"
 		if slices.Contains(formats, "wide") {

@@ -19,8 +19,8 @@ type Waits struct {
 	P99  float64 `json:"p99"`
 }
 
-// timed says what a run with departures lacks.
-func (p *Plan) timed() error {
+// Timed says what the plan lacks for departures.
+func (p *Plan) Timed() error {
 	for i := range p.Pods {
 		if !p.Pods[i].Timed {
 			return fmt.Errorf("pod %s has no times, so nobody knows when it leaves; use a table with creation_time and deletion_time, or leave departures out", p.Pods[i].Name)

@@ -35,7 +35,7 @@ func Run(ctx context.Context, p Plan, t Trial) (Result, error) {
 		return Result{}, err
 	}
 	if t.Departures {
-		if err := p.timed(); err != nil {
+		if err := p.Timed(); err != nil {
 			return Result{}, err
 		}
 	}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"math"
+	"strconv"
+
+	"polder.dev/polder/sched/sim"
+)
+
+// simRun is a policy's result for programs. Allocation and fragmentation are percent
+// of the cluster's devices, by what had arrived in percent of them.
+type simRun struct {
+	Allocation    map[string]float64 `json:"allocation"`
+	Fragmentation map[string]float64 `json:"fragmentation"`
+	Pods          int                `json:"pods"`
+	// Refused pods found no room: when they arrived, or, with departures, ever.
+	Refused int        `json:"refused"`
+	Wait    *sim.Waits `json:"waitSeconds,omitempty"`
+	// Before is the same for the cluster without what was added.
+	Before *simRun  `json:"before,omitempty"`
+	WhatIf []string `json:"whatIf,omitempty"`
+}
+
+// simRuns is the result of several policies.
+type simRuns struct {
+	Policies map[string]*simRun `json:"policies"`
+}
+
+// simJSON is one run if there was one policy, and else all by name. The last variant is
+// the one that was asked for.
+func simJSON(variants []variant, whatIf []string) any {
+	all := simRuns{Policies: map[string]*simRun{}}
+	last := variants[len(variants)-1]
+	for i, c := range last.runs {
+		r := runOf(&c.Result)
+		if len(variants) > 1 {
+			r.Before, r.WhatIf = runOf(&variants[0].runs[i].Result), whatIf
+		}
+		all.Policies[c.Name] = r
+	}
+	if len(last.runs) == 1 {
+		return all.Policies[last.runs[0].Name]
+	}
+	return all
+}
+
+func runOf(r *sim.Result) *simRun {
+	out := &simRun{Allocation: map[string]float64{}, Fragmentation: map[string]float64{}, Pods: r.Pods, Refused: r.Refused, Wait: r.Waits}
+	for _, b := range r.Buckets {
+		key := strconv.Itoa(b.Arrived)
+		out.Allocation[key], out.Fragmentation[key] = thousandths(b.Allocation), thousandths(b.Fragmentation)
+	}
+	return out
+}
+
+// thousandths cuts off the digits that say nothing.
+func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
