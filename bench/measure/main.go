@@ -1,6 +1,7 @@
 // Command measure makes every number of bench/README.md, on clouds of its own that
 // it removes again. It prints one row per number: the median of all runs, and each
-// run. It needs root, a built polder, and an otherwise idle machine.
+// run. It needs root and a built polder but for -only sim, and an otherwise idle
+// machine.
 package main
 
 import (
@@ -33,24 +34,27 @@ type row struct {
 
 // benchmark makes rows.
 type benchmark struct {
-	name string
-	run  func(context.Context, *bench) error
+	name  string
+	run   func(context.Context, *bench) error
+	alone bool // needs no cloud
 }
 
 // benchmarks, in the order they are made: what wants a fresh cloud comes first.
 var benchmarks = []benchmark{
-	{"up", measureUp},
-	{"pod", measurePod},
-	{"train", measureTrain},
-	{"idle", measureIdle},
-	{"test", measureTest},
-	{"device", measureDevice},
+	{name: "up", run: measureUp},
+	{name: "pod", run: measurePod},
+	{name: "train", run: measureTrain},
+	{name: "idle", run: measureIdle},
+	{name: "test", run: measureTest},
+	{name: "device", run: measureDevice},
+	{name: "sim", run: measureSim, alone: true},
 }
 
 // bench is one run of this program.
 type bench struct {
 	cloud *cloud
 	runs  int
+	openb string // folder of the traces
 	rows  []row
 }
 
@@ -63,11 +67,15 @@ func (b *bench) add(what, unit string, runs []float64, note string) {
 
 // String is the row as Markdown.
 func (r row) String() string {
+	digits := 3
+	if r.Unit == "%" {
+		digits = 4 // policies differ in the hundredths
+	}
 	var each []string
 	for _, v := range r.Runs {
-		each = append(each, fmt.Sprintf("%.3g", v))
+		each = append(each, fmt.Sprintf("%.*g", digits, v))
 	}
-	return fmt.Sprintf("| %s | %.3g %s | %s | %s |", r.What, r.Median, r.Unit, strings.Join(each, ", "), r.Note)
+	return fmt.Sprintf("| %s | %.*g %s | %s | %s |", r.What, digits, r.Median, r.Unit, strings.Join(each, ", "), r.Note)
 }
 
 func median(v []float64) float64 {
@@ -97,7 +105,8 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, sim")
+	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	out := flag.String("json", "", "file to write the rows to")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
@@ -108,24 +117,24 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		return errors.New("this needs root, as a cloud does; run it with sudo")
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb}
+	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
+	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
+		if os.Geteuid() != 0 {
+			return errors.New("this needs root, as a cloud does; run it with sudo")
+		}
+		if err := b.cloud.reset(ctx); err != nil {
+			return err
+		}
+		defer func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+			defer cancel()
+			err = errors.Join(err, b.cloud.reset(end))
+		}()
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs}
-	if err := b.cloud.reset(ctx); err != nil {
-		return err
-	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-		defer cancel()
-		err = errors.Join(err, b.cloud.reset(end))
-	}()
 	fmt.Println(machine())
 	fmt.Println("\n| what | median | runs | |\n|---|---|---|---|")
-	for _, m := range benchmarks {
-		if !pick.MatchString(m.name) {
-			continue
-		}
+	for _, m := range picked {
 		if err := m.run(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
