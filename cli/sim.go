@@ -27,6 +27,7 @@ type simulation struct {
 	seeds       string
 	tune        float64
 	departures  bool
+	faster      float64
 	whatIf      []string
 	plot        string
 }
@@ -64,6 +65,7 @@ wait for room. The policies:
 	f.StringVar(&s.seeds, "seeds", "", "several seeds, as `FIRST..LAST`; results are means")
 	f.Float64Var(&s.tune, "tune", tuneDefault, "how many times the cluster's devices are asked for, by doubling pods or leaving some out; 0 plays the trace as it is")
 	f.BoolVar(&s.departures, "departures", false, "pods leave as recorded, and wait for room")
+	f.Float64Var(&s.faster, "faster", 1, "with --departures, how many times as fast as recorded pods arrive; they run as long")
 	f.StringArrayVar(&s.whatIf, "what-if", nil, "with machines `"+sim.Grammar+"`; can be given again")
 	f.StringVar(&s.plot, "plot", "", "SVG `file` to draw allocation and fragmentation in")
 	for _, name := range []string{"nodes", "pods"} {
@@ -134,6 +136,9 @@ func (s *simulation) check() ([]int64, error) {
 	if len(s.policies) == 0 {
 		return nil, usage.Errorf("--policy names none; choose among %s", strings.Join(known, ","))
 	}
+	if s.faster != 1 && !s.departures {
+		return nil, usage.Errorf("--faster says how soon pods come and go; it needs --departures")
+	}
 	if s.plot != "" {
 		if dir := filepath.Dir(s.plot); !isDir(dir) {
 			return nil, usage.Errorf("--plot %s: there is no directory %s; make it, or name another", s.plot, dir)
@@ -171,7 +176,7 @@ func (s *simulation) variants() ([]variant, error) {
 	if err != nil {
 		return nil, usage.Errorf("--pods: %w", err)
 	}
-	now := sim.Plan{Nodes: nodes, Pods: pods, Tune: s.tune}
+	now := sim.Plan{Nodes: nodes, Pods: pods, Tune: s.tune, Faster: s.faster}
 	if err := now.Check(); err != nil {
 		return nil, usage.Error(err)
 	}
@@ -249,7 +254,7 @@ func showSim(out io.Writer, variants []variant) error {
 	head := []string{"POLICY", "ARRIVED", "ALLOCATED", "FRAGMENTED", "PODS", "NO ROOM"}
 	waits := variants[0].runs[0].Result.Waits != nil
 	if waits {
-		head = append(head, "WAIT MEAN", "P50", "P90", "P99")
+		head = append(head, "IN USE", "WAIT MEAN", "P50", "P90", "P99")
 	}
 	if len(variants) > 1 {
 		head = append([]string{"CLUSTER"}, head...)
@@ -257,7 +262,7 @@ func showSim(out io.Writer, variants []variant) error {
 	rows := [][]string{head}
 	for _, v := range variants {
 		for _, c := range v.runs {
-			for _, percent := range stops(&c.Result) {
+			for _, percent := range stops(&c.Result, waits) {
 				row := simRow(c, percent)
 				if len(variants) > 1 {
 					row = append([]string{v.name}, row...)
@@ -270,10 +275,10 @@ func showSim(out io.Writer, variants []variant) error {
 }
 
 // stops are the arrivals that a person wants to know of: a full cluster's worth, and
-// the last.
-func stops(r *sim.Result) []int {
+// the last. Where pods leave, what has arrived says little, and the last is enough.
+func stops(r *sim.Result, leave bool) []int {
 	last := len(r.Buckets) - 1
-	if last > 100 {
+	if last > 100 && !leave {
 		return []int{100, last}
 	}
 	return []int{last}
@@ -286,6 +291,7 @@ func simRow(c sim.Curve, percent int) []string {
 		strconv.Itoa(c.Result.Pods), strconv.Itoa(c.Result.Refused),
 	}
 	if w := c.Result.Waits; w != nil {
+		row = append(row, fmt.Sprintf("%.2f %%", w.Use))
 		for _, v := range []float64{w.Mean, w.P50, w.P90, w.P99} {
 			row = append(row, fmt.Sprintf("%.0f s", v))
 		}

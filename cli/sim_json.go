@@ -16,6 +16,8 @@ type simRun struct {
 	// Refused pods found no room: when they arrived, or, with departures, ever.
 	Refused int        `json:"refused"`
 	Wait    *sim.Waits `json:"waitSeconds,omitempty"`
+	// InUse is the mean over time of what is in use, in percent.
+	InUse float64 `json:"inUse,omitempty"`
 	// Before is the same for the cluster without what was added.
 	Before *simRun  `json:"before,omitempty"`
 	WhatIf []string `json:"whatIf,omitempty"`
@@ -46,6 +48,9 @@ func simJSON(variants []variant, whatIf []string) any {
 
 func runOf(r *sim.Result) *simRun {
 	out := &simRun{Allocation: map[string]float64{}, Fragmentation: map[string]float64{}, Pods: r.Pods, Refused: r.Refused, Wait: r.Waits}
+	if r.Waits != nil {
+		out.InUse = thousandths(r.Waits.Use)
+	}
 	for _, b := range r.Buckets {
 		key := strconv.Itoa(b.Arrived)
 		out.Allocation[key], out.Fragmentation[key] = thousandths(b.Allocation), thousandths(b.Fragmentation)

@@ -21,10 +21,17 @@ type Plan struct {
 	// Base is the devices that Tune multiplies, in thousandths, where they are not
 	// those of Nodes: what people ask for does not grow with what is added.
 	Base int64
+	// Faster is how many times as fast as recorded pods arrive, where times count; 0 is
+	// as recorded. They run as long.
+	Faster float64
 }
 
-// TuneMax bounds how long a run can be made.
-const TuneMax = 100
+// TuneMax bounds how long a run can be made, and FasterMax is where everybody arrives
+// at once.
+const (
+	TuneMax   = 100
+	FasterMax = 1e9
+)
 
 // Check says what is wrong with a plan.
 func (p *Plan) Check() error {
@@ -37,6 +44,8 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("no node has a device, so there is nothing to allocate; name a table with some")
 	case p.Tune < 0 || p.Tune > TuneMax || math.IsNaN(p.Tune):
 		return fmt.Errorf("tune is %v; want 0 to %d times the cluster", p.Tune, TuneMax)
+	case p.Faster < 0 || p.Faster > FasterMax || math.IsNaN(p.Faster):
+		return fmt.Errorf("faster is %v; want more than 0 and at most %.0g times as fast as recorded", p.Faster, FasterMax)
 	case p.Tune > 0 && request(p.Pods) == 0:
 		return fmt.Errorf("no pod asks for a device, so there are none to double; leave tune out")
 	}
@@ -77,6 +86,13 @@ func (p *Plan) deal(draw *rand.Rand) ([]sched.Node, []trace.Pod) {
 	draw.Shuffle(len(pods), func(i, j int) { pods[i], pods[j] = pods[j], pods[i] })
 	if p.Tune > 0 {
 		pods = tune(pods, p.Tune*float64(cmp.Or(p.Base, capacity(p.Nodes))), draw)
+	}
+	if p.Faster > 0 {
+		for i := range pods {
+			ran := pods[i].Deleted - pods[i].Created
+			pods[i].Created = int64(float64(pods[i].Created) / p.Faster)
+			pods[i].Deleted = pods[i].Created + ran
+		}
 	}
 	nodes := slices.SortedFunc(slices.Values(p.Nodes), func(a, b sched.Node) int { return cmp.Compare(a.Name, b.Name) })
 	for i, k := range draw.Perm(len(nodes)) {

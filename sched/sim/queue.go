@@ -13,6 +13,9 @@ import (
 
 // Waits is how long pods waited for room, in seconds, of those that got it.
 type Waits struct {
+	// Use is what was in use, on average over time until the last arrival, in percent
+	// of the cluster's devices.
+	Use  float64 `json:"-"`
 	Mean float64 `json:"mean"`
 	P50  float64 `json:"p50"`
 	P90  float64 `json:"p90"`
@@ -60,6 +63,14 @@ type day struct {
 	waiting []*trace.Pod
 	waits   []int64
 	started int
+	now     int64
+	used    float64 // thousandths of devices times seconds
+}
+
+// pass lets time go by.
+func (d *day) pass(now int64) {
+	d.used += float64(d.meter.size-d.meter.board.Idle()) * float64(now-d.now)
+	d.now = now
 }
 
 // queue plays pods that come and go. They run as long as they did in the trace, from
@@ -67,7 +78,7 @@ type day struct {
 // leaves, and those behind do not wait for who is ahead.
 func (r *Result) queue(ctx context.Context, m *meter, pods []trace.Pod) error {
 	slices.SortStableFunc(pods, func(a, b trace.Pod) int { return cmp.Compare(a.Created, b.Created) })
-	d := day{meter: m}
+	d := day{meter: m, now: pods[0].Created}
 	for i := range pods {
 		if i%pause == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -75,6 +86,7 @@ func (r *Result) queue(ctx context.Context, m *meter, pods []trace.Pod) error {
 		if err := d.until(ctx, pods[i].Created); err != nil {
 			return err
 		}
+		d.pass(pods[i].Created)
 		if ok, err := d.start(&pods[i], pods[i].Created); err != nil {
 			return err
 		} else if !ok {
@@ -82,11 +94,13 @@ func (r *Result) queue(ctx context.Context, m *meter, pods []trace.Pod) error {
 		}
 		m.arrived(pods[i].Request.Milli())
 	}
+	use, span := d.used*100/float64(m.size), float64(max(1, d.now-pods[0].Created))
 	if err := d.until(ctx, 1<<62); err != nil {
 		return err
 	}
 	r.Refused = len(d.waiting)
 	r.Waits = waitsOf(d.waits)
+	r.Waits.Use = use / span
 	return nil
 }
 
@@ -97,6 +111,7 @@ func (d *day) until(ctx context.Context, then int64) error {
 			return context.Cause(ctx)
 		}
 		now := d.ends[0].ends
+		d.pass(now)
 		for len(d.ends) > 0 && d.ends[0].ends == now {
 			x := heap.Pop(&d.ends).(running)
 			if err := d.meter.board.Release(x.request, x.decision); err != nil {
@@ -162,9 +177,9 @@ func (w *Waits) plus(o *Waits) *Waits {
 	if o == nil {
 		o = &Waits{}
 	}
-	return &Waits{w.Mean + o.Mean, w.P50 + o.P50, w.P90 + o.P90, w.P99 + o.P99}
+	return &Waits{w.Use + o.Use, w.Mean + o.Mean, w.P50 + o.P50, w.P90 + o.P90, w.P99 + o.P99}
 }
 
 func (w *Waits) over(n float64) *Waits {
-	return &Waits{w.Mean / n, w.P50 / n, w.P90 / n, w.P99 / n}
+	return &Waits{w.Use / n, w.Mean / n, w.P50 / n, w.P90 / n, w.P99 / n}
 }

@@ -128,7 +128,7 @@ never,9000,1,0,0,40,50
 	if got := strings.Join(starts, " "); got != "a d b c" {
 		t.Errorf("started in the order %s", got)
 	}
-	if want := (&Waits{Mean: (120.0 + 160) / 4, P50: 0, P90: 120, P99: 120}); r.Refused != 1 || !reflect.DeepEqual(r.Waits, want) {
+	if want := (&Waits{Use: (700*30 + 1000*10) / 40.0 / 10, Mean: (120.0 + 160) / 4, P50: 0, P90: 120, P99: 120}); r.Refused != 1 || !reflect.DeepEqual(r.Waits, want) {
 		t.Errorf("%d never started, waits are %+v, want %+v", r.Refused, r.Waits, want)
 	}
 }
