@@ -11,8 +11,6 @@ type Decision struct {
 	Node    string
 	Devices []int // indices in the node's Devices
 	Score   int64 // more is better, among decisions for one request on one snapshot
-
-	at int
 }
 
 // Board is a snapshot that is kept up: decisions are made on it, placed and released.
@@ -145,7 +143,7 @@ func (b *Board) decide(r *Request) (*Decision, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score, at: i}, nil
+	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}, nil
 }
 
 // Place takes what the decision gives to the request.

@@ -15,8 +15,9 @@ func newScarce(b *Board) chooser {
 
 // priceMax is what one reach's reserve can cost, in points of the gradient's score. It
 // is about what the gradient loses by breaking into an idle node: a reserve that is
-// sure to be used up is worth opening another node for, and no more. From 5 to 20 the
-// results on the published traces differ by a few tenths of a percent.
+// sure to be used up is worth opening another node for, and no more. From 5 to 20, and
+// with the first to the third power of the reserve, the results on the published
+// traces differ by less than 0.4 % of a cluster.
 const priceMax = 10
 
 // reprice sets what each sort of node costs now. For each set of nodes that some

@@ -191,7 +191,7 @@ func TestRememberedScoresAreRight(t *testing.T) {
 					r := madeUpRequest(draw)
 					one, oneNo, _ := b.Decide(r)
 					two, twoNo, _ := fresh.Decide(r)
-					if diff := cmp.Diff(one, two, cmp.AllowUnexported(Decision{})); diff != "" || (oneNo == nil) != (twoNo == nil) {
+					if diff := cmp.Diff(one, two); diff != "" || (oneNo == nil) != (twoNo == nil) {
 						t.Fatalf("%+v: %s", r, diff)
 					}
 					if i%10 > 0 {
@@ -224,15 +224,15 @@ func TestTriedIsWhatComes(t *testing.T) {
 				if d == nil {
 					continue
 				}
-				device, after := g.try(d.at, &r)
+				device, after := g.try(b.at[d.Node], &r)
 				if device >= 0 && !slices.Equal(d.Devices, []int{device}) {
 					t.Fatalf("%+v: device %d was best, and %v is chosen", r, device, d.Devices)
 				}
 				if err := b.Place(r, *d); err != nil {
 					t.Fatal(err)
 				}
-				if b.seen.of[d.at] != after {
-					t.Fatalf("%+v on %s leaves %d fragments, and was to leave %d", r, d.Node, b.seen.of[d.at], after)
+				if b.seen.of[b.at[d.Node]] != after {
+					t.Fatalf("%+v on %s leaves %d fragments, and was to leave %d", r, d.Node, b.seen.of[b.at[d.Node]], after)
 				}
 			}
 		})

@@ -17,6 +17,7 @@ type table struct {
 	csv    *csv.Reader
 	column map[string]int
 	row    []string
+	words  map[string]string
 	err    error
 }
 
@@ -25,7 +26,7 @@ const nameMax = 253
 
 // open reads the header and looks for the columns that must be there.
 func open(in io.Reader, file string, columns ...string) (*table, error) {
-	t := &table{file: file, csv: csv.NewReader(&limited{in, bytesMax}), column: map[string]int{}}
+	t := &table{file: file, csv: csv.NewReader(&limited{in, bytesMax}), column: map[string]int{}, words: map[string]string{}}
 	t.csv.ReuseRecord = true
 	head, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
@@ -81,6 +82,16 @@ func (t *table) errorf(column, format string, args ...any) error {
 }
 
 func (t *table) text(column string) string { return strings.TrimSpace(t.row[t.column[column]]) }
+
+// intern keeps each word once, and not the row that it came in.
+func (t *table) intern(s string) string {
+	if w, ok := t.words[s]; ok {
+		return w
+	}
+	s = strings.Clone(s)
+	t.words[s] = s
+	return s
+}
 
 // name reads a name that no row before had.
 func (t *table) name(column string, seen map[string]bool) string {

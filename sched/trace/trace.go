@@ -12,10 +12,11 @@ import (
 
 // Limits of what is read.
 const (
-	nodesMax  = 200_000
-	podsMax   = 5_000_000
-	bytesMax  = 1 << 30
-	modelsMax = 64
+	nodesMax   = 200_000
+	podsMax    = 5_000_000
+	bytesMax   = 1 << 30
+	modelsMax  = 64
+	devicesMax = 4_000_000 // of all nodes
 	// podsPerNode is how many pods a node of a trace may run, as in the published runs.
 	podsPerNode = 1001
 	milliMax    = 1 << 40 // of a node's or pod's CPU
@@ -41,6 +42,7 @@ func Nodes(in io.Reader, name string) ([]sched.Node, error) {
 		return nil, err
 	}
 	var out []sched.Node
+	devices := int64(0)
 	seen := map[string]bool{}
 	for t.next() {
 		if len(out) == nodesMax {
@@ -49,7 +51,10 @@ func Nodes(in io.Reader, name string) ([]sched.Node, error) {
 		n := sched.Node{Name: t.name("sn", seen)}
 		n.Size = sched.Amount{CPU: t.number("cpu_milli", milliMax), Memory: t.number("memory_mib", mebiMax) << 20, Pods: podsPerNode}
 		n.Free = n.Size
-		count, model := t.number("gpu", sched.CountMax), clean(t.text("model"))
+		count, model := t.number("gpu", sched.CountMax), t.intern(clean(t.text("model")))
+		if devices += count; devices > devicesMax {
+			return nil, t.errorf("gpu", "the nodes have more than %d devices up to here; no more are read", devicesMax)
+		}
 		if count > 0 && model == "" && t.err == nil {
 			return nil, t.errorf("model", "it is empty; name the model of the node's %d devices", count)
 		}
@@ -125,6 +130,9 @@ func (t *table) models(column string) []string {
 	}
 	slices.Sort(list)
 	list = slices.Compact(list)
+	for i := range list {
+		list[i] = t.intern(list[i])
+	}
 	if list[0] == "" {
 		t.err = t.errorf(column, "%q has an empty model; write MODEL or MODEL|MODEL", text)
 	}
