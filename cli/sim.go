@@ -271,7 +271,24 @@ func showSim(out io.Writer, variants []variant) error {
 			}
 		}
 	}
-	return term.Table(out, rows)
+	if err := term.Table(out, rows); err != nil {
+		return err
+	}
+	if len(variants) == 1 && len(variants[0].runs) == 1 {
+		showWhy(out, variants[0].runs[0].Result.Why)
+	}
+	return nil
+}
+
+// showWhy says what those without room asked for, and what was missing.
+func showWhy(out io.Writer, why []sim.Why) {
+	if len(why) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "\nThose without room, the most common first, and what was missing in the end:")
+	for _, w := range why {
+		fmt.Fprintf(out, "  %d x %s\n    %s\n", w.Pods, w.Request, w.Refusal)
+	}
 }
 
 // stops are the arrivals that a person wants to know of: a full cluster's worth, and

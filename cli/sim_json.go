@@ -18,9 +18,17 @@ type simRun struct {
 	Wait    *sim.Waits `json:"waitSeconds,omitempty"`
 	// InUse is the mean over time of what is in use, in percent.
 	InUse float64 `json:"inUse,omitempty"`
+	// Why tells, of the first seed, which requests found no room, the most common first.
+	Why []simWhy `json:"why,omitempty"`
 	// Before is the same for the cluster without what was added.
 	Before *simRun  `json:"before,omitempty"`
 	WhatIf []string `json:"whatIf,omitempty"`
+}
+
+type simWhy struct {
+	Pods    int    `json:"pods"`
+	Request string `json:"request"`
+	Reason  string `json:"reason"`
 }
 
 // simRuns is the result of several policies.
@@ -50,6 +58,9 @@ func runOf(r *sim.Result) *simRun {
 	out := &simRun{Allocation: map[string]float64{}, Fragmentation: map[string]float64{}, Pods: r.Pods, Refused: r.Refused, Wait: r.Waits}
 	if r.Waits != nil {
 		out.InUse = thousandths(r.Waits.Use)
+	}
+	for _, w := range r.Why {
+		out.Why = append(out.Why, simWhy{w.Pods, w.Request.String(), w.Refusal.String()})
 	}
 	for _, b := range r.Buckets {
 		key := strconv.Itoa(b.Arrived)

@@ -61,6 +61,17 @@ func TestSimForPeople(t *testing.T) {
 	}
 }
 
+// TestSimSaysWhy: a pod that no node of the trace can hold, and the reason.
+func TestSimSaysWhy(t *testing.T) {
+	dir := away(t)
+	lay(t, dir, "pods.csv", "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\na,8000,1024,1,810,Z4|Y2\nb,200000,1024,8,1000,")
+	code, out, errs, _ := program(t, "sim", "--nodes", simNodes, "--pods", dir+"/pods.csv", "--tune", "0")
+	want := "  1 x 8 devices, 200 cores, 1 GiB\n    0 of 11 nodes: 7 have fewer than 8 such devices, 3 have too little CPU, 1 has no device\n"
+	if code != 0 || errs != "" || !strings.HasSuffix(out, want) {
+		t.Errorf("exit code %d, %q\n%s", code, errs, out)
+	}
+}
+
 func TestSimMisuse(t *testing.T) {
 	dir := away(t)
 	lay(t, dir, "short.csv", "sn,cpu_milli,memory_mib,gpu\na,1,1,1")

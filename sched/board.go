@@ -127,9 +127,14 @@ func (b *Board) Decide(r Request) (*Decision, *Refusal, error) {
 	if err != nil || d != nil {
 		return d, nil, err
 	}
-	s := Snapshot{Nodes: b.nodes}
-	f := s.Explain(r)
+	f := b.Explain(r)
 	return nil, &f, nil
+}
+
+// Explain counts, over all nodes, what keeps r away now.
+func (b *Board) Explain(r Request) Refusal {
+	s := Snapshot{Nodes: b.nodes}
+	return s.Explain(r)
 }
 
 // Choose is Decide for who does not ask why: it returns nil where there is no room.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Need is how much of a device's counter a request uses up.
@@ -56,6 +57,36 @@ func (r *Request) Check() error {
 		}
 	}
 	return nil
+}
+
+// String is the request in words: "0.81 of a T4 or P100, 11 cores, 30 GiB".
+func (r Request) String() string {
+	device, many := "device", "devices"
+	if len(r.Models) > 0 {
+		device = strings.Join(r.Models, " or ")
+		many = device
+	}
+	var what string
+	switch {
+	case r.Count == 0:
+		what = "no device"
+	case r.Share < Whole && r.Count == 1:
+		what = fmt.Sprintf("%g of a %s", float64(r.Share)/Whole, device)
+	case r.Share < Whole:
+		what = fmt.Sprintf("%g of each of %d %s", float64(r.Share)/Whole, r.Count, many)
+	case r.Count == 1:
+		what = "1 " + device
+	default:
+		what = fmt.Sprintf("%d %s", r.Count, many)
+	}
+	for _, n := range r.Needs {
+		what += fmt.Sprintf(" with %d %s", n.Amount, n.Name)
+	}
+	what += fmt.Sprintf(", %g cores, %.3g GiB", float64(r.CPU)/1000, float64(r.Memory)/(1<<30))
+	for _, l := range r.Within {
+		what += fmt.Sprintf(", in %s %s", l.Level, l.Name)
+	}
+	return what
 }
 
 // class is what it counts as in a node's Classes, or -1.

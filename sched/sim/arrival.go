@@ -11,6 +11,7 @@ const pause = 256
 
 // arrivals plays pods of which none leaves.
 func (r *Result) arrivals(ctx context.Context, m *meter, pods []trace.Pod) error {
+	none := unmet{}
 	for i := range pods {
 		if i%pause == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -21,8 +22,10 @@ func (r *Result) arrivals(ctx context.Context, m *meter, pods []trace.Pod) error
 		}
 		if d == nil {
 			r.Refused++
+			none.add(pods[i].Request)
 		}
 		m.arrived(pods[i].Request.Milli())
 	}
+	r.Why = none.tell(m.board)
 	return nil
 }

@@ -78,7 +78,8 @@ func (m *meter) buckets() []Bucket {
 }
 
 // Mean is the average of runs of one plan: of each bucket, over the runs that came so
-// far, and of everything else over all of them.
+// far, and of everything else over all of them. Reasons have no average: they are those
+// of the first run.
 func Mean(results []Result) Result {
 	var out Result
 	var count []int
@@ -98,6 +99,9 @@ func Mean(results []Result) Result {
 		}
 	}
 	n := len(results)
+	if n > 0 {
+		out.Why = results[0].Why
+	}
 	for i := range out.Buckets {
 		out.Buckets[i].Allocation /= float64(count[i])
 		out.Buckets[i].Fragmentation /= float64(count[i])

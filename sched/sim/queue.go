@@ -99,6 +99,11 @@ func (r *Result) queue(ctx context.Context, m *meter, pods []trace.Pod) error {
 		return err
 	}
 	r.Refused = len(d.waiting)
+	none := unmet{}
+	for _, p := range d.waiting {
+		none.add(p.Request)
+	}
+	r.Why = none.tell(m.board)
 	r.Waits = waitsOf(d.waits)
 	r.Waits.Use = use / span
 	return nil

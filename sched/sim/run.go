@@ -27,6 +27,8 @@ type Result struct {
 	Pods    int
 	Refused int // for which there was no room, or, with departures, never was
 	Waits   *Waits
+	// Why tells of those without room, the most common requests first.
+	Why []Why
 }
 
 // Run plays the plan once.
@@ -52,8 +54,11 @@ func Run(ctx context.Context, p Plan, t Trial) (Result, error) {
 	} else {
 		err = r.arrivals(ctx, m, pods)
 	}
+	if err != nil {
+		return Result{}, err
+	}
 	r.Buckets = m.buckets()
-	return r, err
+	return r, nil
 }
 
 // Each runs trials, so many at a time, and returns their results in the same order.
