@@ -106,3 +106,14 @@ func busyBoard(b *testing.B, draw *rand.Rand, nodes int) (*Board, []placed, []Re
 	}
 	return board, all, kinds
 }
+
+// BenchmarkRefuse is a request that has no room, and the reasons for it.
+func BenchmarkRefuse(b *testing.B) {
+	board, _, _ := busyBoard(b, rand.New(rand.NewSource(1)), 10000)
+	for b.Loop() {
+		_, no, err := board.Decide(Request{CPU: 97000, Count: 8, Share: Whole, Models: []string{"H100", "T4"}})
+		if err != nil || no == nil {
+			b.Fatal("there is room", err)
+		}
+	}
+}

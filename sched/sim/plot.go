@@ -17,9 +17,9 @@ type Curve struct {
 // The picture, in points. The colours are told apart by who sees no red or no green
 // as well (Okabe and Ito's), and repeat after the last.
 const (
-	plotWidth, panelHeight            = 760, 280
+	plotWidth, panelHeight            = 860, 280
 	marginLeft, marginTop, marginDown = 60, 34, 42
-	marginRight                       = 130
+	marginRight                       = 230
 )
 
 func colours() []string {
