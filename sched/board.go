@@ -140,15 +140,34 @@ func (b *Board) Explain(r Request) Refusal {
 // Choose is Decide for who does not ask why: it returns nil where there is no room.
 func (b *Board) Choose(r Request) (*Decision, error) { return b.decide(&r) }
 
+// ChooseElsewhere is Choose, but for one node.
+func (b *Board) ChooseElsewhere(r Request, than string) (*Decision, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	if i, ok := b.at[than]; ok {
+		scores := b.scores(&r) // which are remembered
+		defer func(score int32) { scores[i] = score }(scores[i])
+		scores[i] = none
+		return b.pick(scores, &r), nil
+	}
+	return b.decide(&r)
+}
+
 func (b *Board) decide(r *Request) (*Decision, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	i, score := b.chooser.best(b.scores(r), r)
+	return b.pick(b.scores(r), r), nil
+}
+
+// pick is the best of the nodes by their scores, or nil if none has room.
+func (b *Board) pick(scores []int32, r *Request) *Decision {
+	i, score := b.chooser.best(scores, r)
 	if i < 0 {
-		return nil, nil
+		return nil
 	}
-	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}, nil
+	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}
 }
 
 // Place takes what the decision gives to the request.

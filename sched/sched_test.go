@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math/rand"
 	"strings"
 	"testing"
 
@@ -228,4 +229,28 @@ func TestBadInputIsNamed(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", d, err, want)
 		}
 	}
+}
+
+// TestChooseElsewhere leaves no trace in what later decisions are made from.
+func TestChooseElsewhere(t *testing.T) {
+	seeds(t, 20, func(t *testing.T, draw *rand.Rand) {
+		b := madeUpBoard(t, draw, "fgd")
+		for range 50 {
+			r := madeUpRequest(draw)
+			first, err := b.Choose(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				continue
+			}
+			other, err := b.ChooseElsewhere(r, first.Node)
+			if err != nil || other != nil && other.Node == first.Node {
+				t.Fatalf("%+v, %v; not on %s", other, err, first.Node)
+			}
+			if again, err := b.Choose(r); err != nil || again.Node != first.Node || again.Score != first.Score {
+				t.Fatalf("chose %+v and then %+v, %v", first, again, err)
+			}
+		}
+	})
 }

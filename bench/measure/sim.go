@@ -49,6 +49,9 @@ func measureSim(ctx context.Context, b *bench) error {
 		name := strings.TrimSuffix(filepath.Base(file), ".csv")
 		policies := []string{"fgd", "polder"}
 		if name == "openb_pod_list_default" {
+			if err := b.defragment(nodes, pods); err != nil {
+				return err
+			}
 			policies = []string{"random", "dotprod", "clustering", "packing", "bestfit", "fgd", "polder"}
 		}
 		for _, p := range policies {

@@ -1,0 +1,305 @@
+package defrag
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"slices"
+
+	"polder.dev/polder/sched"
+)
+
+// Work is something that runs.
+type Work struct {
+	Name     string
+	Request  sched.Request
+	Decision sched.Decision // where it is
+	// Movable is set for work that goes on elsewhere from a checkpoint.
+	Movable bool
+	// Cost of moving it: the device-seconds of computing that are lost, such as those
+	// since its last checkpoint, and those of stopping and starting.
+	Cost float64
+}
+
+// Config says what a plan is to be like.
+type Config struct {
+	// Policy that chooses where work goes.
+	Policy string
+	// Workload that is expected: a fragment is what it cannot use.
+	Workload sched.Workload
+	// MovesMax is the most moves of a plan; 0 means 32.
+	MovesMax int
+	// GainMin is the least that a move has to gain, in thousandths of a device; 0 means
+	// 100, a tenth of one.
+	GainMin float64
+}
+
+// Move is one piece of work that goes elsewhere.
+type Move struct {
+	Name string
+	From sched.Decision
+	To   sched.Decision
+	// Step is the same for moves that gain something only together, such as those that
+	// empty a node.
+	Step int
+	// Gain of the whole step in thousandths of a device, and Cost of this move.
+	Gain float64
+	Cost float64
+}
+
+// Plan is moves in their order, and what they lead from and to.
+type Plan struct {
+	Moves         []Move
+	Before, After State
+}
+
+const (
+	movesMax = 32
+	gainMin  = 100
+)
+
+// Make plans. The snapshot is of a cluster in which all of work runs.
+func Make(s sched.Snapshot, work []Work, c Config) (*Plan, error) {
+	if c.MovesMax == 0 {
+		c.MovesMax = movesMax
+	}
+	if c.GainMin == 0 {
+		c.GainMin = gainMin
+	}
+	if c.MovesMax < 0 || c.GainMin < 0 {
+		return nil, fmt.Errorf("the most moves are %d and the least gain is %g; neither can be negative", c.MovesMax, c.GainMin)
+	}
+	b, err := sched.NewBoard(s, sched.Config{Policy: c.Policy, Workload: c.Workload})
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{board: b, work: slices.Clone(work), config: c, moved: map[string]bool{}}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	plan := &Plan{Before: p.state()}
+	for step := 1; ; step++ {
+		t, err := p.best(c.MovesMax - len(plan.Moves))
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			break
+		}
+		moves, err := p.make(t, step)
+		if err != nil {
+			return nil, err
+		}
+		plan.Moves = append(plan.Moves, moves...)
+	}
+	plan.After = p.state()
+	return plan, nil
+}
+
+type planner struct {
+	board  *sched.Board
+	work   []Work
+	config Config
+	moved  map[string]bool // by name; nothing is moved twice
+	tried  trials
+}
+
+// check looks that work is where it says, by taking it away and putting it back.
+func (p *planner) check() error {
+	names := map[string]bool{}
+	for i := range p.work {
+		w := &p.work[i]
+		if w.Name == "" || names[w.Name] {
+			return fmt.Errorf("work %d: its name %q is empty or that of another; give each its own", i, w.Name)
+		}
+		names[w.Name] = true
+		if w.Cost < 0 {
+			return fmt.Errorf("work %s: its cost %g is negative", w.Name, w.Cost)
+		}
+		if err := p.board.Release(w.Request, w.Decision); err != nil {
+			return fmt.Errorf("work %s is not where it says: %w", w.Name, err)
+		}
+		if err := p.board.Place(w.Request, w.Decision); err != nil {
+			return fmt.Errorf("work %s is not where it says: %w", w.Name, err)
+		}
+	}
+	return nil
+}
+
+// trial is a step that was tried.
+type trial struct {
+	work []int // indices
+	to   []sched.Decision
+	gain float64
+	cost float64
+}
+
+// worth is what steps are compared by: the gain for each device-second that is lost.
+func (t *trial) worth() float64 { return t.gain / (1 + t.cost) }
+
+// best is the step of at most so many moves that is worth most, or nil if none gains
+// enough. A step is worth less and less as others are taken, seldom more, so one that is
+// still worth more than all others were when they were tried last is taken without trying
+// these again. When none is left all are tried once more.
+func (p *planner) best(moves int) (*trial, error) {
+	for fresh := false; ; {
+		t, err := p.first(moves)
+		if t != nil || err != nil || fresh {
+			return t, err
+		}
+		fresh = true
+		for _, c := range p.candidates() {
+			t, err := p.gainful(c)
+			if err != nil {
+				return nil, err
+			}
+			if t != nil {
+				p.tried = append(p.tried, t)
+			}
+		}
+		heap.Init(&p.tried)
+	}
+}
+
+// first takes the best of those tried before, if it still is.
+func (p *planner) first(moves int) (*trial, error) {
+	for len(p.tried) > 0 {
+		old := heap.Pop(&p.tried).(*trial)
+		if len(old.work) > moves || slices.ContainsFunc(old.work, func(i int) bool { return p.moved[p.work[i].Name] }) {
+			continue
+		}
+		t, err := p.gainful(old.work)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case t == nil:
+		case len(p.tried) == 0 || t.worth() >= p.tried[0].worth():
+			return t, nil
+		default:
+			heap.Push(&p.tried, t)
+		}
+	}
+	return nil, nil
+}
+
+// gainful tries a step; nil if it does not gain enough.
+func (p *planner) gainful(work []int) (*trial, error) {
+	t, err := p.try(work)
+	if t == nil || err != nil || t.gain < p.config.GainMin*float64(len(work)) {
+		return nil, err
+	}
+	return t, nil
+}
+
+// trials is a heap of what was tried, the worthiest first; of equals, the first work's.
+type trials []*trial
+
+func (h trials) Len() int { return len(h) }
+func (h trials) Less(i, j int) bool {
+	if a, b := h[i].worth(), h[j].worth(); a != b {
+		return a > b
+	}
+	return slices.Compare(h[i].work, h[j].work) < 0
+}
+func (h trials) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *trials) Push(t any)   { *h = append(*h, t.(*trial)) }
+func (h *trials) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	*h = (*h)[:last]
+	return t
+}
+
+// candidates are each piece of work that can be moved, and all work of a node, where all
+// that has devices can be: on nodes with idle devices, for others cannot gain.
+func (p *planner) candidates() [][]int {
+	idle := map[string]bool{}
+	s := p.board.Snapshot()
+	for i := range s.Nodes {
+		idle[s.Nodes[i].Name] = s.Nodes[i].Idle() > 0
+	}
+	var out [][]int
+	byNode, fixed := map[string][]int{}, map[string]bool{}
+	for i := range p.work {
+		w := &p.work[i]
+		node := w.Decision.Node
+		if w.Request.Count == 0 || !idle[node] {
+			continue
+		}
+		if !w.Movable || p.moved[w.Name] {
+			fixed[node] = true
+			continue
+		}
+		out = append(out, []int{i})
+		byNode[node] = append(byNode[node], i)
+	}
+	for i := range s.Nodes {
+		node := s.Nodes[i].Name
+		if all := byNode[node]; len(all) > 1 && !fixed[node] {
+			slices.SortStableFunc(all, func(a, b int) int { // what is large finds room last
+				return cmp.Compare(p.work[b].Request.Milli(), p.work[a].Request.Milli())
+			})
+			out = append(out, all)
+		}
+	}
+	return out
+}
+
+// try makes a step and undoes it. It returns nil if there is no room for it.
+func (p *planner) try(work []int) (*trial, error) {
+	before := p.board.Fragmentation()
+	t := &trial{}
+	err := p.place(t, work)
+	if err == nil && len(t.to) == len(work) {
+		t.gain = before
+		for _, i := range work {
+			err = cmp.Or(err, p.board.Release(p.work[i].Request, p.work[i].Decision))
+		}
+		t.gain -= p.board.Fragmentation()
+		for _, i := range work {
+			err = cmp.Or(err, p.board.Place(p.work[i].Request, p.work[i].Decision))
+		}
+	}
+	for j, d := range t.to {
+		err = cmp.Or(err, p.board.Release(p.work[work[j]].Request, d))
+	}
+	if err != nil || len(t.to) < len(work) {
+		return nil, err
+	}
+	return t, nil
+}
+
+// place puts each piece of work on another node, in addition to where it is.
+func (p *planner) place(t *trial, work []int) error {
+	for _, i := range work {
+		w := &p.work[i]
+		d, err := p.board.ChooseElsewhere(w.Request, w.Decision.Node)
+		if err != nil || d == nil {
+			return err
+		}
+		if err := p.board.Place(w.Request, *d); err != nil {
+			return err
+		}
+		t.work, t.to, t.cost = append(t.work, i), append(t.to, *d), t.cost+w.Cost
+	}
+	return nil
+}
+
+// make takes a step for good.
+func (p *planner) make(t *trial, step int) ([]Move, error) {
+	var moves []Move
+	for j, i := range t.work {
+		w := &p.work[i]
+		if err := p.board.Place(w.Request, t.to[j]); err != nil {
+			return nil, err
+		}
+		if err := p.board.Release(w.Request, w.Decision); err != nil {
+			return nil, err
+		}
+		moves = append(moves, Move{Name: w.Name, From: w.Decision, To: t.to[j], Step: step, Gain: t.gain, Cost: w.Cost})
+		w.Decision = t.to[j]
+		p.moved[w.Name] = true
+	}
+	return moves, nil
+}
