@@ -154,6 +154,22 @@ func (b *Board) ChooseElsewhere(r Request, than string) (*Decision, error) {
 	return b.decide(&r)
 }
 
+// ChooseOn is where r would go on one node, or nil if that has no room.
+func (b *Board) ChooseOn(r Request, node string) (*Decision, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	i, ok := b.at[node]
+	if !ok {
+		return nil, fmt.Errorf("there is no node %q on this board", node)
+	}
+	score := b.scores(&r)[i]
+	if score == none {
+		return nil, nil
+	}
+	return &Decision{Node: node, Devices: b.chooser.devices(i, &r), Score: int64(score)}, nil
+}
+
 func (b *Board) decide(r *Request) (*Decision, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
