@@ -18,6 +18,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Runtime{}, &RuntimeList{},
 		&TrainJob{}, &TrainJobList{},
 		&Model{}, &ModelList{},
+		&Queue{}, &QueueList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
@@ -32,6 +33,9 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionRunning: at least one worker runs.
 	ConditionRunning = "Running"
+	// ConditionQuotaReserved: the queue has admitted the work; only work that waits in
+	// one has this condition.
+	ConditionQuotaReserved = "QuotaReserved"
 	// ConditionComplete: the work ended well; it never becomes False again.
 	ConditionComplete = "Complete"
 	// ConditionFailed: the work ended badly; it never becomes False again.
@@ -52,6 +56,9 @@ const (
 	// LabelTenant, on a namespace, names the tenant that owns it. Namespaces
 	// of one tenant may talk to each other; those of two may not.
 	LabelTenant = Group + "/tenant"
+	// LabelQueue, on a namespace, names the Queue of its jobs that name none. Without
+	// it such jobs are held back by nothing.
+	LabelQueue = Group + "/queue"
 )
 
 // RegistryHost is the name by which images and models of the cloud's own

@@ -45,6 +45,8 @@ type TrainJob struct {
 // +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)",fieldPath=".queue",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.priority) == has(oldSelf.priority) && (!has(self.priority) || self.priority == oldSelf.priority)",fieldPath=".priority",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
 type TrainJobSpec struct {
 	// Runtime names the Runtime to run on.
 	// +kubebuilder:validation:MinLength=1
@@ -107,6 +109,17 @@ type TrainJobSpec struct {
 	// +kubebuilder:default=3600
 	// +optional
 	KeepSeconds *int64 `json:"keepSeconds,omitempty"`
+	// Queue that the job waits in until there is room for it. Empty: the one that the
+	// namespace's label polder.dev/queue names, and without one the job does not wait.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	// +optional
+	Queue string `json:"queue,omitempty"`
+	// Priority in its queue: those of higher priority are looked at first, and may end
+	// those of lower priority where the queue says so.
+	// +kubebuilder:validation:Minimum=-1000
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	Priority int32 `json:"priority,omitempty"`
 	// Cancel ends the job; `polder cancel` sets it.
 	// +optional
 	Cancel bool `json:"cancel,omitempty"`
@@ -189,7 +202,8 @@ func (s State) Done() bool {
 	return s == StateSucceeded || s == StateFailed || s == StateCancelled
 }
 
-// TrainJobStatus is written by the train controller alone.
+// TrainJobStatus is written by the train controller, but for queue, which the
+// controller of Queues writes and nobody else.
 type TrainJobStatus struct {
 	// State in one word.
 	// +optional
@@ -197,7 +211,7 @@ type TrainJobStatus struct {
 	// Message says why the job is in this state, and what to do about it.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Conditions: Accepted, Gang, Running, Restarting, Complete, Failed.
+	// Conditions: Accepted, QuotaReserved, Gang, Running, Restarting, Complete, Failed.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -211,6 +225,13 @@ type TrainJobStatus struct {
 	// Restarts counts how often all workers were started again.
 	// +optional
 	Restarts int32 `json:"restarts,omitempty"`
+	// Preemptions counts how many of them were because the job had to make room for
+	// others; they use up no retries.
+	// +optional
+	Preemptions int32 `json:"preemptions,omitempty"`
+	// Queue is what its queue has decided about the job; nothing if it waits in none.
+	// +optional
+	Queue *JobQueue `json:"queue,omitempty"`
 	// Ready is the number of workers that run now.
 	// +optional
 	Ready int32 `json:"ready,omitempty"`
@@ -230,6 +251,35 @@ type TrainJobStatus struct {
 	// Model that came out.
 	// +optional
 	Model *ModelReference `json:"model,omitempty"`
+}
+
+// JobQueue is what a queue has decided about a job.
+type JobQueue struct {
+	// Name of the Queue.
+	Name string `json:"name"`
+	// Admitted: the job may run. When it becomes false the job's workers end, and it
+	// waits again.
+	Admitted bool `json:"admitted"`
+	// Reason in one word: Admitted; Reserved, when what was ended for the job is not
+	// gone yet; Preempted, when it was ended for others; else why it waits.
+	Reason string `json:"reason"`
+	// Message says why, in a sentence.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Flavors of device that the job counts as.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Flavors []string `json:"flavors,omitempty"`
+	// Software of those devices; the job runs the Runtime's variant for it.
+	// +optional
+	Software string `json:"software,omitempty"`
+	// Time of the decision.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+	// Expected is when the job is expected to be admitted, where that is known.
+	// +optional
+	Expected *metav1.Time `json:"expected,omitempty"`
 }
 
 // Progress of a run, as the program last reported it.

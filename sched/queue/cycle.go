@@ -95,9 +95,6 @@ func (s *State) leavingOf(d *demand) []string {
 // what does not, the resources it lacks are kept until all others have been looked at:
 // as if it ran already.
 func (s *State) hold(p *Plan) {
-	if s.options.Patience < 0 {
-		return
-	}
 	busy := map[int]bool{}
 	for _, g := range s.impatient() {
 		if d, ok := s.choose(g); ok {
@@ -144,7 +141,7 @@ func (s *State) impatient() []*group {
 				first = g
 			}
 		}
-		if first != nil && s.now.Sub(first.first().work.Created) >= s.options.Patience {
+		if patience := s.tree.nodes[i].patience; first != nil && patience >= 0 && s.now.Sub(first.first().work.Created) >= patience {
 			old = append(old, first)
 		}
 	}

@@ -71,9 +71,6 @@ func (s *State) advance(now time.Time) {
 		return
 	}
 	s.now = now
-	if s.options.HalfLife <= 0 {
-		return
-	}
 	for i := range s.tree.nodes {
 		s.remember(&s.tree.nodes[i])
 	}
@@ -81,11 +78,14 @@ func (s *State) advance(now time.Time) {
 
 // remember brings what is remembered of one queue up to date.
 func (s *State) remember(n *node) {
-	if s.options.HalfLife <= 0 {
+	if n.halfLife <= 0 {
 		return
 	}
+	if n.asOf.IsZero() { // there was nothing before
+		n.asOf = s.now
+	}
 	if d := s.now.Sub(n.asOf); d > 0 {
-		left := math.Exp2(-float64(d) / float64(s.options.HalfLife))
+		left := math.Exp2(-float64(d) / float64(n.halfLife))
 		n.past = n.past*left + s.dominant(n)*(1-left)
 		n.asOf = s.now
 	}

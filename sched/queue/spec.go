@@ -16,6 +16,10 @@ type Queue struct {
 	Quotas []Quota
 	// Preempt says whom work of the queue may end.
 	Preempt Preempt
+	// HalfLife of what is remembered of past use, and Patience, for how long the first
+	// of the queue lets others pass; 0 is what the queue above it has, and of a root
+	// what the Options say.
+	HalfLife, Patience time.Duration
 }
 
 // Quota is what a queue has of one class.

@@ -36,8 +36,13 @@ func New(queues []Queue, flavors []Flavor, o Options) (*State, error) {
 		jobs: map[string]*job{}, leaving: map[string]*demand{},
 	}
 	s.totals = totals(s.tree)
+	s.tree.nodes[0].halfLife, s.tree.nodes[0].patience = o.HalfLife, o.Patience
 	for i := range s.tree.nodes {
 		n := &s.tree.nodes[i]
+		if i > 0 {
+			up := &s.tree.nodes[n.parent]
+			n.halfLife, n.patience = cmp.Or(n.queue.HalfLife, up.halfLife), cmp.Or(n.queue.Patience, up.patience)
+		}
 		if i == 0 || len(n.children) > 0 {
 			continue
 		}
@@ -147,6 +152,16 @@ func (s *State) Leaving(id string, flavors []string) {
 			s.leaving[id] = d
 		}
 	}
+}
+
+// After are the workloads that are on their way out with something that one has been
+// given which was admitted, so that it must not start yet.
+func (s *State) After(id string) []string {
+	j := s.jobs[id]
+	if j == nil || j.with == nil {
+		return nil
+	}
+	return s.leavingOf(j.with)
 }
 
 // Gone says that nothing of a workload runs any more that was ended for others.

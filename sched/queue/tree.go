@@ -24,6 +24,8 @@ type node struct {
 	lines    []line  // by class
 	promised []int64 // to the children, by line of the queue's quotas
 	weight   float64
+	halfLife time.Duration
+	patience time.Duration
 
 	// units in use below it: normalised accelerators, processors, memory.
 	units [dimensions]int64

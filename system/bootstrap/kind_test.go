@@ -132,6 +132,8 @@ func TestAJobIsWhatItWas(t *testing.T) {
 		"output gone":       {job, "output", "", false},
 		"output new":        {bare, "output", `{"model": "x"}`, false},
 		"keepSeconds":       {job, "keepSeconds", "1", false},
+		"queue new":         {bare, "queue", `"q"`, false},
+		"priority new":      {bare, "priority", "5", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			was, is := object(t, tc.from), object(t, tc.from)

@@ -68,15 +68,15 @@ func (r *Reconciler) remove(ctx context.Context, o client.Object, hurry bool) er
 }
 
 // clear reports whether an attempt may begin, by what the API server says now
-// rather than what the cache remembers: it is the attempt whose turn it is, the
-// volume is the job's own, and no worker of any other attempt is left.
+// rather than what the cache remembers: it is the attempt whose turn it is, its queue
+// has admitted it, the volume is the job's own, and no worker of any other attempt is left.
 func (r *Reconciler) clear(ctx context.Context, w *world, j *batchv1.Job) (bool, error) {
 	var job v1alpha1.TrainJob
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(w.job), &job); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	if job.UID != w.job.UID || job.DeletionTimestamp != nil || job.Status.State.Done() || job.Spec.Cancel ||
-		AttemptName(job.Name, job.Status.Restarts) != j.Name {
+		AttemptName(job.Name, job.Status.Restarts) != j.Name || !admitted(&job, w.queue) {
 		return false, nil
 	}
 	claim, err := lookup(ctx, r.live, job.Namespace, VolumeName(job.Name), &corev1.PersistentVolumeClaim{})

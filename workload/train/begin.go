@@ -57,6 +57,9 @@ func choiceOf(w *world) (choice, error) {
 		return choice{}, fmt.Errorf("there is no Runtime %q", w.job.Spec.Runtime)
 	}
 	want := w.job.Spec.Accelerators
+	if q := w.job.Status.Queue; q != nil && q.Admitted && q.Software != "" && want.Count > 0 {
+		want.Software = []string{q.Software} // the queue counts devices of this software
+	}
 	if s := w.job.Status.Software; s != "" && want.Count > 0 && (w.job.Status.StartTime != nil || w.current() != nil) {
 		want.Software = []string{s}
 	}
@@ -118,7 +121,8 @@ func volumeLost(w *world, p *plan, _ *Config) bool {
 // and the pause between attempts is over.
 func drained(w *world, p *plan, cfg *Config) bool {
 	if left := w.leftovers(); len(left) > 0 {
-		p.remove, p.hurry = left, true
+		c := apimeta.FindStatusCondition(p.status.Conditions, ConditionRestarting)
+		p.remove, p.hurry = left, c == nil || c.Reason != reasonPreempted // what makes room may save its work
 		p.look(cfg.Wait)
 		return true
 	}
@@ -126,14 +130,14 @@ func drained(w *world, p *plan, cfg *Config) bool {
 	if c == nil || c.Status != metav1.ConditionTrue || w.current() != nil {
 		return false
 	}
-	if left := c.LastTransitionTime.Add(pause(w.attempt(), cfg)).Sub(w.now); left > 0 {
+	if left := c.LastTransitionTime.Add(pause(w.deaths(), cfg)).Sub(w.now); left > 0 {
 		p.look(left)
 		return true
 	}
 	return false
 }
 
-// pause before an attempt: doubled with each one, up to a limit.
+// pause before an attempt: doubled with each worker that died, up to a limit.
 func pause(attempt int32, cfg *Config) time.Duration {
 	d := cfg.PauseMin
 	for i := int32(1); i < attempt && d < cfg.PauseMax; i++ {

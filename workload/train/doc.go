@@ -22,7 +22,9 @@
 //     after a live read of the API server found no pod of the job left.
 //   - A job that has run is never given a second, empty volume.
 //   - Complete and Failed never become False again.
-//   - Every field of TrainJobStatus is written here and nowhere else.
+//   - Every field of TrainJobStatus but queue is written here and nowhere else.
+//   - A job that has a queue has workers only while status.queue says that it is
+//     admitted, or until it has made room.
 //
 // It refuses to choose a sandbox (admission does, unless the Runtime's variant
 // names one), to read logs (the kubelet leaves a dead worker's last lines in

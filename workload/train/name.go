@@ -24,7 +24,7 @@ const Container = "worker"
 
 // Condition types of a TrainJob beside those of the whole group.
 const (
-	// ConditionRestarting: an attempt failed and the next is not there yet.
+	// ConditionRestarting: an attempt ended and the next is not there yet.
 	ConditionRestarting = "Restarting"
 	// ConditionGang: all workers are placed together, or none.
 	ConditionGang = "Gang"

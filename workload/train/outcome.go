@@ -51,7 +51,7 @@ func died(w *world, p *plan, _ *Config) bool {
 	if lines := d.lines(); lines != "" {
 		last = "; its last lines:\n" + lines
 	}
-	if w.attempt() >= retries {
+	if w.deaths() >= retries {
 		if retries > 0 {
 			message += fmt.Sprintf("; spec.retries (%d) are used up", retries)
 		}
@@ -59,7 +59,7 @@ func died(w *world, p *plan, _ *Config) bool {
 	}
 	p.status.Restarts = w.attempt() + 1
 	p.status.State, p.status.Ready = v1alpha1.StateRestarting, 0
-	p.status.Message = fmt.Sprintf("%s; all workers start again from the latest checkpoint (%d of %d)%s", message, p.status.Restarts, retries, last)
+	p.status.Message = fmt.Sprintf("%s; all workers start again from the latest checkpoint (%d of %d)%s", message, w.deaths()+1, retries, last)
 	p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, "WorkerDied", message)
 	p.set(w, ConditionRestarting, metav1.ConditionTrue, "WorkerDied", message)
 	p.look(time.Millisecond)

@@ -35,6 +35,9 @@ func (r *Reconciler) read(ctx context.Context, job *v1alpha1.TrainJob) (*world, 
 	if err := r.readCluster(ctx, w); err != nil {
 		return nil, err
 	}
+	if err := r.readQueue(ctx, w); err != nil {
+		return nil, err
+	}
 	if err := r.readOwned(ctx, w); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type world struct {
 	nodes    []corev1.Node
 	gangs    bool // the cluster knows PodGroups
 	supply   supply
+	queue    string // that must admit the job; "": none
 
 	claim   *corev1.PersistentVolumeClaim // nil: none; may be another's
 	service *corev1.Service               // nil: none; may be another's

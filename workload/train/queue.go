@@ -1,0 +1,81 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"polder.dev/polder/api/v1alpha1"
+)
+
+// reasonPreempted is that of status.queue when the job must make room for others, and
+// of the condition Restarting while it does.
+const reasonPreempted = "Preempted"
+
+// queueLookEvery is how often a job that waits in a queue is looked at without a
+// reason: its namespace may have lost the label that names the queue.
+const queueLookEvery = time.Minute
+
+// readQueue finds the queue that the job must be admitted by, "" if there is none.
+func (r *Reconciler) readQueue(ctx context.Context, w *world) error {
+	w.queue = w.job.Spec.Queue
+	if w.queue != "" || w.job.Status.State.Done() {
+		return nil
+	}
+	var ns corev1.Namespace
+	if err := r.client.Get(ctx, client.ObjectKey{Name: w.job.Namespace}, &ns); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading namespace %s: %w", w.job.Namespace, err)
+	}
+	w.queue = ns.Labels[v1alpha1.LabelQueue]
+	return nil
+}
+
+// admitted reports whether the job may run, as far as queues go.
+func admitted(job *v1alpha1.TrainJob, queue string) bool {
+	q := job.Status.Queue
+	return queue == "" || q != nil && q.Admitted && q.Name == queue
+}
+
+// deaths is how many attempts ended because a worker died.
+func (w *world) deaths() int32 { return w.job.Status.Restarts - w.job.Status.Preemptions }
+
+// preempted ends the present attempt when the queue wants its devices for others. That
+// uses up no retries. A job whose queue has said nothing yet is left alone: it may have
+// run before its namespace had a queue.
+func preempted(w *world, p *plan, _ *Config) bool {
+	q := w.job.Status.Queue
+	if w.queue == "" || q == nil || q.Admitted || q.Reason != reasonPreempted || w.current() == nil || finished(w.current()) {
+		return false
+	}
+	message := fmt.Sprintf("the job makes room for others: %s; it goes on from its latest checkpoint when queue %s admits it again", q.Message, q.Name)
+	p.status.Restarts, p.status.Preemptions = w.attempt()+1, p.status.Preemptions+1
+	p.status.State, p.status.Ready, p.status.Message = v1alpha1.StateRestarting, 0, message
+	p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, q.Reason, q.Message)
+	p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, reasonPreempted, message)
+	p.set(w, ConditionRestarting, metav1.ConditionTrue, reasonPreempted, message)
+	p.look(time.Millisecond)
+	return true
+}
+
+// queued waits until the job's queue has admitted it, with nothing created.
+func queued(w *world, p *plan, _ *Config) bool {
+	if w.queue == "" || w.current() != nil {
+		return false
+	}
+	if admitted(w.job, w.queue) {
+		p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, "Admitted", w.job.Status.Queue.Message)
+		return false
+	}
+	reason, message := "InQueue", fmt.Sprintf("queue %s has not looked at it yet", w.queue)
+	if q := w.job.Status.Queue; q != nil && q.Name == w.queue {
+		reason, message = q.Reason, q.Message
+	}
+	p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, reason, message)
+	p.status.State, p.status.Message = v1alpha1.StatePending, "waits in queue "+w.queue+": "+message
+	p.look(queueLookEvery)
+	return true
+}
