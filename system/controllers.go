@@ -27,6 +27,7 @@ import (
 	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
+	queue "polder.dev/polder/sched/controller"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
@@ -105,6 +106,13 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	if err := emulator.Register(m); err != nil {
+		return err
+	}
+	queues, err := queue.New(log, m.GetClient(), clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	if err := queues.Register(m); err != nil {
 		return err
 	}
 	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})

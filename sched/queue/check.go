@@ -70,7 +70,7 @@ func (c *checker) promises(n *node) {
 	for j, l := range n.queue.Quotas {
 		if sum := n.promised[j]; len(n.children) > 0 && sum > l.Nominal {
 			c.refuse(n.queue, fmt.Sprintf("quotas[%d].nominal", j), "is %s %s, and the queues below it are promised %s: raise it, or promise less",
-				l.Class.amount(l.Nominal), l.Class, l.Class.amount(sum))
+				l.Class.Amount(l.Nominal), l.Class, l.Class.Amount(sum))
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (c *checker) queue(q *Queue) {
 			c.refuse(q, at+".borrowMax", "is below zero: write 0 for a queue that borrows nothing")
 		}
 		if l.LendMax != nil && (*l.LendMax < 0 || *l.LendMax > l.Nominal) {
-			c.refuse(q, at+".lendMax", "is %s: it must lie between 0 and the nominal %s", l.Class.amount(*l.LendMax), l.Class.amount(l.Nominal))
+			c.refuse(q, at+".lendMax", "is %s: it must lie between 0 and the nominal %s", l.Class.Amount(*l.LendMax), l.Class.Amount(l.Nominal))
 		}
 	}
 }

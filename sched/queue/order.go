@@ -72,16 +72,19 @@ type leaf struct {
 	given   []int64       // by flavour
 	levels  map[int32]int // how many run, by priority
 	covered []bool        // by flavour
+	ranks   map[*job]int  // of what waits; nil: not worked out
 }
 
 // wait puts a job among those that wait.
 func (s *State) wait(j *job) {
+	s.tree.nodes[j.leaf].leaf.ranks = nil
 	heap.Push(&j.like.waiting, j)
 	s.waiting++
 }
 
 // unwait takes it out.
 func (s *State) unwait(j *job) {
+	s.tree.nodes[j.leaf].leaf.ranks = nil
 	heap.Remove(&j.like.waiting, j.at)
 	s.waiting--
 }

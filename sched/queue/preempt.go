@@ -44,12 +44,13 @@ func (s *State) replace(p *Plan, g *group, d *demand, victims []*job) {
 	s.grant(p, g, d)
 }
 
-// because says to a victim why it must end.
+// because says to a victim why it must end. Queues may be of several tenants, so it
+// names no work.
 func (s *State) because(v *job, g *group) string {
 	if v.leaf == g.leaf {
-		return fmt.Sprintf("%s of priority %d takes the place of this one of priority %d in queue %s", g.first().work.ID, g.first().work.Priority, v.work.Priority, s.tree.name(g.leaf))
+		return fmt.Sprintf("work of priority %d takes its place in queue %s, and its own is %d", g.first().work.Priority, s.tree.name(g.leaf), v.work.Priority)
 	}
-	return fmt.Sprintf("queue %s had borrowed what queue %s needs now for %s", s.tree.name(v.leaf), s.tree.name(g.leaf), g.first().work.ID)
+	return fmt.Sprintf("queue %s had borrowed what queue %s needs now", s.tree.name(v.leaf), s.tree.name(g.leaf))
 }
 
 // room finds the victims that make the first of g fit, none of them in vain. There

@@ -77,7 +77,7 @@ func TestBorrowedIsGivenBack(t *testing.T) {
 	if d := cmp.Diff([]string{"b"}, p.Admit[0].After); d != "" {
 		t.Errorf("it starts when b is gone (-want +got):\n%s", d)
 	}
-	if want := "queue guests had borrowed what queue vision needs now for own"; p.Preempt[0].Why != want {
+	if want := "queue guests had borrowed what queue vision needs now"; p.Preempt[0].Why != want {
 		t.Errorf("why %q, want %q", p.Preempt[0].Why, want)
 	}
 	if admitted, ended := ids(s.Cycle(after(2 * time.Hour))); len(admitted)+len(ended) > 0 {

@@ -135,8 +135,8 @@ func (c Class) String() string {
 	return s
 }
 
-// amount writes n units of the class, without its name.
-func (c Class) amount(n int64) string {
+// Amount writes n units of the class, without its name.
+func (c Class) Amount(n int64) string {
 	switch c.Resource {
 	case "":
 		return short(float64(n) / float64(Device))

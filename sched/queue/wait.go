@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -45,17 +46,11 @@ func (s *State) Why(id string) (w Wait, ok bool) {
 	if j == nil || j.with != nil {
 		return Wait{}, false
 	}
-	for _, g := range s.tree.nodes[j.leaf].leaf.groups {
-		for _, o := range g.waiting {
-			if before(o, j) < 0 {
-				w.Ahead++
-			}
-		}
-	}
+	w.Ahead = s.ahead(j)
 	b, blocked := s.blockOf(j.like)
 	if !blocked {
 		w.Code, w.Queue = WaitTurn, s.tree.name(j.leaf)
-		w.Sentence = fmt.Sprintf("it waits in queue %s, with %d before it", w.Queue, w.Ahead)
+		w.Sentence = fmt.Sprintf("it waits in queue %s, with %s before it", w.Queue, round(w.Ahead))
 		return w, true
 	}
 	s.tell(&w, j, b)
@@ -65,9 +60,27 @@ func (s *State) Why(id string) (w Wait, ok bool) {
 		}
 	}
 	if w.Ahead > 0 {
-		w.Sentence += fmt.Sprintf("; %d of its queue stand before it", w.Ahead)
+		w.Sentence += fmt.Sprintf("; %s of its queue stand before it", round(w.Ahead))
 	}
 	return w, true
+}
+
+// ahead is how many of its queue are looked at before j. They are put in order once,
+// for as long as nothing changes.
+func (s *State) ahead(j *job) int {
+	l := s.tree.nodes[j.leaf].leaf
+	if l.ranks == nil {
+		var all []*job
+		for _, g := range l.groups {
+			all = append(all, g.waiting...)
+		}
+		slices.SortFunc(all, before)
+		l.ranks = make(map[*job]int, len(all))
+		for i, o := range all {
+			l.ranks[o] = i
+		}
+	}
+	return l.ranks[j]
 }
 
 // blockOf finds what a group lacks now: of the flavour that it would be given first,
@@ -99,10 +112,10 @@ func (s *State) tell(w *Wait, j *job, b block) {
 		c := Class{Resource: f.Resource, Kind: f.Kind, Product: f.Product}
 		w.Code, w.Class, w.Short = WaitCapacity, c.String(), c.number(b.short)
 		w.Sentence = fmt.Sprintf("it needs %s %s, and the cloud has %s in all, of which %s are given out: %s too few",
-			c.amount(b.asked), c, c.amount(f.Capacity), c.amount(s.given[b.flavor]), c.amount(b.short))
+			c.Amount(b.asked), c, c.Amount(f.Capacity), c.Amount(s.given[b.flavor]), c.Amount(b.short))
 		if b.never {
 			w.Code = WaitNever
-			w.Sentence = fmt.Sprintf("spec.workers and spec.accelerators ask for %s %s together, and the cloud has %s: ask for less, or add nodes", c.amount(b.asked), c, c.amount(f.Capacity))
+			w.Sentence = fmt.Sprintf("spec.workers and spec.accelerators ask for %s %s together, and the cloud has %s: ask for less, or add nodes", c.Amount(b.asked), c, c.Amount(f.Capacity))
 		}
 		return
 	}
@@ -110,23 +123,23 @@ func (s *State) tell(w *Wait, j *job, b block) {
 	l := &n.lines[b.class]
 	w.Queue, w.Class, w.Short = n.queue.Name, c.String(), c.number(b.short)
 	w.Borrowers = s.borrowers(j.leaf, b)
-	has := fmt.Sprintf("%s of its own", c.amount(l.nominal))
+	has := fmt.Sprintf("%s of its own", c.Amount(l.nominal))
 	if l.most > l.nominal && l.most < unlimited {
-		has += fmt.Sprintf(" and may borrow %s", c.amount(l.most-l.nominal))
+		has += fmt.Sprintf(" and may borrow %s", c.Amount(l.most-l.nominal))
 	}
 	if b.never {
 		w.Code = WaitNever
 		w.Sentence = fmt.Sprintf("spec.workers and spec.accelerators ask for %s %s together in queue %s, and queue %s has %s: ask for less, or use another queue",
-			c.amount(b.asked), c, own, w.Queue, has)
+			c.Amount(b.asked), c, own, w.Queue, has)
 		return
 	}
-	w.Sentence = fmt.Sprintf("it needs %s %s; queue %s has %s, and %s are in use", c.amount(b.asked), c, w.Queue, has, c.amount(l.used))
+	w.Sentence = fmt.Sprintf("it needs %s %s; queue %s has %s, and %s are in use", c.Amount(b.asked), c, w.Queue, has, c.Amount(l.used))
 	if b.node != j.leaf {
 		mine := &s.tree.nodes[j.leaf].lines[b.class]
 		w.Sentence = fmt.Sprintf("it needs %s %s; its queue %s uses %s of its own %s, and of the %s that queue %s shares out %s are in use or kept",
-			c.amount(b.asked), c, own, c.amount(mine.used), c.amount(mine.nominal), c.amount(l.most), w.Queue, c.amount(l.used))
+			c.Amount(b.asked), c, own, c.Amount(mine.used), c.Amount(mine.nominal), c.Amount(l.most), w.Queue, c.Amount(l.used))
 	}
-	w.Sentence += fmt.Sprintf(": %s too few", c.amount(b.short))
+	w.Sentence += fmt.Sprintf(": %s too few", c.Amount(b.short))
 	if len(w.Borrowers) > 0 {
 		w.Sentence += "; borrowed by " + strings.Join(w.Borrowers, ", ")
 	}
@@ -148,7 +161,7 @@ func (s *State) borrowers(leaf int, b block) []string {
 		if len(out) == most {
 			return append(out, "and others")
 		}
-		out = append(out, fmt.Sprintf("queue %s (%s)", s.tree.name(n), s.tree.classes[b.class].amount(l.used-l.nominal)))
+		out = append(out, fmt.Sprintf("queue %s (%s)", s.tree.name(n), s.tree.classes[b.class].Amount(l.used-l.nominal)))
 	}
 	return out
 }
@@ -183,6 +196,18 @@ func (s *State) when(j *job) time.Time {
 		at = s.now
 	}
 	return at
+}
+
+// round writes a count so that it does not change with every job that starts.
+func round(n int) string {
+	unit := 1
+	for n/unit > 10 {
+		unit *= 10
+	}
+	if unit == 1 {
+		return strconv.Itoa(n)
+	}
+	return "about " + strconv.Itoa((n+unit/2)/unit*unit)
 }
 
 // number is n units of the class as people count them.

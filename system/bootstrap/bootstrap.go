@@ -33,6 +33,7 @@ import (
 	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
+	queue "polder.dev/polder/sched/controller"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
@@ -109,7 +110,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

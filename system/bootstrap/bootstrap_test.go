@@ -58,7 +58,7 @@ func TestEveryManifestIsAnObject(t *testing.T) {
 	}
 	for _, want := range []string{
 		"rbac.authorization.k8s.io/v1 ClusterRole /polder:train", "rbac.authorization.k8s.io/v1 ClusterRole /polder:offer",
-		"rbac.authorization.k8s.io/v1 ClusterRole /polder:firewall", "rbac.authorization.k8s.io/v1 ClusterRole /polder:tenant",
+		"rbac.authorization.k8s.io/v1 ClusterRole /polder:queue", "rbac.authorization.k8s.io/v1 ClusterRole /polder:firewall", "rbac.authorization.k8s.io/v1 ClusterRole /polder:tenant",
 		"node.k8s.io/v1 RuntimeClass /gvisor", "v1 ConfigMap kube-public/cloud",
 	} {
 		if !seen[want] {

@@ -151,6 +151,40 @@ func TestAJobIsWhatItWas(t *testing.T) {
 	}
 }
 
+// TestQueuesThatMakeNoSense are refused by the kind's own rules.
+func TestQueuesThatMakeNoSense(t *testing.T) {
+	k := kinds(t)["Queue"]
+	props := k.Spec.Validation
+	if props == nil {
+		props = k.Spec.Versions[0].Schema
+	}
+	s, err := schema.NewStructural(props.OpenAPIV3Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := cel.NewValidator(s, true, 1_000_000)
+	for line, says := range map[string]string{
+		`{"kind": "gpu", "nominal": 8}`:                         "",
+		`{"nominal": "500m", "borrowMax": 0}`:                   "",
+		`{"resource": "cpu", "nominal": "8", "lendMax": "4"}`:   "",
+		`{"resource": "cpu", "kind": "gpu", "nominal": 1}`:      "resource cannot stand beside kind, product or memoryMin: write two lines",
+		`{"resource": "cpu", "memoryMin": "1Gi", "nominal": 1}`: "write two lines",
+		`{"kind": "gpu", "nominal": -1}`:                        "nominal must not be below zero",
+		`{"kind": "gpu", "nominal": "1", "borrowMax": "-1"}`:    "borrowMax must not be below zero",
+		`{"product": "p", "nominal": "1", "lendMax": -1}`:       "lendMax must not be below zero",
+	} {
+		q := object(t, `{"apiVersion": "polder.dev/v1alpha1", "kind": "Queue", "metadata": {"name": "q"}, "spec": {"quotas": [`+line+`]}}`)
+		defaulting.Default(q, s)
+		errs, _ := v.Validate(t.Context(), nil, s, q, nil, 10_000_000)
+		switch {
+		case says == "" && len(errs) > 0:
+			t.Errorf("%s is refused: %v", line, errs)
+		case says != "" && (len(errs) == 0 || !strings.Contains(errs.ToAggregate().Error(), says)):
+			t.Errorf("%s: %v, want %q", line, errs, says)
+		}
+	}
+}
+
 func object(t *testing.T, text string) map[string]any {
 	t.Helper()
 	var o map[string]any

@@ -12,8 +12,7 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 )
 
-// reasonPreempted is that of status.queue when the job must make room for others, and
-// of the condition Restarting while it does.
+// reasonPreempted is that of the conditions while a job makes room for others.
 const reasonPreempted = "Preempted"
 
 // queueLookEvery is how often a job that waits in a queue is looked at without a
@@ -48,13 +47,13 @@ func (w *world) deaths() int32 { return w.job.Status.Restarts - w.job.Status.Pre
 // run before its namespace had a queue.
 func preempted(w *world, p *plan, _ *Config) bool {
 	q := w.job.Status.Queue
-	if w.queue == "" || q == nil || q.Admitted || q.Reason != reasonPreempted || w.current() == nil || finished(w.current()) {
+	if w.queue == "" || q == nil || q.Admitted || q.Name != w.queue || w.current() == nil || finished(w.current()) {
 		return false
 	}
 	message := fmt.Sprintf("the job makes room for others: %s; it goes on from its latest checkpoint when queue %s admits it again", q.Message, q.Name)
 	p.status.Restarts, p.status.Preemptions = w.attempt()+1, p.status.Preemptions+1
 	p.status.State, p.status.Ready, p.status.Message = v1alpha1.StateRestarting, 0, message
-	p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, q.Reason, q.Message)
+	p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, reasonPreempted, q.Message)
 	p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, reasonPreempted, message)
 	p.set(w, ConditionRestarting, metav1.ConditionTrue, reasonPreempted, message)
 	p.look(time.Millisecond)

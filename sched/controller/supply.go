@@ -1,0 +1,224 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/claim"
+	"polder.dev/polder/sched/queue"
+)
+
+// supply is what there is of devices, by flavour.
+type supply struct {
+	flavors []queue.Flavor
+	// given is the flavour whose devices a job has been allocated; none where it is of
+	// several.
+	given map[types.NamespacedName]string
+}
+
+// flavorKey tells flavours apart: devices that are equal in it are equal to a queue.
+type flavorKey struct {
+	product, software string
+	kind              device.Kind
+	memory            int64
+}
+
+// place is a set of counters that a whole and its parts share.
+type place struct{ driver, pool, set string }
+
+// survey sorts the devices that drivers publish into flavours. Parts of a device
+// belong to the flavour of the whole, and take of it what they take of its counters.
+// What work that no queue knows has of them is no capacity.
+func survey(w *world, speeds map[string]float64) *supply {
+	s := &surveyor{
+		whole: map[place]map[string]int64{}, of: map[place]flavorKey{}, flavors: map[flavorKey]*queue.Flavor{},
+		shared: map[flavorKey]bool{}, device: map[claim.ID]flavorKey{}, takes: map[claim.ID]int64{},
+	}
+	for i := range w.offers {
+		s.measure(&w.offers[i])
+	}
+	for _, parts := range []bool{false, true} {
+		for i := range w.offers {
+			s.sort(&w.offers[i], parts, speeds)
+		}
+	}
+	given := s.allocated(w)
+	out := &supply{given: map[types.NamespacedName]string{}, flavors: []queue.Flavor{
+		{Name: queue.CPU, Resource: queue.CPU, Capacity: -1}, {Name: queue.Memory, Resource: queue.Memory, Capacity: -1},
+	}}
+	names := s.names()
+	keys := slices.SortedFunc(maps.Keys(s.flavors), func(a, b flavorKey) int { return cmp.Compare(names[a], names[b]) })
+	for _, k := range keys {
+		f := s.flavors[k]
+		f.Name = names[k]
+		if !s.shared[k] {
+			f.Capacity = max(0, f.Capacity)
+		}
+		out.flavors = append(out.flavors, *f)
+	}
+	for job, k := range given {
+		if k != nil {
+			out.given[job] = names[*k]
+		}
+	}
+	return out
+}
+
+type surveyor struct {
+	whole   map[place]map[string]int64 // the most of each counter
+	of      map[place]flavorKey
+	flavors map[flavorKey]*queue.Flavor
+	shared  map[flavorKey]bool
+	device  map[claim.ID]flavorKey
+	takes   map[claim.ID]int64
+}
+
+// measure learns how much there is of each counter: a whole takes all of it.
+func (s *surveyor) measure(o *claim.Offer) {
+	for _, c := range o.Device.ConsumesCounters {
+		p := place{o.Driver, o.Pool, c.CounterSet}
+		if s.whole[p] == nil {
+			s.whole[p] = map[string]int64{}
+		}
+		for name, v := range c.Counters {
+			s.whole[p][name] = max(s.whole[p][name], v.Value.Value())
+		}
+	}
+}
+
+// fraction is what the device takes of the whole that it is part of.
+func (s *surveyor) fraction(o *claim.Offer) (int64, place) {
+	most, at := int64(0), place{}
+	for _, c := range o.Device.ConsumesCounters {
+		p := place{o.Driver, o.Pool, c.CounterSet}
+		have := map[string]int64{}
+		for name, v := range c.Counters {
+			have[name] = v.Value.Value()
+		}
+		if n := queue.Fraction(have, s.whole[p]); n > most {
+			most, at = n, p
+		}
+	}
+	if most == 0 {
+		return queue.Device, at
+	}
+	return most, at
+}
+
+// sort puts one device into its flavour: wholes first, then parts.
+func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
+	n, at := s.fraction(o)
+	if parts != (n < queue.Device) {
+		return
+	}
+	d := o.Describe()
+	s.takes[o.ID()] = n
+	k, ok := s.of[at]
+	if !parts || !ok {
+		k = flavorKey{d.Product, o.Software(), d.Kind, d.Memory}
+	}
+	s.device[o.ID()] = k
+	f := s.flavors[k]
+	if f == nil {
+		f = &queue.Flavor{Kind: k.kind, Product: k.product, Memory: k.memory, Software: k.software, Speed: speeds[k.product], Precisions: d.Computes()}
+		s.flavors[k] = f
+	}
+	switch {
+	case parts && !slices.Contains(f.Parts, queue.Part{Memory: d.Memory, Takes: n}):
+		f.Parts = append(f.Parts, queue.Part{Memory: d.Memory, Takes: n})
+	case parts:
+	case o.Shared():
+		s.shared[k], f.Capacity = true, -1
+	case !kept(o):
+		f.Capacity += queue.Device
+	}
+	if !parts && at != (place{}) {
+		s.of[at] = k
+	}
+}
+
+// kept reports whether a taint keeps work off the device.
+func kept(o *claim.Offer) bool {
+	return slices.ContainsFunc(o.Taints(), func(t resourcev1.DeviceTaint) bool {
+		return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
+	})
+}
+
+// allocated takes off what work that waits in no queue has, and says what the other
+// jobs were given: nil is several flavours.
+func (s *surveyor) allocated(w *world) map[types.NamespacedName]*flavorKey {
+	queued := map[types.NamespacedName]bool{}
+	for i := range w.jobs {
+		if j := &w.jobs[i]; w.queueOf(j) != "" {
+			queued[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}] = true
+		}
+	}
+	out := map[types.NamespacedName]*flavorKey{}
+	for i := range w.claims {
+		c := &w.claims[i]
+		if c.Status.Allocation == nil {
+			continue
+		}
+		var job types.NamespacedName
+		for _, o := range c.OwnerReferences {
+			job = cmp.Or(job, w.pods[o.UID])
+		}
+		for _, r := range c.Status.Allocation.Devices.Results {
+			id := claim.ID{Driver: r.Driver, Pool: r.Pool, Device: r.Device}
+			k, known := s.device[id]
+			if !known || r.AdminAccess != nil && *r.AdminAccess {
+				continue
+			}
+			if !queued[job] {
+				if !s.shared[k] {
+					s.flavors[k].Capacity -= s.takes[id]
+				}
+				continue
+			}
+			if before, seen := out[job]; !seen {
+				out[job] = &k
+			} else if before != nil && *before != k {
+				out[job] = nil
+			}
+		}
+	}
+	return out
+}
+
+// names for flavours: the product, and what else it takes to tell them apart.
+func (s *surveyor) names() map[flavorKey]string {
+	count := map[string]int{}
+	for k := range s.flavors {
+		count[k.product]++
+	}
+	out := map[flavorKey]string{}
+	for k := range s.flavors {
+		out[k] = k.product
+		if count[k.product] > 1 || k.product == "" {
+			out[k] = fmt.Sprintf("%s (%s, %d MiB, %s)", cmp.Or(k.product, "unnamed"), k.kind, k.memory>>20, cmp.Or(k.software, "no software"))
+		}
+	}
+	return out
+}
+
+// speedsOf are those that roots name; of two, that of the first queue by name.
+func speedsOf(queues []v1alpha1.Queue) map[string]float64 {
+	out := map[string]float64{}
+	for i := range queues {
+		for _, s := range queues[i].Spec.Speeds {
+			f, err := strconv.ParseFloat(s.Speed, 64)
+			if _, twice := out[s.Product]; err == nil && f > 0 && !twice && queues[i].Spec.Parent == "" {
+				out[s.Product] = f
+			}
+		}
+	}
+	return out
+}
