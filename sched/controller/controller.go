@@ -41,9 +41,11 @@ const (
 	lookEvery = 15 * time.Second
 	// assumeFor is how long what was written is believed against the cache.
 	assumeFor = time.Minute
-	// tellsMax is how many jobs are told in one look that they wait for another
-	// reason. What is admitted or ended is always written.
-	tellsMax = 500
+	// tellsMax is how many jobs are told in one look that they wait for another reason,
+	// and tellEvery how often one job is told the same with other numbers. What is
+	// admitted or ended is always written, and must not wait for words.
+	tellsMax  = 100
+	tellEvery = 30 * time.Second
 )
 
 // Controller runs the queues.
@@ -53,6 +55,8 @@ type Controller struct {
 	clock  clock.PassiveClock
 
 	last    time.Time
+	pace    time.Duration
+	told    map[types.UID]time.Time
 	assumed map[types.UID]assumption
 	past    map[string]past
 }
@@ -74,7 +78,7 @@ func New(log *slog.Logger, c client.Client, clk clock.PassiveClock) (*Controller
 	if log == nil || c == nil || clk == nil {
 		return nil, errors.New("queue controller: a dependency is missing")
 	}
-	return &Controller{log: log, client: c, clock: clk, assumed: map[types.UID]assumption{}, past: map[string]past{}}, nil
+	return &Controller{log: log, client: c, clock: clk, told: map[types.UID]time.Time{}, assumed: map[types.UID]assumption{}, past: map[string]past{}}, nil
 }
 
 // Name of the controller.
@@ -125,7 +129,7 @@ func podEnded() predicate.Funcs {
 // Reconcile decides on all queues, once.
 func (c *Controller) Reconcile(ctx context.Context) (reconcile.Result, error) {
 	now := c.clock.Now()
-	if left := c.last.Add(paceMin).Sub(now); left > 0 {
+	if left := c.last.Add(max(paceMin, c.pace)).Sub(now); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	c.last = now
@@ -135,6 +139,7 @@ func (c *Controller) Reconcile(ctx context.Context) (reconcile.Result, error) {
 	}
 	d := decide(w)
 	c.past = d.past
+	c.pace = 3 * c.clock.Since(now) // so that it takes a third of a core at most
 	again, err := c.write(ctx, w, d)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -161,6 +166,9 @@ func (c *Controller) write(ctx context.Context, w *world, d *decision) (again ti
 				continue
 			}
 			if !v.turned {
+				if since := w.now.Sub(c.told[v.job.UID]); since < tellEvery && sameReason(v.queue, v.job.Status.Queue) {
+					continue
+				}
 				if tells++; tells > tellsMax {
 					again = paceMin
 					break
@@ -189,8 +197,13 @@ func (c *Controller) tell(ctx context.Context, v *verdict, now time.Time) error 
 	if err := c.client.Status().Patch(ctx, next, client.MergeFrom(v.job)); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing what queue %s decided of train job %s/%s: %w", v.name(), v.job.Namespace, v.job.Name, err))
 	}
-	c.assumed[v.job.UID] = assumption{v.queue, now}
+	c.assumed[v.job.UID], c.told[v.job.UID] = assumption{v.queue, now}, now
 	return nil
+}
+
+// sameReason reports whether two decisions differ in words alone.
+func sameReason(a, b *v1alpha1.JobQueue) bool {
+	return a != nil && b != nil && a.Name == b.Name && a.Reason == b.Reason
 }
 
 // pastEvery is how often the share that a queue had is written, if nothing else is.

@@ -367,6 +367,27 @@ func TestPartsCount(t *testing.T) {
 	c.stands("part8", false, "CapacityExceeded", "and the cloud has 1 in all")
 }
 
+// TestWordsAreWrittenSeldom: with other numbers in it, a reason is told every half a
+// minute and not with every job that starts or ends.
+func TestWordsAreWrittenSeldom(t *testing.T) {
+	c := newCloud(t, lab()...)
+	c.submit(train("a", "vision", 3), train("b", "vision", 3), train("waits", "vision", 7))
+	c.look()
+	c.stands("waits", false, "QuotaExceeded", "5 too few")
+	c.ends("b")
+	c.clock.SetTime(c.clock.Now().Add(time.Second))
+	if _, err := c.c.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.stands("waits", false, "QuotaExceeded", "5 too few")
+	c.look()
+	c.stands("waits", false, "QuotaExceeded", "2 too few")
+	writes := c.writes
+	if res, err := c.c.Reconcile(t.Context()); err != nil || res.RequeueAfter != paceMin || c.writes != writes {
+		t.Errorf("two decisions at once: %v, %v, %d writes", res, err, c.writes-writes)
+	}
+}
+
 func TestRolesAreWellFormed(t *testing.T) {
 	for _, text := range strings.Split(string(RBAC), "\n---\n") {
 		var role rbacv1.ClusterRole

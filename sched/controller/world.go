@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -98,11 +99,9 @@ func (c *Controller) recall(w *world, jobs []v1alpha1.TrainJob) {
 		}
 		w.jobs = append(w.jobs, *j)
 	}
-	for uid := range c.assumed {
-		if !there[uid] {
-			delete(c.assumed, uid)
-		}
-	}
+	gone := func(uid types.UID) bool { return !there[uid] }
+	maps.DeleteFunc(c.assumed, func(uid types.UID, _ assumption) bool { return gone(uid) })
+	maps.DeleteFunc(c.told, func(uid types.UID, _ time.Time) bool { return gone(uid) })
 	slices.SortFunc(w.jobs, func(a, b v1alpha1.TrainJob) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})

@@ -94,6 +94,7 @@ func (s *State) start(j *job, d *demand, r Run) {
 	s.rememberUp(j.leaf)
 	l := s.tree.nodes[j.leaf].leaf
 	j.with, j.run = d, r
+	s.ends = nil
 	l.running[j.work.ID] = j
 	l.levels[j.work.Priority]++
 	s.charge(j.leaf, d)
@@ -109,4 +110,5 @@ func (s *State) end(j *job) {
 		delete(l.levels, j.work.Priority)
 	}
 	j.with = nil
+	s.ends = nil
 }

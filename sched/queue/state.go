@@ -17,6 +17,7 @@ type State struct {
 	jobs    map[string]*job
 	leaving map[string]*demand // ended for others, and not gone yet
 	waiting int
+	ends    []*job // of what runs, by when it ends; nil: not worked out
 	now     time.Time
 }
 

@@ -166,36 +166,55 @@ func (s *State) borrowers(leaf int, b block) []string {
 	return out
 }
 
+// endsMax bounds how many ends one estimate looks at.
+const endsMax = 1000
+
 // when is the time at which enough of what runs is known to have ended. Nothing that
 // might come before it in the meantime is thought of.
 func (s *State) when(j *job) time.Time {
-	var ends []*job
-	for _, o := range s.jobs {
-		if o.with != nil && o.work.Duration > 0 {
-			ends = append(ends, o)
-		}
-	}
-	end := func(o *job) time.Time { return o.run.Started.Add(o.work.Duration) }
-	slices.SortFunc(ends, func(a, b *job) int {
-		return cmp.Or(end(a).Compare(end(b)), strings.Compare(a.work.ID, b.work.ID))
-	})
 	var at time.Time
-	done := 0
-	for _, o := range ends {
+	var done []*job
+	for _, o := range s.ending() {
+		if !slices.ContainsFunc(j.like.demands, func(d *demand) bool { return overlap(o.with, d) }) {
+			continue
+		}
 		s.release(o.leaf, o.with)
-		done++
+		done = append(done, o)
 		if slices.ContainsFunc(j.like.demands, func(d *demand) bool { _, fits := s.fit(j.leaf, d, false); return fits }) {
-			at = end(o)
+			at = o.ends()
+			break
+		}
+		if len(done) == endsMax {
 			break
 		}
 	}
-	for _, o := range ends[:done] {
+	for _, o := range done {
 		s.charge(o.leaf, o.with)
 	}
 	if !at.IsZero() && at.Before(s.now) {
 		at = s.now
 	}
 	return at
+}
+
+// ends is when a job is known to end.
+func (j *job) ends() time.Time { return j.run.Started.Add(j.work.Duration) }
+
+// ending is what is known to end, the first first. It is put in order once, for as long
+// as nothing starts or ends.
+func (s *State) ending() []*job {
+	if s.ends == nil {
+		s.ends = []*job{}
+		for _, o := range s.jobs {
+			if o.with != nil && o.work.Duration > 0 {
+				s.ends = append(s.ends, o)
+			}
+		}
+		slices.SortFunc(s.ends, func(a, b *job) int {
+			return cmp.Or(a.ends().Compare(b.ends()), strings.Compare(a.work.ID, b.work.ID))
+		})
+	}
+	return s.ends
 }
 
 // round writes a count so that it does not change with every job that starts.
