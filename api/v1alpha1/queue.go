@@ -121,6 +121,13 @@ type QueuePreempt struct {
 	// +kubebuilder:default=Any
 	// +optional
 	Reclaim string `json:"reclaim,omitempty"`
+	// Fair says whether also what the queue borrows may take the place of what others
+	// have borrowed, as long as their share stays no smaller than the queue's becomes:
+	// Never, LowerPriority or Any.
+	// +kubebuilder:validation:Enum=Never;LowerPriority;Any
+	// +kubebuilder:default=Never
+	// +optional
+	Fair string `json:"fair,omitempty"`
 }
 
 // QueueSpeed is how much one device of a product counts.

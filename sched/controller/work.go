@@ -175,6 +175,7 @@ func queueOf(q *v1alpha1.Queue) (queue.Queue, error) {
 	if p, ok := policies[q.Spec.Preempt.Reclaim]; ok {
 		out.Preempt.Reclaim = p
 	}
+	out.Preempt.Fair = policies[q.Spec.Preempt.Fair]
 	if len(q.Spec.Speeds) > 0 && q.Spec.Parent != "" {
 		return out, errors.New("spec.speeds may only stand in a root, since it holds for the whole cloud: move it to the queue without a parent")
 	}

@@ -29,7 +29,8 @@
 // the resources kept that it lacks, one workload at a time for each flavour, and is
 // then looked at first. What fits nowhere may end others: those of lower priority in
 // its own queue, and, if it borrows nothing, those with which others exceed what is
-// theirs; the lowest priority and the least work lost first, and none that is not
+// theirs, or, where the queue says so, also if it borrows and their share stays the
+// larger one; the lowest priority and the least work lost first, and none that is not
 // needed. Those that end are back in their queue at once, and what takes their place
 // is told to wait until they are gone ([Admission.After]).
 //

@@ -46,7 +46,7 @@ func grown(r *rand.Rand) []Queue {
 		for i := range children {
 			q := Queue{
 				Name: fmt.Sprintf("%s%c", parent, 'a'+rune(i)), Parent: parent, Weight: float64(1 + r.IntN(3)),
-				Preempt: Preempt{Within: Policy(r.IntN(3)), Reclaim: Policy(r.IntN(3))},
+				Preempt: Preempt{Within: Policy(r.IntN(3)), Reclaim: Policy(r.IntN(3)), Fair: Policy(r.IntN(3))},
 			}
 			mine := map[Class]int64{}
 			for _, c := range []Class{gpu, large, npu, cpus} {

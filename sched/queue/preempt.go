@@ -79,6 +79,9 @@ func (s *State) room(g *group, most int) ([]*job, *demand) {
 type candidate struct {
 	job  *job
 	side int
+	// fair is the node of the other side, just below what they have in common, if it
+	// borrows itself; 0 if it does not.
+	fair int
 	lost float64
 }
 
@@ -96,6 +99,10 @@ func (s *State) victims(g *group, d *demand, most int) []*job {
 			continue // those before it gave back what they had borrowed
 		}
 		s.release(c.job.leaf, c.job.with)
+		if c.fair > 0 && !s.fairer(c, d) {
+			s.charge(c.job.leaf, c.job.with)
+			continue
+		}
 		taken = append(taken, c)
 		if _, fits = s.fit(g.leaf, d, false); fits {
 			break
@@ -132,23 +139,37 @@ func (s *State) borrowed(c candidate, d *demand) bool {
 	}
 }
 
+// fairer reports whether the candidate's side, without the candidate, has no smaller
+// share by weight than the other one with d. What was used before does not count, or
+// two queues could end each other's work in turn.
+func (s *State) fairer(c candidate, d *demand) bool {
+	side, other := &s.tree.nodes[c.side], s.tree.nodes[c.fair]
+	for i := range other.units {
+		other.units[i] += d.units[i]
+	}
+	return s.dominant(side)/side.weight >= s.dominant(&other)/other.weight
+}
+
 // candidates are those that may be ended for the first of g, cheapest first.
 func (s *State) candidates(g *group, d *demand) []candidate {
 	policy := s.tree.nodes[g.leaf].queue.Preempt
 	priority := g.first().work.Priority
 	var out []candidate
 	if policy.Within != Never {
-		out = s.collect(out, g.leaf, 0, d, priority, true)
+		out = s.collect(out, g.leaf, candidate{}, d, priority, true)
 	}
-	if policy.Reclaim != Never {
-		for n := g.leaf; n > 0; n = s.tree.nodes[n].parent {
-			if s.borrows(n, g.leaf, d) {
-				continue
-			}
-			for _, side := range s.tree.nodes[s.tree.nodes[n].parent].children {
-				if side != n && s.exceeds(side, d) {
-					out = s.collect(out, side, side, d, priority, policy.Reclaim == LowerPriority)
-				}
+	for n := g.leaf; n > 0; n = s.tree.nodes[n].parent {
+		rule, c := policy.Reclaim, candidate{}
+		if s.borrows(n, g.leaf, d) {
+			rule, c.fair = policy.Fair, n
+		}
+		if rule == Never {
+			continue
+		}
+		for _, side := range s.tree.nodes[s.tree.nodes[n].parent].children {
+			if side != n && s.exceeds(side, d) {
+				c.side = side
+				out = s.collect(out, side, c, d, priority, rule == LowerPriority)
 			}
 		}
 	}
@@ -165,12 +186,12 @@ func (s *State) candidates(g *group, d *demand) []candidate {
 
 // collect adds what runs below node n and may be ended. What was admitted in this very
 // cycle stays for one.
-func (s *State) collect(out []candidate, n, side int, d *demand, priority int32, lower bool) []candidate {
+func (s *State) collect(out []candidate, n int, like candidate, d *demand, priority int32, lower bool) []candidate {
 	l := s.tree.nodes[n].leaf
 	if l == nil {
 		for _, c := range s.tree.nodes[n].children {
 			if s.exceeds(c, d) {
-				out = s.collect(out, c, side, d, priority, lower)
+				out = s.collect(out, c, like, d, priority, lower)
 			}
 		}
 		return out
@@ -182,7 +203,8 @@ func (s *State) collect(out []candidate, n, side int, d *demand, priority int32,
 		if j.work.Keep || j.run.Started.Equal(s.now) || lower && j.work.Priority >= priority || !overlap(j.with, d) {
 			continue
 		}
-		out = append(out, candidate{job: j, side: side, lost: s.lost(j)})
+		like.job, like.lost = j, s.lost(j)
+		out = append(out, like)
 	}
 	return out
 }

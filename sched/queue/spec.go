@@ -37,8 +37,11 @@ type Quota struct {
 type Preempt struct {
 	// Within the queue itself.
 	Within Policy
-	// Reclaim of what others borrowed.
+	// Reclaim of what others borrowed, for what the queue does not borrow.
 	Reclaim Policy
+	// Fair says whether also what the queue borrows may take the place of what others
+	// have borrowed, as long as their share stays no smaller than the queue's becomes.
+	Fair Policy
 }
 
 // Policy says of what priority those may be that are ended.

@@ -200,6 +200,33 @@ func TestSharesFollowWeights(t *testing.T) {
 	}
 }
 
+// TestFairSharesAreTakenBack where a queue says so, and then all is at rest.
+func TestFairSharesAreTakenBack(t *testing.T) {
+	for _, fair := range []Policy{Never, Any} {
+		s := open(t, []Queue{
+			{Name: "lab", Quotas: []Quota{{Class: gpu, Nominal: 16 * Device}}},
+			{Name: "one", Parent: "lab", Preempt: Preempt{Fair: fair}, Quotas: []Quota{{Class: gpu}}},
+			{Name: "three", Parent: "lab", Preempt: Preempt{Fair: fair}, Weight: 3, Quotas: []Quota{{Class: gpu}}},
+		}, Options{HalfLife: time.Hour})
+		for i := range 20 {
+			put(t, s, gpus(fmt.Sprintf("a%02d", i), "one", 1, 1))
+		}
+		s.Cycle(began)
+		for i := range 20 {
+			put(t, s, gpus(fmt.Sprintf("b%02d", i), "three", 1, 1))
+		}
+		_, ended := ids(s.Cycle(after(time.Minute)))
+		if want := map[Policy]int{Never: 0, Any: 12}[fair]; len(ended) != want {
+			t.Errorf("policy %v: %d ended, want %d", fair, len(ended), want)
+		}
+		for i := range 10 {
+			if admitted, ended := ids(s.Cycle(after(time.Duration(i+2) * time.Hour))); len(admitted)+len(ended) > 0 {
+				t.Errorf("policy %v: they end each other: %v, %v", fair, admitted, ended)
+			}
+		}
+	}
+}
+
 // TestUnitsAreNormalised: an H100 is three, so who has one has more than who has an
 // A100; a part counts for what it takes.
 func TestUnitsAreNormalised(t *testing.T) {
