@@ -172,7 +172,7 @@ func machine(name string, n int, split bool) *resourcev1.ResourceSlice {
 	for i := range n {
 		d := device.Device{Name: fmt.Sprintf("gpu-%d", i), Vendor: "nvidia", Kind: device.GPU, Product: "NVIDIA H100 80GB HBM3", Memory: 80 << 30, Software: "cuda", Form: device.Whole}
 		if split {
-			d.Partitions = []device.Partition{{Profile: "1g.10gb", Count: 7, Memory: 10 << 30, Share: 142}}
+			d.Partitions = []device.Partition{{Profile: "1g.10gb", Count: 7, Memory: 10 << 30, Share: 143}, {Profile: "7g.80gb", Count: 1, Memory: 79 << 30, Share: 1000}}
 		}
 		devices = append(devices, d)
 	}

@@ -94,6 +94,10 @@ func (s *surveyor) measure(o *claim.Offer) {
 	}
 }
 
+// counterShare is the counter of a device's computing, in thousandths, of drivers that
+// keep to the standard.
+const counterShare = "share"
+
 // fraction is what the device takes of the whole that it is part of.
 func (s *surveyor) fraction(o *claim.Offer) (int64, place) {
 	most, at := int64(0), place{}
@@ -103,7 +107,12 @@ func (s *surveyor) fraction(o *claim.Offer) (int64, place) {
 		for name, v := range c.Counters {
 			have[name] = v.Value.Value()
 		}
-		if n := queue.Fraction(have, s.whole[p]); n > most {
+		n := queue.Fraction(have, s.whole[p])
+		if share, ok := have[counterShare]; ok && s.whole[p][counterShare] == 1000 { // it is rounded
+			delete(have, counterShare)
+			n = max(queue.Thousandths(share), queue.Fraction(have, s.whole[p]))
+		}
+		if n > most {
 			most, at = n, p
 		}
 	}
@@ -116,10 +125,11 @@ func (s *surveyor) fraction(o *claim.Offer) (int64, place) {
 // sort puts one device into its flavour: wholes first, then parts.
 func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 	n, at := s.fraction(o)
-	if parts != (n < queue.Device) {
+	d := o.Describe()
+	isPart := at != (place{}) && (n < queue.Device || d.Form != device.Whole) // also one that is nearly the whole
+	if parts != isPart {
 		return
 	}
-	d := o.Describe()
 	s.takes[o.ID()] = n
 	k, ok := s.of[at]
 	if !parts || !ok {

@@ -246,6 +246,13 @@ func TestUnitsAreNormalised(t *testing.T) {
 	if units := s.tree.nodes[1].units[0]; units != 3*1000*Device {
 		t.Errorf("units %d, want those of a device three times as fast", units)
 	}
+	for n, want := range map[int64]int64{
+		0: 0, 143: Device / 7, 142: Device / 7, 286: 2 * Device / 7, 571: 4 * Device / 7, 500: Device / 2, 250: Device / 4, 125: Device / 8, 1000: Device, 2000: Device, 7: 7 * Device / 1000,
+	} {
+		if got := Thousandths(n); got != want {
+			t.Errorf("%d thousandths are %d, want %d", n, got, want)
+		}
+	}
 	for _, tc := range []struct {
 		have, whole map[string]int64
 		want        int64

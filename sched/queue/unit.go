@@ -45,6 +45,22 @@ func part(n, whole int64) int64 {
 	return int64(q)
 }
 
+// Thousandths is n thousandths of a device, where n may have been rounded: what is within
+// one of a fraction with a denominator up to 16 is that fraction, the simplest first. So
+// 143 is a seventh.
+func Thousandths(n int64) int64 {
+	if n <= 0 || n >= 1000 {
+		return min(max(n, 0), 1000) * (Device / 1000)
+	}
+	for d := int64(2); d <= 16; d++ {
+		k := (n*d + 500) / 1000
+		if diff := n*d - 1000*k; k > 0 && k < d && diff < d && diff > -d {
+			return Device / d * k
+		}
+	}
+	return n * (Device / 1000)
+}
+
 // Flavor is what one can be given: a resource, or accelerators of one product.
 type Flavor struct {
 	// Name tells it from others.
