@@ -97,6 +97,7 @@ func (c *Controller) Register(m manager.Manager) error {
 		Watches(&corev1.Namespace{}, all, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&corev1.Pod{}, all, builder.WithPredicates(podEnded())).
 		Watches(&resourcev1.ResourceSlice{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&resourcev1.ResourceClaim{}, all, builder.WithPredicates(claimChanged())).
 		Complete(reconcile.Func(func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) { return c.Reconcile(ctx) }))
 	if err != nil {
 		return fmt.Errorf("registering the queue controller: %w", err)
@@ -112,6 +113,18 @@ func jobChanged() predicate.Funcs {
 		return !ok || !ok2 || before.Generation != after.Generation || before.Status.State != after.Status.State ||
 			(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) || before.Status.Restarts != after.Status.Restarts
 	}}
+}
+
+// claimChanged lets through what gives devices out or back.
+func claimChanged() predicate.Funcs {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*resourcev1.ResourceClaim)
+			after, ok2 := e.ObjectNew.(*resourcev1.ResourceClaim)
+			return !ok || !ok2 || (before.Status.Allocation == nil) != (after.Status.Allocation == nil)
+		},
+	}
 }
 
 // podEnded lets through what gives resources free: nothing else is read of pods.
