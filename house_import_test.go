@@ -130,7 +130,7 @@ var libraries = []library{
 	{
 		paths:  []string{"k8s.io/kubernetes", "k8s.io/apiserver", "k8s.io/kube-aggregator", "k8s.io/kube-controller-manager", "k8s.io/kube-proxy", "k8s.io/cloud-provider", "k8s.io/component-base/cli"},
 		except: policyEngine,
-		rooms:  []string{"controlplane/*", "node/*"},
+		rooms:  []string{"controlplane/*", "node/*", "sched/plugin"},
 		why:    "linking it takes gigabytes and seconds, and its flags and gates are globals of the process",
 	}, {
 		paths: policyEngine,

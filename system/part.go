@@ -15,6 +15,7 @@ import (
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/node/kubelet"
 	"polder.dev/polder/node/proxy"
+	"polder.dev/polder/sched/plugin"
 	"polder.dev/polder/system/bootstrap"
 	"polder.dev/polder/system/layout"
 )
@@ -31,7 +32,7 @@ func Part(args []string) (code int, ok bool) {
 		"etcd":                    etcd.Main,
 		"kube-apiserver":          apiserver.Main,
 		"kube-controller-manager": controllermanager.Main,
-		"kube-scheduler":          scheduler.Main,
+		"kube-scheduler":          runScheduler,
 		"kubelet":                 kubelet.Main,
 		"kube-proxy":              proxy.Main,
 		"bootstrap":               own("bootstrap", runBootstrap),
@@ -47,6 +48,17 @@ func Part(args []string) (code int, ok bool) {
 		return 2, true
 	}
 	return run(c), true
+}
+
+// runScheduler becomes kube-scheduler with Polder's plugins, unless the configuration
+// wants upstream's alone.
+func runScheduler(c layout.Cloud) int {
+	s := c.Config.Scheduler
+	return scheduler.Main(c, plugin.Options(plugin.Config{Policy: s.Policy, Workload: s.WorkloadFile})...)
+}
+
+func schedulerFiles(c layout.Cloud) error {
+	return scheduler.Files(c, plugin.Profile(c.Config.Scheduler.Policy))
 }
 
 // own turns a function that runs until its context ends into a component.

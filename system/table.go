@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"polder.dev/polder/controlplane/apiserver"
-	"polder.dev/polder/controlplane/scheduler"
 	"polder.dev/polder/node/containerd"
 	"polder.dev/polder/node/dns"
 	"polder.dev/polder/node/gvisor"
@@ -66,7 +65,7 @@ func table(a *assembly) ([]component.Entry, error) {
 		{component.Spec{Name: "kube-controller-manager", Command: own("kube-controller-manager"), Netns: inside,
 			Ready: p.https("https://" + c.At(layout.PortManager) + "/healthz")}, []string{"kube-apiserver"}},
 		{component.Spec{Name: "kube-scheduler", Command: own("kube-scheduler"), Netns: inside,
-			Init: files(c, scheduler.Files), Ready: p.https("https://" + c.At(layout.PortScheduler) + "/readyz")}, []string{"kube-apiserver"}},
+			Init: files(c, schedulerFiles), Ready: p.https("https://" + c.At(layout.PortScheduler) + "/readyz")}, []string{"kube-apiserver"}},
 		{component.Spec{Name: "kubelet", Command: own("kubelet"), Netns: inside, Env: environment(),
 			Init: files(c, kubelet.Files), Ready: p.node(c.Config.Node.Name)}, []string{"kube-apiserver", "containerd", "pods"}},
 		{component.Spec{Name: "kube-proxy", Command: own("kube-proxy"), Netns: inside,

@@ -47,8 +47,8 @@ func (c *cloud) reset(ctx context.Context) error {
 	return err
 }
 
-func (c *cloud) up(ctx context.Context) error {
-	_, err := c.do(ctx, "up")
+func (c *cloud) up(ctx context.Context, args ...string) error {
+	_, err := c.do(ctx, append([]string{"up"}, args...)...)
 	return err
 }
 
@@ -77,7 +77,10 @@ func (c *cloud) prepare(ctx context.Context) (*kube.Client, error) {
 // status is the part of `polder status -o json` that is read here.
 type status struct {
 	PID        int
-	Components []struct{ PID int }
+	Components []struct {
+		Name string
+		PID  int
+	}
 }
 
 func (c *cloud) status(ctx context.Context) (status, error) {

@@ -47,6 +47,7 @@ var benchmarks = []benchmark{
 	{name: "idle", run: measureIdle},
 	{name: "test", run: measureTest},
 	{name: "device", run: measureDevice},
+	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
 }
 
@@ -55,6 +56,7 @@ type bench struct {
 	cloud *cloud
 	runs  int
 	openb string // folder of the traces
+	seeds int    // of the traces in the real scheduler
 	rows  []row
 }
 
@@ -105,8 +107,9 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, sim")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, sched, sim")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
+	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	out := flag.String("json", "", "file to write the rows to")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
@@ -117,7 +120,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {

@@ -1,6 +1,6 @@
 // Package scheduler runs kube-scheduler with upstream's plugins, gang scheduling
-// among them. Only system imports it. There is one per cloud, so it asks for no
-// leader election.
+// among them, and those that system adds. Only system imports it. There is one per
+// cloud, so it asks for no leader election.
 package scheduler
 
 import (
@@ -13,21 +13,23 @@ import (
 	"polder.dev/polder/system/layout"
 )
 
-// Main becomes kube-scheduler for the cloud c, until SIGTERM.
-func Main(c layout.Cloud) int {
-	cmd := app.NewSchedulerCommand()
+// Main becomes kube-scheduler for the cloud c, until SIGTERM. plugins add to
+// upstream's.
+func Main(c layout.Cloud, plugins ...app.Option) int {
+	cmd := app.NewSchedulerCommand(plugins...)
 	cmd.SetArgs(flags(c))
 	return cli.Run(cmd)
 }
 
-// Files writes what the flags point to.
-func Files(c layout.Cloud) error {
+// Files writes what the flags point to. profiles, in YAML, say which plugins run; where
+// it is empty, upstream's do.
+func Files(c layout.Cloud, profiles string) error {
 	return pki.WriteFile(c.Path("etc", "scheduler.yaml"), fmt.Appendf(nil, `apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
 leaderElection: {leaderElect: false}
 enableProfiling: false
-clientConnection: {kubeconfig: %q}
-`, c.Kubeconfig("scheduler")))
+clientConnection: {kubeconfig: %q, qps: 1000, burst: 2000}
+%s`, c.Kubeconfig("scheduler"), profiles))
 }
 
 func flags(c layout.Cloud) []string {

@@ -77,6 +77,12 @@ func (p *Plan) Workload() sched.Workload {
 	return sched.Typical(all)
 }
 
+// Deal is what a run with this seed plays: the nodes by the names that decide among
+// equals, and the pods in the order in which they arrive.
+func (p *Plan) Deal(seed int64) ([]sched.Node, []trace.Pod) {
+	return p.deal(rand.New(rand.NewSource(seed))) //nolint:gosec // chance that can be had again
+}
+
 // deal puts pods in an order, doubles some, and shuffles the names that decide among
 // equal nodes. It draws just as the published runs do: one number is thrown away,
 // because their program writes one to its log.

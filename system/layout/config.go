@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 
 	"sigs.k8s.io/yaml"
@@ -16,12 +17,13 @@ import (
 // Config is the cloud's configuration file, polder.dev/v1alpha1 CloudConfig. All
 // fields may be left out. docs/formats/config.md is its page.
 type Config struct {
-	APIVersion string        `json:"apiVersion,omitempty"` // polder.dev/v1alpha1
-	Kind       string        `json:"kind,omitempty"`       // CloudConfig
-	Node       NodeConfig    `json:"node,omitempty"`
-	Network    NetworkConfig `json:"network,omitempty"`
-	Sandbox    SandboxConfig `json:"sandbox,omitempty"`
-	Logs       LogsConfig    `json:"logs,omitempty"`
+	APIVersion string          `json:"apiVersion,omitempty"` // polder.dev/v1alpha1
+	Kind       string          `json:"kind,omitempty"`       // CloudConfig
+	Node       NodeConfig      `json:"node,omitempty"`
+	Network    NetworkConfig   `json:"network,omitempty"`
+	Scheduler  SchedulerConfig `json:"scheduler,omitempty"`
+	Sandbox    SandboxConfig   `json:"sandbox,omitempty"`
+	Logs       LogsConfig      `json:"logs,omitempty"`
 }
 
 // NodeConfig is about this machine as a node.
@@ -38,6 +40,13 @@ type NetworkConfig struct {
 	// Egress lets pods and the node reach what the machine reaches. It is about
 	// what goes out; nothing comes in either way. Default true.
 	Egress *bool `json:"egress,omitempty"`
+}
+
+// SchedulerConfig is about which node and which devices a pod gets.
+type SchedulerConfig struct {
+	Policy string `json:"policy,omitempty"` // polder (default), fgd or stock
+	// WorkloadFile says what pods are expected to be like, instead of learning it.
+	WorkloadFile string `json:"workloadFile,omitempty"`
 }
 
 // SandboxConfig is about gVisor.
@@ -101,6 +110,16 @@ func (c *Config) complete() error {
 	}
 	if c.Network.Egress == nil {
 		c.Network.Egress = &yes
+	}
+	switch c.Scheduler.Policy {
+	case "":
+		c.Scheduler.Policy = "polder"
+	case "polder", "fgd", "stock":
+	default:
+		return fmt.Errorf("scheduler.policy %q is not known; write polder, fgd or stock", c.Scheduler.Policy)
+	}
+	if f := c.Scheduler.WorkloadFile; f != "" && !filepath.IsAbs(f) {
+		return fmt.Errorf("scheduler.workloadFile %q is not an absolute path; the scheduler does not run where polder up is called", f)
 	}
 	switch c.Sandbox.Platform {
 	case "":

@@ -1,0 +1,235 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/dynamic-resource-allocation/cel"
+
+	"polder.dev/polder/sched"
+)
+
+// wish is what claims ask for in words of the board.
+type wish struct {
+	// tiers are alternatives, in the order in which they are wanted; of those of one
+	// tier none is wanted more. CPU and memory are the pod's.
+	tiers [][]sched.Request
+	// also says that more is asked for than this: other devices, or that they have
+	// something in common. A node where the wish fits may not do.
+	also bool
+}
+
+// errUpstream says that claims cannot be said in words of the board.
+var errUpstream = errors.New("left to upstream")
+
+// compiler knows which classes selectors accept.
+type compiler struct {
+	catalogue *catalogue
+	classes   func(name string) (*resourcev1.DeviceClass, error)
+	cache     *cel.Cache
+	judged    map[string]*judgement // by device class and selectors
+}
+
+// judgement is which classes of the catalogue, up to the last that was asked about,
+// selectors accept.
+type judgement struct {
+	upTo     int
+	accepted []*class
+}
+
+// Limits of what is remembered: selectors, and compiled expressions.
+const (
+	judgedMax   = 4096
+	compiledMax = 256
+)
+
+func newCompiler(k *catalogue, classes func(string) (*resourcev1.DeviceClass, error), f cel.Features) *compiler {
+	return &compiler{catalogue: k, classes: classes, cache: cel.NewCache(compiledMax, f), judged: map[string]*judgement{}}
+}
+
+// compile says what the claims of one pod ask for together.
+func (c *compiler) compile(claims []*resourcev1.ResourceClaim) (wish, error) {
+	var parts [][][]sched.Request
+	var w wish
+	for _, claim := range claims {
+		spec := &claim.Spec.Devices
+		w.also = w.also || len(spec.Constraints) > 0
+		for i := range spec.Requests {
+			tiers, err := c.request(&spec.Requests[i])
+			if err != nil {
+				return wish{}, fmt.Errorf("claim %s, request %s: %w", claim.Name, spec.Requests[i].Name, err)
+			}
+			parts = append(parts, tiers)
+		}
+	}
+	if len(parts) == 0 {
+		return wish{}, errUpstream
+	}
+	// What is the same of several requests is one; of what differs, the one that takes
+	// most of devices decides, and upstream finds the rest.
+	main := 0
+	for i := range parts {
+		if milli(parts[i]) > milli(parts[main]) {
+			main = i
+		}
+	}
+	w.tiers = parts[main]
+	for i := range parts {
+		if i == main {
+			continue
+		}
+		if len(w.tiers) == 1 && len(parts[i]) == 1 && slices.EqualFunc(w.tiers[0], parts[i][0], sameDevices) {
+			for j := range w.tiers[0] {
+				w.tiers[0][j].Count += parts[i][0][j].Count
+			}
+			continue
+		}
+		w.also = true
+	}
+	return w, nil
+}
+
+func milli(tiers [][]sched.Request) int64 { return tiers[0][0].Milli() }
+
+func sameDevices(a, b sched.Request) bool {
+	return a.Share == b.Share && slices.Equal(a.Models, b.Models)
+}
+
+// request is the tiers of one: those of a prioritized list are its alternatives.
+func (c *compiler) request(r *resourcev1.DeviceRequest) ([][]sched.Request, error) {
+	if e := r.Exactly; e != nil {
+		if e.AdminAccess != nil && *e.AdminAccess || len(e.DerivedAttributes) > 0 {
+			return nil, errUpstream
+		}
+		tier, err := c.tier(e.DeviceClassName, e.Selectors, e.Capacity, e.AllocationMode, e.Count, e.Tolerations)
+		return [][]sched.Request{tier}, err
+	}
+	var out [][]sched.Request
+	for i := range r.FirstAvailable {
+		s := &r.FirstAvailable[i]
+		if len(s.DerivedAttributes) > 0 {
+			return nil, errUpstream
+		}
+		tier, err := c.tier(s.DeviceClassName, s.Selectors, s.Capacity, s.AllocationMode, s.Count, s.Tolerations)
+		if errors.Is(err, errNone) {
+			continue // the others may do
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, tier)
+	}
+	if len(out) == 0 {
+		return nil, errUpstream
+	}
+	return out, nil
+}
+
+// errNone says that no device that there is or was would do.
+var errNone = fmt.Errorf("no such device: %w", errUpstream)
+
+// tier is one alternative: a request for each part of a device that it is, on the
+// models of which it is that part.
+func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capacity *resourcev1.CapacityRequirements, mode resourcev1.DeviceAllocationMode, count int64, tolerations []resourcev1.DeviceToleration) ([]sched.Request, error) {
+	if mode != resourcev1.DeviceAllocationModeExactCount || count < 1 || count > sched.CountMax || len(tolerations) > 0 {
+		return nil, errUpstream
+	}
+	accepted, err := c.accepted(name, selectors)
+	if err != nil {
+		return nil, err
+	}
+	models := map[int][]string{}
+	for _, k := range accepted {
+		if k.odd {
+			return nil, errUpstream
+		}
+		if share := k.share(capacity); share > 0 && share <= sched.Whole {
+			models[share] = append(models[share], k.model)
+		}
+	}
+	var out []sched.Request
+	for share, m := range models {
+		slices.Sort(m)
+		if len(m) == c.plain() {
+			m = nil // any, also of models yet to come
+		}
+		out = append(out, sched.Request{Count: int(count), Share: share, Models: m})
+	}
+	if len(out) == 0 {
+		return nil, errNone
+	}
+	// The one that most models can serve is first: it is what is learned.
+	slices.SortFunc(out, func(a, b sched.Request) int {
+		return cmp.Or(cmp.Compare(len(models[b.Share]), len(models[a.Share])), cmp.Compare(a.Share, b.Share))
+	})
+	return out, nil
+}
+
+// plain counts the classes that the board knows.
+func (c *compiler) plain() int {
+	n := 0
+	for _, k := range c.catalogue.classes {
+		if !k.odd {
+			n++
+		}
+	}
+	return n
+}
+
+// accepted is the classes that a device class and selectors take. Each is asked once:
+// what is true of one device is true of its class, unless a selector looks at what
+// makes it one.
+func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) ([]*class, error) {
+	dc, err := c.classes(name)
+	if err != nil {
+		return nil, errUpstream
+	}
+	key := fmt.Sprintf("%s %s %s", dc.Name, dc.UID, dc.ResourceVersion)
+	var all []string
+	for _, s := range slices.Concat(dc.Spec.Selectors, selectors) {
+		if s.CEL == nil || identity.MatchString(s.CEL.Expression) {
+			return nil, errUpstream
+		}
+		all = append(all, s.CEL.Expression)
+	}
+	key += "\n" + strings.Join(all, "\n&&\n")
+	j := c.judged[key]
+	if j == nil {
+		if len(c.judged) >= judgedMax {
+			clear(c.judged)
+		}
+		j = &judgement{}
+		c.judged[key] = j
+	}
+	for ; j.upTo < len(c.catalogue.classes); j.upTo++ {
+		k := c.catalogue.classes[j.upTo]
+		ok, err := c.matches(k, all)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			j.accepted = append(j.accepted, k)
+		}
+	}
+	return j.accepted, nil
+}
+
+// matches asks expressions about a class. One that cannot be evaluated on it does not
+// take it; upstream says so to people when it meets such a device.
+func (c *compiler) matches(k *class, expressions []string) (bool, error) {
+	for _, e := range expressions {
+		p := c.cache.GetOrCompile(e)
+		if p.Error != nil {
+			return false, errUpstream
+		}
+		if ok, _, err := p.DeviceMatches(context.Background(), k.sample); err != nil || !ok {
+			return false, nil //nolint:nilerr // see above
+		}
+	}
+	return true, nil
+}

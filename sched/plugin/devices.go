@@ -1,0 +1,161 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/dynamicresources"
+)
+
+// NameDevices is the name of [Devices] in profiles. Upstream's may not be reused.
+const NameDevices = "PolderDevices"
+
+// Devices is upstream's DynamicResources, shown the nodes and devices that the policy
+// chose.
+type Devices struct {
+	*dynamicresources.DynamicResources
+	cluster *cluster
+	manager *manager
+	handle  fwk.Handle
+
+	// Pods that are shown chosen nodes in the present attempt, and those that are to be
+	// shown all in the next.
+	chosen, plain map[types.UID]bool
+}
+
+var (
+	_ fwk.PreFilterPlugin          = &Devices{}
+	_ fwk.PostFilterPlugin         = &Devices{}
+	_ fwk.PodGroupPostFilterPlugin = &Devices{}
+	_ fwk.ReservePlugin            = &Devices{}
+	_ fwk.EnqueueExtensions        = &Devices{}
+)
+
+// Name is the plugin's in profiles.
+func (d *Devices) Name() string { return NameDevices }
+
+// EventsToRegister adds what makes nodes open up for pods that were refused by the
+// board: upstream leaves taints to another plugin.
+func (d *Devices) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHint, error) {
+	events, err := d.DynamicResources.EventsToRegister(ctx)
+	return append(events, fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeTaint}}), err
+}
+
+// PreFilter chooses nodes and devices, and has upstream's allocator see no others.
+func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	c := d.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(d.chosen, pod.UID)
+	p, how := d.plan(ctx, pod, nodes)
+	if how != "" {
+		c.metrics.attempts.WithLabelValues(how).Inc()
+	}
+	switch {
+	case p.refuse != "":
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, p.refuse)
+	case p.nodes == nil:
+		return d.DynamicResources.PreFilter(ctx, state, pod, nodes)
+	}
+	defer d.manager.show(p.slices)()
+	result, status := d.DynamicResources.PreFilter(ctx, state, pod, nodes)
+	if !status.IsSuccess() || result != nil {
+		return result, status
+	}
+	mark(d.chosen, pod.UID)
+	return &fwk.PreFilterResult{NodeNames: p.nodes}, status
+}
+
+// plan is the cluster's, unless the pod is to be shown all nodes. How is "" for pods
+// without claims.
+func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInfo) (plan, string) {
+	if len(pod.Spec.ResourceClaims) == 0 {
+		return plan{}, ""
+	}
+	if d.plain[pod.UID] {
+		delete(d.plain, pod.UID)
+		return plan{}, howAgain
+	}
+	p, err := d.cluster.plan(ctx, pod, nodes)
+	switch {
+	case errors.Is(err, errNotOurs), errors.Is(err, errUpstream):
+		return plan{}, howUpstream
+	case err != nil:
+		// Upstream works without a board, so this is no reason to leave the pod waiting.
+		logr.FromContextOrDiscard(ctx).Error(err, "choosing devices failed; upstream chooses")
+		d.cluster.board = nil
+		return plan{}, howUpstream
+	case p.refuse != "":
+		return p, howRefused
+	case p.nodes == nil:
+		return p, howUpstream
+	}
+	return p, howChosen
+}
+
+// PostFilter has a pod that did not fit on the chosen nodes tried again on all of them,
+// before anybody is made to give way for it.
+func (d *Devices) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
+	if d.retry(ctx, pod) {
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "does not fit on the nodes that were chosen for its devices; all others are tried next")
+	}
+	result, status := d.DynamicResources.PostFilter(ctx, state, pod, nodes)
+	if errors.Is(status.AsError(), fwk.ErrNotFound) {
+		// Refused before upstream saw it: pods that gave way would not give devices.
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "giving way would free no devices")
+	}
+	return result, status
+}
+
+// PodGroupPostFilter does so for the pods of a gang.
+func (d *Devices) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycleState, group fwk.PodGroupInfo, try fwk.PodGroupSchedulingFunc) (*fwk.PodGroupPostFilterResult, *fwk.Status) {
+	again := 0
+	for _, pod := range group.GetUnscheduledPods() {
+		if d.retry(ctx, pod) {
+			again++
+		}
+	}
+	if again > 0 {
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, fmt.Sprintf("%d pods do not fit on the nodes that were chosen for their devices; all others are tried next", again))
+	}
+	return d.DynamicResources.PodGroupPostFilter(ctx, state, group, try)
+}
+
+// retry marks and wakes a pod, if it was shown chosen nodes only.
+func (d *Devices) retry(ctx context.Context, pod *corev1.Pod) bool {
+	d.cluster.mu.Lock()
+	was := d.chosen[pod.UID]
+	if was {
+		delete(d.chosen, pod.UID)
+		mark(d.plain, pod.UID)
+	}
+	d.cluster.mu.Unlock()
+	if was { // not under the lock: the queue has one of its own
+		d.handle.Activate(logr.FromContextOrDiscard(ctx), map[string]*corev1.Pod{pod.Namespace + "/" + pod.Name: pod})
+	}
+	return was
+}
+
+// Reserve is upstream's; the pod has its nodes.
+func (d *Devices) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
+	d.cluster.mu.Lock()
+	delete(d.chosen, pod.UID)
+	d.cluster.mu.Unlock()
+	return d.DynamicResources.Reserve(ctx, state, pod, node)
+}
+
+// marksMax bounds the pods that are remembered; those that are gone are not told to us.
+// Who is forgotten is shown chosen nodes once more.
+const marksMax = 1 << 14
+
+func mark(pods map[types.UID]bool, pod types.UID) {
+	if len(pods) >= marksMax {
+		clear(pods)
+	}
+	pods[pod] = true
+}

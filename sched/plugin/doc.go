@@ -1,0 +1,31 @@
+// Package plugin puts the decisions of sched into kube-scheduler. Only system links
+// it, into the process of kube-scheduler; it is an edge, and its heavy library is the
+// scheduler's framework with upstream's plugin for claims.
+//
+// Upstream's DynamicResources is not forked: [Devices] has it inside, hands it another
+// list of ResourceSlices, and is in its place in the profile. Upstream's allocator goes
+// through nodes, slices and devices in their order and takes the first that will do. So
+// a pod with claims is decided on a [sched.Board] first, and then the allocator is
+// shown the slices of the chosen nodes only, with the chosen devices first. That
+// gives the policy's allocation, and is also faster, because the allocator does not
+// look at every node. [Score] ranks nodes by the same board for pods without
+// claims, so that these do not strand idle devices.
+//
+// What holds:
+//
+//   - Upstream allocates. A board that is wrong or late makes a decision worse or an
+//     attempt futile, never a device given out twice.
+//   - Who cannot be said in the words of sched (see compile.go) is left to upstream, and
+//     who was shown chosen nodes only and did not fit is shown all of them the next time,
+//     at once: other plugins know what the board does not.
+//   - Nothing is stored. An allocation is written with the claim's status in PreBind,
+//     by upstream, and what is in flight before that is in this process's memory: a
+//     scheduler that dies in the middle of a gang leaves claims allocated that are
+//     reserved for its pods, and none else.
+//   - The framework runs one scheduling cycle at a time. Every entry takes the
+//     cluster's lock all the same, and what is shown to the allocator is put back before
+//     the lock is given up, so that two cycles would be slow, not wrong.
+//
+// It refuses to guess: there is no preemption of devices, and no gang tries other
+// devices before it gives up; that is upstream's, or yet to come.
+package plugin

@@ -1,0 +1,92 @@
+package plugin
+
+import (
+	"context"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	resourcehelper "k8s.io/component-helpers/resource"
+	corev1helper "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"polder.dev/polder/sched"
+)
+
+// gate is which nodes a pod may go to as far as that is cheap to say: the other
+// plugins' filters have the last word.
+type gate struct {
+	pod      *corev1.Pod
+	affinity nodeaffinity.RequiredNodeAffinity
+	within   sets.Set[string] // nil: all
+	log      logr.Logger
+}
+
+// gateOf a pod that is asked to go to one of nodes, of so many that there are.
+func gateOf(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInfo, all int) gate {
+	g := gate{pod: pod, affinity: nodeaffinity.GetRequiredNodeAffinity(pod), log: logr.FromContextOrDiscard(ctx)}
+	if len(nodes) < all {
+		g.within = sets.New[string]()
+		for _, n := range nodes {
+			g.within.Insert(n.Node().Name)
+		}
+	}
+	return g
+}
+
+func (g *gate) open(n *corev1.Node) bool {
+	if g.within != nil && !g.within.Has(n.Name) {
+		return false
+	}
+	taints := n.Spec.Taints
+	if n.Spec.Unschedulable {
+		taints = append([]corev1.Taint{{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}}, taints...)
+	}
+	if _, kept := corev1helper.FindMatchingUntoleratedTaint(g.log, taints, g.pod.Spec.Tolerations, keepsPodsAway, true); kept {
+		return false
+	}
+	ok, err := g.affinity.Match(n)
+	return ok && err == nil
+}
+
+func keepsPodsAway(t *corev1.Taint) bool {
+	return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
+}
+
+// amounts is what a pod asks for besides devices.
+func amounts(pod *corev1.Pod) sched.Request {
+	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{})
+	return sched.Request{CPU: r.Cpu().MilliValue(), Memory: r.Memory().Value()}
+}
+
+// hasPreference reports whether the pod would rather be on some nodes than on others:
+// then it is given a choice.
+func hasPreference(pod *corev1.Pod) bool {
+	if a := pod.Spec.Affinity; a != nil {
+		if a.NodeAffinity != nil && len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) > 0 || a.PodAffinity != nil || a.PodAntiAffinity != nil {
+			return true
+		}
+	}
+	return len(pod.Spec.TopologySpreadConstraints) > 0
+}
+
+// state is a node as the board has it.
+func (c *cluster) state(m *machine) sched.Node {
+	size, used := m.info.GetAllocatable(), m.info.GetRequested()
+	n := sched.Node{Name: m.name, Size: sched.Amount{CPU: max(0, size.GetMilliCPU()), Memory: max(0, size.GetMemory()), Pods: max(0, int64(size.GetAllowedPodNumber()))}}
+	n.Free = sched.Amount{
+		CPU:    max(0, n.Size.CPU-used.GetMilliCPU()),
+		Memory: max(0, n.Size.Memory-used.GetMemory()),
+		Pods:   max(0, n.Size.Pods-int64(len(m.info.GetPods()))),
+	}
+	n.Devices = make([]sched.Device, len(m.units))
+	for i := range m.units {
+		u := &m.units[i]
+		n.Devices[i].Model = u.class.model
+		if u.usable {
+			n.Devices[i].Free = u.class.left(c.uses[u.key])
+		}
+	}
+	return n
+}

@@ -1,0 +1,124 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/dynamic-resource-allocation/resourceclaim"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"polder.dev/polder/sched"
+)
+
+// How many nodes a pod is shown: one, unless it has preferences that the board does not
+// know, or asks for more than the board can say.
+const (
+	shownOne  = 1
+	shownSome = 4
+)
+
+// plan is what to do with a pod that has claims.
+type plan struct {
+	nodes  sets.Set[string] // shown; nil: all
+	slices []*resourcev1.ResourceSlice
+	refuse string // no node has the devices, in words
+}
+
+// plan decides about a pod. An error means that upstream decides.
+func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInfo) (plan, error) {
+	claims, err := c.open(pod)
+	if err != nil {
+		return plan{}, err
+	}
+	if err := c.sync(); err != nil {
+		return plan{}, err
+	}
+	w, err := c.compiler.compile(claims)
+	if err != nil {
+		return plan{}, err
+	}
+	base := amounts(pod)
+	typical := w.tiers[0][0]
+	typical.CPU, typical.Memory = base.CPU, base.Memory
+	c.habits.meet(pod.UID, typical)
+
+	c.look()
+	k := shownOne
+	if w.also || hasPreference(pod) {
+		k = shownSome
+	}
+	g := gateOf(ctx, pod, nodes, c.nodes)
+	began := time.Now()
+	best, err := c.decide(w, base, k, &g)
+	c.metrics.decision.Observe(time.Since(began).Seconds())
+	if err == nil && len(best) == 0 {
+		// Before we say no we look at everything again: upstream may have woken this pod
+		// for something that we have not heard of yet.
+		if best, err = c.again(w, k, pod, &g); err == nil && len(best) == 0 {
+			return c.none(w, pod, &g)
+		}
+	}
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{nodes: sets.New[string](), slices: append([]*resourcev1.ResourceSlice(nil), c.inventory.common...)}
+	for _, d := range best {
+		p.nodes.Insert(d.Node)
+		p.slices = append(p.slices, c.node(d.Node).show(d.Devices)...)
+	}
+	return p, nil
+}
+
+// none has all nodes looked at by upstream if CPU, memory or places for pods are short,
+// which other pods may have to give way for. If devices are, nothing would come of it.
+func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
+	bare := amounts(pod)
+	bare.CPU, bare.Memory = 0, 0
+	some, err := c.decide(w, bare, shownOne, g)
+	if err != nil || len(some) > 0 || pod.Spec.SchedulingGroup != nil {
+		return plan{}, err
+	}
+	r := w.tiers[0][0]
+	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String()}, nil
+}
+
+// again decides with everything read anew.
+func (c *cluster) again(w wish, k int, pod *corev1.Pod, g *gate) ([]sched.Decision, error) {
+	all, err := c.claims.List()
+	if err != nil {
+		return nil, err
+	}
+	c.ledger.correct(all)
+	if err := c.sync(); err != nil {
+		return nil, err
+	}
+	return c.decide(w, amounts(pod), k, g)
+}
+
+// errNotOurs says that there is nothing to decide.
+var errNotOurs = errors.New("no claim to allocate")
+
+// open returns the pod's claims if none of them has devices yet: what shares devices
+// with others, or goes where they are, is upstream's.
+func (c *cluster) open(pod *corev1.Pod) ([]*resourcev1.ResourceClaim, error) {
+	if len(pod.Spec.ResourceClaims) == 0 || pod.Status.NominatedNodeName != "" || !c.ledger.complete() {
+		return nil, errNotOurs
+	}
+	var out []*resourcev1.ResourceClaim
+	for i := range pod.Spec.ResourceClaims {
+		name, _, err := resourceclaim.Name(pod, &pod.Spec.ResourceClaims[i])
+		if err != nil || name == nil {
+			return nil, errNotOurs
+		}
+		claim, err := c.claims.Get(pod.Namespace, *name)
+		if err != nil || claim.Status.Allocation != nil || c.claims.GetPendingAllocation(claim.UID) != nil {
+			return nil, errNotOurs
+		}
+		out = append(out, claim)
+	}
+	return out, nil
+}
