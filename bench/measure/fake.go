@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/sched"
@@ -113,11 +111,11 @@ func selectors(expression string) []resourcev1.DeviceSelector {
 func claimOf(name string, r sched.Request) *resourcev1.ResourceClaim {
 	e := &resourcev1.ExactDeviceRequest{DeviceClassName: fakeClass, AllocationMode: resourcev1.DeviceAllocationModeExactCount, Count: int64(r.Count)}
 	if len(r.Models) > 0 {
-		var any []string
+		var either []string
 		for _, m := range r.Models {
-			any = append(any, fmt.Sprintf("device.attributes[%q].model == %q", fakeDriver, m))
+			either = append(either, fmt.Sprintf("device.attributes[%q].model == %q", fakeDriver, m))
 		}
-		e.Selectors = selectors(strings.Join(any, " || "))
+		e.Selectors = selectors(strings.Join(either, " || "))
 	}
 	if r.Share < sched.Whole {
 		e.Capacity = &resourcev1.CapacityRequirements{Requests: map[resourcev1.QualifiedName]resource.Quantity{milli: *resource.NewQuantity(int64(r.Share), resource.DecimalSI)}}
@@ -142,22 +140,22 @@ func podOf(name string, r sched.Request) *corev1.Pod {
 	return p
 }
 
-// arrive creates claims and then pods, of these requests, named in their order.
-func (c *cloud) arrive(ctx context.Context, requests []sched.Request) error {
-	name := func(i int) string { return fmt.Sprintf("fake-%06d", i) }
-	make := func(of func(int) client.Object) error {
-		return c.all(ctx, len(requests), func(ctx context.Context, k *kube.Client, i int) error {
-			o := of(i)
-			if o == nil {
-				return nil
-			}
-			return create(ctx, k, o)
-		})
-	}
-	return errors.Join(make(func(i int) client.Object {
+// nameOf is the pod's and the claim's, in the order of arrival.
+func nameOf(i int) string { return fmt.Sprintf("fake-%06d", i) }
+
+// claims creates those of the requests.
+func (c *cloud) claims(ctx context.Context, requests []sched.Request) error {
+	return c.all(ctx, len(requests), func(ctx context.Context, k *kube.Client, i int) error {
 		if requests[i].Count == 0 {
 			return nil
 		}
-		return claimOf(name(i), requests[i])
-	}), make(func(i int) client.Object { return podOf(name(i), requests[i]) }))
+		return create(ctx, k, claimOf(nameOf(i), requests[i]))
+	})
+}
+
+// pods creates those of the requests, whose claims are there.
+func (c *cloud) pods(ctx context.Context, requests []sched.Request) error {
+	return c.all(ctx, len(requests), func(ctx context.Context, k *kube.Client, i int) error {
+		return create(ctx, k, podOf(nameOf(i), requests[i]))
+	})
 }

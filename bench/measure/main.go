@@ -47,6 +47,7 @@ var benchmarks = []benchmark{
 	{name: "idle", run: measureIdle},
 	{name: "test", run: measureTest},
 	{name: "device", run: measureDevice},
+	{name: "rate", run: measureRate},
 	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
 }
@@ -107,7 +108,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, sched, sim")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, sched, sim")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	out := flag.String("json", "", "file to write the rows to")

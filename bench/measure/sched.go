@@ -30,9 +30,6 @@ const (
 
 // measureSched: the policy in the real scheduler, on nodes that are not there.
 func measureSched(ctx context.Context, b *bench) error {
-	if err := b.rates(ctx); err != nil {
-		return err
-	}
 	nodes, err := trace.NodesOf(filepath.Join(b.openb, "openb_node_list_gpu_node.csv"))
 	if err != nil {
 		return fmt.Errorf("-openb must name a folder with the openb traces: %w", err)
@@ -162,10 +159,13 @@ func (b *bench) drain(ctx context.Context, k *kube.Client, requests []sched.Requ
 	if pid == 0 {
 		return 0, 0, fmt.Errorf("the cloud has no kube-scheduler")
 	}
+	if err := b.cloud.claims(ctx, requests); err != nil {
+		return 0, 0, err
+	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return 0, 0, err
 	}
-	err = b.cloud.arrive(ctx, requests)
+	err = b.cloud.pods(ctx, requests)
 	began := time.Now()
 	if e := syscall.Kill(pid, syscall.SIGCONT); err == nil {
 		err = e
@@ -188,13 +188,19 @@ func (b *bench) drain(ctx context.Context, k *kube.Client, requests []sched.Requ
 		if waiting == 0 || waiting == refused && time.Since(since) > settleTime {
 			return since.Sub(began), len(requests) - waiting, nil
 		}
-		if err := pause(limit, 500*time.Millisecond); err != nil {
+		if err := pause(limit, lookTime(waiting)); err != nil {
 			return 0, 0, fmt.Errorf("%d pods are neither placed nor refused: %w", waiting-refused, err)
 		}
 	}
 }
 
 const settleTime = 15 * time.Second
+
+// lookTime spares the API server lists of many pods: their cost is part of what is
+// measured.
+func lookTime(waiting int) time.Duration {
+	return 250*time.Millisecond + time.Duration(waiting)*2*time.Millisecond
+}
 
 // unplaced counts the pods without a node, and those of them that were refused one.
 func unplaced(ctx context.Context, k *kube.Client) (waiting, refused int, err error) {
@@ -234,8 +240,8 @@ func allocated(ctx context.Context, k *kube.Client) (int64, error) {
 	return sum, nil
 }
 
-// rates compares pods per second with those of upstream's plugins, in turns.
-func (b *bench) rates(ctx context.Context) error {
+// measureRate compares pods per second with those of upstream's plugins, in turns.
+func measureRate(ctx context.Context, b *bench) error {
 	found := map[string][]float64{}
 	var ratio []float64
 	for range b.runs {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"strconv"
 	"sync"
 
 	resourcev1 "k8s.io/api/resource/v1"
@@ -21,6 +22,7 @@ type use struct {
 type entry struct {
 	claim                *resourcev1.ResourceClaim
 	known, flying, mined bool
+	version              uint64 // of what we wrote
 }
 
 func (e *entry) held() bool { return e.known || e.flying || e.mined }
@@ -94,9 +96,22 @@ func (l *ledger) edit(uid types.UID, c *resourcev1.ResourceClaim, set func(*entr
 	}
 }
 
-// heard is what the API server says of a claim: it is newer than what we wrote.
+// heard is what the API server says of a claim. It may lag behind what we wrote: a
+// claim is changed twice on its way to its devices.
 func (l *ledger) heard(c *resourcev1.ResourceClaim) {
-	l.edit(c.UID, c, func(e *entry) { e.known, e.mined = c.Status.Allocation != nil, false })
+	l.edit(c.UID, c, func(e *entry) {
+		e.known = c.Status.Allocation != nil
+		e.mined = e.mined && versionOf(c) < e.version
+	})
+}
+
+// versionOf is 0 where it is no number, as it is with every API server that there is.
+func versionOf(c *resourcev1.ResourceClaim) uint64 {
+	v, err := strconv.ParseUint(c.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
 }
 
 func (l *ledger) gone(c *resourcev1.ResourceClaim) {
@@ -113,7 +128,7 @@ func (l *ledger) settled(uid types.UID) { l.edit(uid, nil, func(e *entry) { e.fl
 
 // written is that the API server took it, and taken back that it did not after all.
 func (l *ledger) written(c *resourcev1.ResourceClaim) {
-	l.edit(c.UID, c, func(e *entry) { e.mined = c.Status.Allocation != nil })
+	l.edit(c.UID, c, func(e *entry) { e.mined, e.version = c.Status.Allocation != nil, versionOf(c) })
 }
 
 func (l *ledger) takenBack(namespace, name string) {
