@@ -1,0 +1,154 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/dynamic-resource-allocation/cel"
+	"k8s.io/utils/ptr"
+
+	"polder.dev/polder/sched"
+)
+
+// shop has three models of one driver: T4 and A100 are shared by memory, P100 is not;
+// and devices that share counters.
+func shop() *compiler {
+	k := newCatalogue()
+	device := func(model, memory string, shared bool) *resourcev1.Device {
+		d := &resourcev1.Device{Name: "d", Attributes: map[resourcev1.QualifiedName]resourcev1.DeviceAttribute{"model": {StringValue: &model}},
+			Capacity: map[resourcev1.QualifiedName]resourcev1.DeviceCapacity{"memory": {Value: resource.MustParse(memory)}}}
+		if shared {
+			d.AllowMultipleAllocations = ptr.To(true)
+		}
+		return d
+	}
+	k.of(driver, device("T4", "16Gi", true))
+	k.of(driver, device("A100", "80Gi", true))
+	k.of(driver, device("P100", "16Gi", false))
+	part := device("MIG", "10Gi", false)
+	part.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: "s"}}
+	k.of(driver, part)
+	return newCompiler(k, func(name string) (*resourcev1.DeviceClass, error) {
+		if name != "any" {
+			return nil, fmt.Errorf("no class %s", name)
+		}
+		return anyDevice, nil
+	}, cel.Features{EnableConsumableCapacity: true})
+}
+
+func memory(c *resourcev1.ResourceClaim, amount string) *resourcev1.ResourceClaim {
+	c.Spec.Devices.Requests[0].Exactly.Capacity = &resourcev1.CapacityRequirements{Requests: map[resourcev1.QualifiedName]resource.Quantity{"memory": resource.MustParse(amount)}}
+	return c
+}
+
+// several is a claim with the requests of others.
+func several(claims ...*resourcev1.ResourceClaim) *resourcev1.ResourceClaim {
+	out := &resourcev1.ResourceClaim{}
+	for _, c := range claims {
+		out.Spec.Devices.Requests = append(out.Spec.Devices.Requests, c.Spec.Devices.Requests...)
+	}
+	return out
+}
+
+// first is a claim that takes the first of these that is there.
+func first(claims ...*resourcev1.ResourceClaim) *resourcev1.ResourceClaim {
+	var list []resourcev1.DeviceSubRequest
+	for i, c := range claims {
+		e := c.Spec.Devices.Requests[0].Exactly
+		list = append(list, resourcev1.DeviceSubRequest{Name: fmt.Sprint("s", i), DeviceClassName: e.DeviceClassName, Selectors: e.Selectors, AllocationMode: e.AllocationMode, Count: e.Count, Capacity: e.Capacity})
+	}
+	return &resourcev1.ResourceClaim{Spec: resourcev1.ResourceClaimSpec{Devices: resourcev1.DeviceClaim{Requests: []resourcev1.DeviceRequest{{Name: "r", FirstAvailable: list}}}}}
+}
+
+const notParts = `device.attributes["driver.test"].model != "MIG"`
+
+func TestCompile(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		claim *resourcev1.ResourceClaim
+		want  wish
+	}{
+		{"a whole one of a model", want(1, 1000, model("T4")),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 1000, Models: []string{"T4"}}}}}},
+		{"any that is no part", want(2, 1000, notParts),
+			wish{tiers: [][]sched.Request{{{Count: 2, Share: 1000}}}}},
+		{"memory is another part of another model", memory(want(1, 1000, notParts), "8Gi"),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 100, Models: []string{"A100"}}, {Count: 1, Share: 500, Models: []string{"T4"}}, {Count: 1, Share: 1000, Models: []string{"P100"}}}}}},
+		{"what no other has", memory(want(1, 1000, notParts), "20Gi"),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 250, Models: []string{"A100"}}}}}},
+		{"the same twice", several(want(1, 1000, model("T4")), want(2, 1000, model("T4"))),
+			wish{tiers: [][]sched.Request{{{Count: 3, Share: 1000, Models: []string{"T4"}}}}}},
+		{"two kinds", several(want(1, 1000, model("T4")), want(4, 1000, model("A100"))),
+			wish{tiers: [][]sched.Request{{{Count: 4, Share: 1000, Models: []string{"A100"}}}}, also: true}},
+		{"the first that is there", first(want(1, 1000, model("H100")), want(1, 1000, model("A100")), want(2, 1000, model("T4"))),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 1000, Models: []string{"A100"}}}, {{Count: 2, Share: 1000, Models: []string{"T4"}}}}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := shop().compile([]*resourcev1.ResourceClaim{c.claim})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(wish{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestCompileLeavesToUpstream(t *testing.T) {
+	admin := want(1, 1000, model("T4"))
+	admin.Spec.Devices.Requests[0].Exactly.AdminAccess = ptr.To(true)
+	all := want(1, 1000, model("T4"))
+	all.Spec.Devices.Requests[0].Exactly.AllocationMode = resourcev1.DeviceAllocationModeAll
+	tolerant := want(1, 1000, model("T4"))
+	tolerant.Spec.Devices.Requests[0].Exactly.Tolerations = []resourcev1.DeviceToleration{{Operator: resourcev1.DeviceTolerationOpExists}}
+	classless := want(1, 1000, model("T4"))
+	classless.Spec.Devices.Requests[0].Exactly.DeviceClassName = "none"
+	for name, claim := range map[string]*resourcev1.ResourceClaim{
+		"admin access": admin, "all devices": all, "tolerations": tolerant, "no such class": classless,
+		"counters":      want(1, 1000, model("MIG")),
+		"any, of parts": want(1, 1000),
+		"one by its id": want(1, 1000, `device.attributes["driver.test"].uuid == "x"`),
+		"no such model": want(1, 1000, model("H100")),
+		"no expression": want(1, 1000, `device.`),
+		"no request":    {},
+	} {
+		if _, err := shop().compile([]*resourcev1.ResourceClaim{claim}); !errors.Is(err, errUpstream) {
+			t.Errorf("%s: %v, want that it is left to upstream", name, err)
+		}
+	}
+}
+
+// TestShareRoundsAsUpstreamDoes: by the rules of the capacity.
+func TestShareRoundsAsUpstreamDoes(t *testing.T) {
+	q := resource.MustParse
+	for _, c := range []struct {
+		name   string
+		policy *resourcev1.CapacityRequestPolicy
+		asked  string
+		want   int
+	}{
+		{"as asked", nil, "10", 100},
+		{"all, where nothing is asked", nil, "", 1000},
+		{"the default", &resourcev1.CapacityRequestPolicy{Default: ptr.To(q("25"))}, "", 250},
+		{"the next step", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10")), Step: ptr.To(q("20"))}}, "31", 500},
+		{"a step itself", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10")), Step: ptr.To(q("20"))}}, "30", 300},
+		{"the least", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10"))}}, "1", 100},
+		{"the next value", &resourcev1.CapacityRequestPolicy{ValidValues: []resource.Quantity{q("20"), q("50")}}, "21", 500},
+		{"a third is rounded up", nil, "33.33", 334},
+		{"more than there is", nil, "101", 1001},
+	} {
+		k := &class{shared: true, capacity: map[resourcev1.QualifiedName]resourcev1.DeviceCapacity{"m": {Value: q("100"), RequestPolicy: c.policy}}}
+		var r *resourcev1.CapacityRequirements
+		if c.asked != "" {
+			r = &resourcev1.CapacityRequirements{Requests: map[resourcev1.QualifiedName]resource.Quantity{"m": q(c.asked)}}
+		}
+		if got := k.share(r); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
