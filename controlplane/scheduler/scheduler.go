@@ -34,6 +34,12 @@ clientConnection: {kubeconfig: %q, qps: 1000, burst: 2000}
 
 func flags(c layout.Cloud) []string {
 	kubeconfig := c.Kubeconfig("scheduler")
+	gates := "GenericWorkload=true"
+	if c.Config.Scheduler.Policy != layout.PolicyStock {
+		// A write for each pod, to tell those who add nodes where it is about to go. There
+		// are none here, and devices that are written already keep a pod where they are.
+		gates += ",NominatedNodeNameForExpectation=false"
+	}
 	return []string{
 		"--config=" + c.Path("etc", "scheduler.yaml"),
 		"--authentication-kubeconfig=" + kubeconfig,
@@ -44,6 +50,6 @@ func flags(c layout.Cloud) []string {
 		"--tls-private-key-file=" + c.Key("scheduler"),
 		"--client-ca-file=" + c.Cert("ca"),
 		"--requestheader-client-ca-file=" + c.Path("pki", "front-proxy", "ca.crt"),
-		"--feature-gates=GenericWorkload=true",
+		"--feature-gates=" + gates,
 	}
 }

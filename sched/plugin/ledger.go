@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -33,6 +35,7 @@ func (e *entry) held() bool { return e.known || e.flying || e.mined }
 type ledger struct {
 	mu      sync.Mutex
 	claims  map[types.UID]*entry
+	flying  map[types.UID]*resourcev1.ResourceClaim // those of claims that are
 	names   map[types.NamespacedName]types.UID
 	changes []change
 	handler cache.ResourceEventHandlerRegistration
@@ -45,7 +48,7 @@ type change struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{claims: map[types.UID]*entry{}, names: map[types.NamespacedName]types.UID{}}
+	return &ledger{claims: map[types.UID]*entry{}, flying: map[types.UID]*resourcev1.ResourceClaim{}, names: map[types.NamespacedName]types.UID{}}
 }
 
 // drain returns what changed since the last call.
@@ -55,6 +58,13 @@ func (l *ledger) drain() []change {
 	c := l.changes
 	l.changes = nil
 	return c
+}
+
+// inFlight is the claims whose devices are decided and not written yet.
+func (l *ledger) inFlight() []*resourcev1.ResourceClaim {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.flying))
 }
 
 // complete reports whether everything that was there at the start has been heard.
@@ -78,6 +88,9 @@ func (l *ledger) edit(uid types.UID, c *resourcev1.ResourceClaim, set func(*entr
 	set(e)
 	if c != nil && c.Status.Allocation != nil {
 		e.claim = c
+	}
+	if delete(l.flying, uid); e.flying {
+		l.flying[uid] = e.claim
 	}
 	switch after := e.held(); {
 	case !before && after:

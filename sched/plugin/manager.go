@@ -3,11 +3,14 @@ package plugin
 import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/dynamic-resource-allocation/structured"
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
 // manager is upstream's, but for two things: it shows fewer slices while it is told
-// to, and what is decided about claims is also told to the ledger.
+// to, with who has devices of these, and what is decided about claims is also told to
+// the ledger.
 type manager struct {
 	fwk.SharedDRAManager
 	ledger *ledger
@@ -17,7 +20,7 @@ type manager struct {
 func (m *manager) ResourceSlices() fwk.ResourceSliceLister { return lister{m} }
 
 func (m *manager) ResourceClaims() fwk.ResourceClaimTracker {
-	return tracker{m.SharedDRAManager.ResourceClaims(), m.ledger}
+	return tracker{m.SharedDRAManager.ResourceClaims(), m}
 }
 
 // show has the next calls answered with these slices, until the returned function is
@@ -39,13 +42,69 @@ func (l lister) ListWithDeviceTaintRules() ([]*resourcev1.ResourceSlice, error) 
 // tracker tells the ledger what upstream's plugin tells the tracker.
 type tracker struct {
 	fwk.ResourceClaimTracker
-	ledger *ledger
+	m *manager
+}
+
+// GatherAllocatedState is of the pools that are shown. All of it would be copied for
+// each pod, which takes longer than everything else about a pod does together. What is
+// in flight is read before what is written: a claim goes from the one to the other,
+// so that it is in one of them at least.
+func (t tracker) GatherAllocatedState() (*structured.AllocatedState, error) {
+	if t.m.shown == nil {
+		return t.ResourceClaimTracker.GatherAllocatedState()
+	}
+	shown := map[key]bool{}
+	for _, s := range *t.m.shown {
+		shown[key{driver: s.Spec.Driver, pool: s.Spec.Pool.Name}] = true
+	}
+	a := &structured.AllocatedState{
+		AllocatedDevices:         sets.New[structured.DeviceID](),
+		AllocatedSharedDeviceIDs: sets.New[structured.SharedDeviceID](),
+		AggregatedCapacity:       structured.NewConsumedCapacityCollection(),
+	}
+	counted := map[types.UID]bool{}
+	for _, c := range t.m.ledger.inFlight() {
+		counted[c.UID] = true
+		gather(a, c, shown)
+	}
+	written, err := t.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range written {
+		if !counted[c.UID] {
+			gather(a, c, shown)
+		}
+	}
+	return a, nil
+}
+
+// gather adds what a claim has of the pools.
+func gather(a *structured.AllocatedState, c *resourcev1.ResourceClaim, pools map[key]bool) {
+	if c.Status.Allocation == nil {
+		return
+	}
+	for i := range c.Status.Allocation.Devices.Results {
+		r := &c.Status.Allocation.Devices.Results[i]
+		if r.AdminAccess != nil && *r.AdminAccess || !pools[key{driver: r.Driver, pool: r.Pool}] {
+			continue
+		}
+		id := structured.MakeDeviceID(r.Driver, r.Pool, r.Device)
+		if r.ShareID == nil {
+			a.AllocatedDevices.Insert(id)
+			continue
+		}
+		a.AllocatedSharedDeviceIDs.Insert(structured.MakeSharedDeviceID(id, r.ShareID))
+		if r.ConsumedCapacity != nil {
+			a.AggregatedCapacity.Insert(structured.NewDeviceConsumedCapacity(id, r.ConsumedCapacity))
+		}
+	}
 }
 
 func (t tracker) SignalClaimPendingAllocation(uid types.UID, c *resourcev1.ResourceClaim) error {
 	err := t.ResourceClaimTracker.SignalClaimPendingAllocation(uid, c)
 	if err == nil && t.ResourceClaimTracker.GetPendingAllocation(uid) != nil {
-		t.ledger.signalled(uid, c)
+		t.m.ledger.signalled(uid, c)
 	}
 	return err
 }
@@ -53,7 +112,7 @@ func (t tracker) SignalClaimPendingAllocation(uid types.UID, c *resourcev1.Resou
 func (t tracker) MaybeRemoveClaimPendingAllocation(uid types.UID, force bool) bool {
 	removed := t.ResourceClaimTracker.MaybeRemoveClaimPendingAllocation(uid, force)
 	if removed {
-		t.ledger.settled(uid)
+		t.m.ledger.settled(uid)
 	}
 	return removed
 }
@@ -61,14 +120,14 @@ func (t tracker) MaybeRemoveClaimPendingAllocation(uid types.UID, force bool) bo
 func (t tracker) AssumeClaimAfterAPICall(c *resourcev1.ResourceClaim) error {
 	err := t.ResourceClaimTracker.AssumeClaimAfterAPICall(c)
 	if err == nil {
-		t.ledger.written(c)
+		t.m.ledger.written(c)
 	}
 	return err
 }
 
 func (t tracker) AssumedClaimRestore(namespace, name string) {
 	t.ResourceClaimTracker.AssumedClaimRestore(namespace, name)
-	t.ledger.takenBack(namespace, name)
+	t.m.ledger.takenBack(namespace, name)
 }
 
 // handle is the framework's with that manager.

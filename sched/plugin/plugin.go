@@ -19,14 +19,13 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/system/layout"
 )
-
-// PolicyStock leaves kube-scheduler as it is.
-const PolicyStock = "stock"
 
 // Config is how the plugins decide.
 type Config struct {
-	// Policy is one of sched's, or PolicyStock.
+	// Policy is one of sched's, or layout.PolicyStock, which leaves kube-scheduler as it
+	// is.
 	Policy string
 	// Workload is a file that says what requests are expected to be like, instead of
 	// learning it from those that come.
@@ -35,7 +34,7 @@ type Config struct {
 
 // Options add the plugins to kube-scheduler's command.
 func Options(c Config) []app.Option {
-	if c.Policy == PolicyStock {
+	if c.Policy == layout.PolicyStock {
 		return nil
 	}
 	shared := &profiles{config: c, clusters: map[string]*Devices{}}
@@ -46,7 +45,7 @@ func Options(c Config) []app.Option {
 // is first among those that act when nothing fits: nobody shall give way before all
 // nodes were tried.
 func Profile(policy string) string {
-	if policy == PolicyStock {
+	if policy == layout.PolicyStock {
 		return ""
 	}
 	return fmt.Sprintf(`profiles:

@@ -66,12 +66,7 @@ func TestRefusalSaysWhyAndEnds(t *testing.T) {
 	if got := w.place("one", want(1, 700)); got != "a: d0" {
 		t.Fatal(got)
 	}
-	c := want(1, 500)
-	c.Namespace, c.Name = "default", "two"
-	w.create(c)
-	p, name := pod("two"), "two"
-	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "c", ResourceClaimName: &name}}
-	w.create(p)
+	w.submit("two", want(1, 500))
 	w.wait("two", func(p *corev1.Pod) bool {
 		for _, c := range p.Status.Conditions {
 			if c.Reason == corev1.PodReasonUnschedulable {

@@ -35,15 +35,28 @@ type world struct {
 // patience is how long a test waits for what the scheduler does at once.
 const patience = 20 * time.Second
 
-// start runs a scheduler with the profile that the cloud's configuration gets.
-func start(t *testing.T, c Config, objects ...runtime.Object) *world {
-	t.Helper()
+func empty(t *testing.T) *world {
 	w := &world{fake.NewClientset(), t}
 	w.PrependReactor("*", "*", numbered())
 	w.PrependReactor("create", "pods", w.bind)
+	return w
+}
+
+// start runs a scheduler with the profile that the cloud's configuration gets.
+func start(t *testing.T, c Config, objects ...runtime.Object) *world {
+	t.Helper()
+	w := empty(t)
 	for _, o := range objects {
 		w.create(o)
 	}
+	t.Cleanup(w.schedule(c))
+	return w
+}
+
+// schedule runs a scheduler until the returned function is called.
+func (w *world) schedule(c Config) (stop func()) {
+	t := w.t
+	t.Helper()
 	object, _, err := scheme.Codecs.UniversalDecoder().Decode([]byte("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"+Profile(c.Policy)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +81,11 @@ func start(t *testing.T, c Config, objects ...runtime.Object) *world {
 	}
 	var done sync.WaitGroup
 	done.Go(func() { s.Run(ctx) })
-	t.Cleanup(func() {
+	return func() {
 		cancel()
 		done.Wait()
 		informers.Shutdown()
-	})
-	return w
+	}
 }
 
 // numbered gives objects what the API server does: a UID and a version that rises.
@@ -142,6 +154,13 @@ func (w *world) create(o runtime.Object) {
 // devices that they get: "a: d0 d1".
 func (w *world) place(name string, c *resourcev1.ResourceClaim, change ...func(*corev1.Pod)) string {
 	w.t.Helper()
+	w.submit(name, c, change...)
+	return w.wait(name, func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
+}
+
+// submit creates a claim, if it asks for something, and its pod.
+func (w *world) submit(name string, c *resourcev1.ResourceClaim, change ...func(*corev1.Pod)) {
+	w.t.Helper()
 	p := pod(name)
 	if c != nil {
 		c.Namespace, c.Name = p.Namespace, name
@@ -152,7 +171,6 @@ func (w *world) place(name string, c *resourcev1.ResourceClaim, change ...func(*
 		f(p)
 	}
 	w.create(p)
-	return w.wait(name, func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
 }
 
 // wait until the pod is as it should be.

@@ -42,6 +42,9 @@ type NetworkConfig struct {
 	Egress *bool `json:"egress,omitempty"`
 }
 
+// PolicyStock is Kubernetes' own scheduler, without plugins of ours.
+const PolicyStock = "stock"
+
 // SchedulerConfig is about which node and which devices a pod gets.
 type SchedulerConfig struct {
 	Policy string `json:"policy,omitempty"` // polder (default), fgd or stock
@@ -114,7 +117,7 @@ func (c *Config) complete() error {
 	switch c.Scheduler.Policy {
 	case "":
 		c.Scheduler.Policy = "polder"
-	case "polder", "fgd", "stock":
+	case "polder", "fgd", PolicyStock:
 	default:
 		return fmt.Errorf("scheduler.policy %q is not known; write polder, fgd or stock", c.Scheduler.Policy)
 	}
