@@ -43,7 +43,18 @@ func (d *Devices) Name() string { return NameDevices }
 // board: upstream leaves taints to another plugin.
 func (d *Devices) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events, err := d.DynamicResources.EventsToRegister(ctx)
-	return append(events, fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeTaint}}), err
+	return append(events, fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeTaint}, QueueingHintFn: opens}), err
+}
+
+// opens says whether a node whose taints changed has become one for the pod.
+func opens(log logr.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
+	old, ok := before.(*corev1.Node)
+	now, ok2 := after.(*corev1.Node)
+	g := gateOf(logr.NewContext(context.Background(), log), pod, nil, 0)
+	if ok && ok2 && (g.open(old) || !g.open(now)) {
+		return fwk.QueueSkip, nil
+	}
+	return fwk.Queue, nil
 }
 
 // PreFilter chooses nodes and devices, and has upstream's allocator see no others.
@@ -67,7 +78,9 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	if !status.IsSuccess() || result != nil {
 		return result, status
 	}
-	mark(d.chosen, pod.UID)
+	if !p.short {
+		mark(d.chosen, pod.UID)
+	}
 	return &fwk.PreFilterResult{NodeNames: p.nodes}, status
 }
 
@@ -92,6 +105,8 @@ func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 		return plan{}, howUpstream
 	case p.refuse != "":
 		return p, howRefused
+	case p.short:
+		return p, howShort
 	case p.nodes == nil:
 		return p, howUpstream
 	}

@@ -12,7 +12,8 @@ const (
 	howChosen   = "chosen"   // shown the nodes that the board chose
 	howAgain    = "again"    // shown all, because it did not fit on those
 	howRefused  = "refused"  // no node has the devices
-	howUpstream = "upstream" // not said in words of the board, or short of CPU
+	howShort    = "short"    // the nodes with the devices have too little of something else
+	howUpstream = "upstream" // not said in words of the board
 )
 
 // meters are what the scheduler's own metrics are extended by.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,7 @@ const (
 type plan struct {
 	nodes  sets.Set[string] // shown; nil: all
 	slices []*resourcev1.ResourceSlice
+	short  bool   // the shown nodes have the devices, and too little of something else
 	refuse string // no node has the devices, in words
 }
 
@@ -65,7 +67,7 @@ func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{nodes: sets.New[string](), slices: append([]*resourcev1.ResourceSlice(nil), c.inventory.common...)}
+	p := plan{nodes: sets.New[string](), slices: slices.Clone(c.inventory.common)}
 	for _, d := range best {
 		p.nodes.Insert(d.Node)
 		p.slices = append(p.slices, c.node(d.Node).show(d.Devices)...)
@@ -73,14 +75,29 @@ func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	return p, nil
 }
 
-// none has all nodes looked at by upstream if CPU, memory or places for pods are short,
-// which other pods may have to give way for. If devices are, nothing would come of it.
+// none is for who has room nowhere. If CPU, memory or places for pods are short,
+// upstream looks at the nodes that have the devices: other pods may have to give way
+// there. If devices are, nothing would come of it.
 func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
-	bare := amounts(pod)
-	bare.CPU, bare.Memory = 0, 0
-	some, err := c.decide(w, bare, shownOne, g)
-	if err != nil || len(some) > 0 || pod.Spec.SchedulingGroup != nil {
-		return plan{}, err
+	p := plan{short: true, nodes: sets.New[string](), slices: slices.Clone(c.inventory.common)}
+	for _, tier := range w.tiers {
+		for _, r := range tier { // which has neither CPU nor memory yet
+			err := c.board.Each(r, func(name string, _ int64) {
+				if m := c.node(name); !p.nodes.Has(name) && g.open(m.info.Node()) {
+					p.nodes.Insert(name)
+					p.slices = append(p.slices, m.show(nil)...)
+				}
+			})
+			if err != nil {
+				return plan{}, err
+			}
+		}
+	}
+	if len(p.nodes) > 0 {
+		return p, nil
+	}
+	if pod.Spec.SchedulingGroup != nil {
+		return plan{}, nil // upstream's part for gangs wants to have seen each pod
 	}
 	r := w.tiers[0][0]
 	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String()}, nil

@@ -43,13 +43,15 @@ func Options(c Config) []app.Option {
 
 // Profile is the part of kube-scheduler's configuration that has the plugins run. Ours
 // is first among those that act when nothing fits: nobody shall give way before all
-// nodes were tried.
+// nodes were tried. Pods without claims are scored on all nodes, because the nodes
+// that strand no device may be few.
 func Profile(policy string) string {
 	if policy == layout.PolicyStock {
 		return ""
 	}
 	return fmt.Sprintf(`profiles:
 - schedulerName: default-scheduler
+  percentageOfNodesToScore: 100
   plugins:
     multiPoint:
       disabled: [{name: DynamicResources}]
@@ -59,9 +61,10 @@ func Profile(policy string) string {
 `, NameDevices, NameScore, weightScore)
 }
 
-// weightScore puts the policy above what other plugins prefer: these decide among
-// nodes that are alike to it, which for a pod without claims most are.
-const weightScore = 100
+// weightScore has one point of the policy outweigh all that upstream's plugins can give
+// together, 12 times 100: these decide among nodes that are alike to it, which for a
+// pod without claims most are.
+const weightScore = 1300
 
 // profiles has the plugins of one profile share a cluster.
 type profiles struct {

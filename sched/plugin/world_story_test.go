@@ -91,6 +91,45 @@ func TestRefusalSaysWhyAndEnds(t *testing.T) {
 	}
 }
 
+// TestShortOfCPU: the devices are there and the CPU is not, until a pod has gone.
+func TestShortOfCPU(t *testing.T) {
+	w := start(t, Config{Policy: "polder"}, anyDevice, node("a", 1), node("b", 1), slice("a", "T4"))
+	if got := w.place("cpu", nil, func(p *corev1.Pod) { p.Spec.NodeName, p.Spec.SchedulerName = "a", "other" }); got != "a:" {
+		t.Fatal(got)
+	}
+	before := count(t, howShort)
+	w.submit("one", want(1, 1000))
+	w.wait("one", func(p *corev1.Pod) bool {
+		return len(p.Status.Conditions) > 0 && strings.Contains(p.Status.Conditions[0].Message, "1 Insufficient cpu")
+	})
+	if count(t, howShort) == before {
+		t.Error("the board did not see what is short, so this test shows nothing")
+	}
+	if err := w.CoreV1().Pods("default").Delete(t.Context(), "cpu", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.wait("one", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" }); got != "a: d0" {
+		t.Error(got)
+	}
+}
+
+// TestTaintThatGoes: who was refused for want of devices is tried when a node opens.
+func TestTaintThatGoes(t *testing.T) {
+	n := node("a", 4)
+	n.Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoSchedule}}
+	w := start(t, Config{Policy: "polder"}, anyDevice, n, node("b", 4), slice("a", "T4"))
+	w.submit("one", want(1, 1000))
+	w.wait("one", func(p *corev1.Pod) bool { return len(p.Status.Conditions) > 0 })
+	n = n.DeepCopy()
+	n.Spec.Taints = nil
+	if _, err := w.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.wait("one", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" }); got != "a: d0" {
+		t.Error(got)
+	}
+}
+
 // TestNothingButCPUStrandsNoDevices: work without devices leaves the CPU that devices
 // need, where other nodes have some.
 func TestNothingButCPUStrandsNoDevices(t *testing.T) {
