@@ -18,6 +18,9 @@
 //   - Who cannot be said in the words of sched (see compile.go) is left to upstream, and
 //     who was shown chosen nodes only and did not fit is shown all of them the next time,
 //     at once: other plugins know what the board does not.
+//   - Who has devices is read from upstream's own lists at each decision; the ledger, by
+//     which the board is kept up, is no source of truth but for what is in flight. So
+//     there is one profile per process: another's decisions in flight are not seen.
 //   - Nothing is stored. An allocation is written with the claim's status in PreBind,
 //     by upstream, and what is in flight before that is in this process's memory: a
 //     scheduler that dies in the middle of a gang leaves claims allocated that are

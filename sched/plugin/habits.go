@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -42,8 +43,10 @@ func newHabits(file string) (*habits, error) {
 		return nil, fmt.Errorf("reading the expected workload: %w", err)
 	}
 	h.preset = &sched.Workload{}
-	if err := json.Unmarshal(text, h.preset); err != nil {
-		return nil, fmt.Errorf("workload %s: %w", file, err)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(h.preset); err != nil {
+		return nil, fmt.Errorf("workload %s: %w; docs/formats/config.md says what it holds", file, err)
 	}
 	if err := h.preset.Check(); err != nil {
 		return nil, fmt.Errorf("workload %s: %w", file, err)

@@ -52,6 +52,8 @@ func TestReadConfigRefuses(t *testing.T) {
 		"public range":   {"network: {cidr: 8.8.0.0/16}", "network.cidr"},
 		"small range":    {"network: {cidr: 10.0.0.0/24}", "network.cidr"},
 		"platform":       {"sandbox: {platform: xen}", "sandbox.platform"},
+		"policy":         {"scheduler: {policy: random}", "scheduler.policy"},
+		"workload file":  {"scheduler: {workloadFile: w.json}", "scheduler.workloadFile"},
 		"node name":      {"node: {name: A_B}", "node.name"},
 		"kind":           {"kind: Pod", "kind"},
 		"version":        {"apiVersion: v2", "apiVersion"},
