@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -110,7 +112,7 @@ func (b *bench) real(ctx context.Context, p sim.Plan, seed int64) (real, simulat
 	if err := b.cloud.fakes(ctx, k, nodes, true); err != nil {
 		return 0, 0, err
 	}
-	took, placed, err := b.drain(ctx, k, requests)
+	d, err := b.drain(ctx, k, requests)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -118,7 +120,7 @@ func (b *bench) real(ctx context.Context, p sim.Plan, seed int64) (real, simulat
 	if err != nil {
 		return 0, 0, err
 	}
-	b.note("seed %d: %d of %d pods placed in %.0f s", seed, placed, len(requests), took.Seconds())
+	b.note("seed %d: %d of %d pods placed in %.0f s", seed, d.placed, len(requests), d.took.Seconds())
 	return float64(given) * 100 / float64(size), simulated, nil
 }
 
@@ -142,54 +144,75 @@ func onBoard(nodes []sched.Node, requests []sched.Request, w sched.Workload, siz
 	return float64(size-board.Idle()) * 100 / float64(size), nil
 }
 
-// drain has pods arrive while the scheduler stands still, and then returns how long it
-// takes until all are placed or refused, and how many are placed. That way the API
-// server's time for creating them is not in it.
-func (b *bench) drain(ctx context.Context, k *kube.Client, requests []sched.Request) (time.Duration, int, error) {
-	s, err := b.cloud.status(ctx)
+// drained is how it went.
+type drained struct {
+	took   time.Duration // until all were placed or refused
+	placed int
+	busy   time.Duration // of the scheduler's processor time
+}
+
+// drain has pods arrive while the scheduler stands still, and then go. That way the API
+// server's time for creating them is not in the result.
+func (b *bench) drain(ctx context.Context, k *kube.Client, requests []sched.Request) (drained, error) {
+	pid, err := b.cloud.scheduler(ctx)
 	if err != nil {
-		return 0, 0, err
-	}
-	pid := 0
-	for _, c := range s.Components {
-		if c.Name == "kube-scheduler" {
-			pid = c.PID
-		}
-	}
-	if pid == 0 {
-		return 0, 0, fmt.Errorf("the cloud has no kube-scheduler")
+		return drained{}, err
 	}
 	if err := b.cloud.claims(ctx, requests); err != nil {
-		return 0, 0, err
+		return drained{}, err
 	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return 0, 0, err
+		return drained{}, err
 	}
 	err = b.cloud.pods(ctx, requests)
-	began := time.Now()
-	if e := syscall.Kill(pid, syscall.SIGCONT); err == nil {
-		err = e
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	before, e := ofProcess(proc)
+	if err = errors.Join(err, e, syscall.Kill(pid, syscall.SIGCONT)); err != nil {
+		return drained{}, err
 	}
+	d, err := b.settled(ctx, k, len(requests))
 	if err != nil {
-		return 0, 0, err
+		return drained{}, err
 	}
+	after, err := ofProcess(proc)
+	d.busy = time.Duration(after.ticks-before.ticks) * time.Second / hertz
+	return d, err
+}
+
+// scheduler is its process.
+func (c *cloud) scheduler(ctx context.Context) (int, error) {
+	s, err := c.status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range s.Components {
+		if p.Name == "kube-scheduler" && p.PID > 0 {
+			return p.PID, nil
+		}
+	}
+	return 0, errors.New("the cloud has no kube-scheduler")
+}
+
+// settled waits until all pods are placed or refused.
+func (b *bench) settled(ctx context.Context, k *kube.Client, pods int) (drained, error) {
+	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	last, since := -1, time.Now()
 	for {
 		waiting, refused, err := unplaced(limit, k)
 		if err != nil {
-			return 0, 0, err
+			return drained{}, err
 		}
 		if waiting != last {
 			last, since = waiting, time.Now()
 		}
 		// The last may be retried once more, on all nodes.
 		if waiting == 0 || waiting == refused && time.Since(since) > settleTime {
-			return since.Sub(began), len(requests) - waiting, nil
+			return drained{took: since.Sub(began), placed: pods - waiting}, nil
 		}
 		if err := pause(limit, lookTime(waiting)); err != nil {
-			return 0, 0, fmt.Errorf("%d pods are neither placed nor refused: %w", waiting-refused, err)
+			return drained{}, fmt.Errorf("%d pods are neither placed nor refused: %w", waiting-refused, err)
 		}
 	}
 }
@@ -242,16 +265,16 @@ func allocated(ctx context.Context, k *kube.Client) (int64, error) {
 
 // measureRate compares pods per second with those of upstream's plugins, in turns.
 func measureRate(ctx context.Context, b *bench) error {
-	found := map[string][]float64{}
+	found, busy := map[string][]float64{}, map[string][]float64{}
 	var ratio []float64
 	for range b.runs {
 		for _, policy := range []string{"stock", "polder"} {
-			rate, err := b.rate(ctx, policy)
+			rate, each, err := b.rate(ctx, policy)
 			if err != nil {
 				return fmt.Errorf("policy %s: %w", policy, err)
 			}
-			found[policy] = append(found[policy], rate)
-			b.note("policy %s: %.1f pods/s", policy, rate)
+			found[policy], busy[policy] = append(found[policy], rate), append(busy[policy], each)
+			b.note("policy %s: %.1f pods/s, %.1f ms of processor time each", policy, rate, each)
 		}
 		n := len(found["stock"]) - 1
 		ratio = append(ratio, found["polder"][n]/found["stock"][n])
@@ -260,13 +283,16 @@ func measureRate(ctx context.Context, b *bench) error {
 	b.add(what+"stock kube-scheduler", "pods/s", found["stock"], fmt.Sprintf("%d pods", ratePods))
 	b.add(what+"Polder's plugins", "pods/s", found["polder"], "")
 	b.add("the latter in proportion", "x", ratio, "")
+	b.add("processor time of the scheduler for each, stock", "ms", busy["stock"], "")
+	b.add("processor time of the scheduler for each, Polder's plugins", "ms", busy["polder"], "")
 	return nil
 }
 
-func (b *bench) rate(ctx context.Context, policy string) (float64, error) {
+// rate is pods per second, and milliseconds of the scheduler's processor time for each.
+func (b *bench) rate(ctx context.Context, policy string) (float64, float64, error) {
 	k, err := b.fresh(ctx, policy, "")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	nodes := make([]sched.Node, rateNodes)
 	for i := range nodes {
@@ -276,18 +302,18 @@ func (b *bench) rate(ctx context.Context, policy string) (float64, error) {
 		}
 	}
 	if err := b.cloud.fakes(ctx, k, nodes, false); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	requests := make([]sched.Request, ratePods)
 	for i := range requests {
 		requests[i] = sched.Request{CPU: 1000, Memory: 1 << 30, Count: 1, Share: sched.Whole}
 	}
-	took, placed, err := b.drain(ctx, k, requests)
+	d, err := b.drain(ctx, k, requests)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	if placed != ratePods {
-		return 0, fmt.Errorf("%d of %d pods were placed", placed, ratePods)
+	if d.placed != ratePods {
+		return 0, 0, fmt.Errorf("%d of %d pods were placed", d.placed, ratePods)
 	}
-	return ratePods / took.Seconds(), nil
+	return ratePods / d.took.Seconds(), float64(d.busy.Milliseconds()) / ratePods, nil
 }
