@@ -23,9 +23,9 @@ type Devices struct {
 	manager *manager
 	handle  fwk.Handle
 
-	// Pods that are shown chosen nodes in the present attempt, and those that are to be
-	// shown all in the next.
-	chosen, plain map[types.UID]bool
+	// Pods that were shown chosen nodes in their last attempt and did not get so far that
+	// a node was theirs: in the next they are shown all.
+	chosen map[types.UID]bool
 }
 
 var (
@@ -62,7 +62,6 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	c := d.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(d.chosen, pod.UID)
 	p, how := d.plan(ctx, pod, nodes)
 	if how != "" {
 		c.metrics.attempts.WithLabelValues(how).Inc()
@@ -90,8 +89,8 @@ func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	if len(pod.Spec.ResourceClaims) == 0 {
 		return plan{}, ""
 	}
-	if d.plain[pod.UID] {
-		delete(d.plain, pod.UID)
+	if d.chosen[pod.UID] {
+		delete(d.chosen, pod.UID)
 		return plan{}, howAgain
 	}
 	p, err := d.cluster.plan(ctx, pod, nodes)
@@ -141,14 +140,10 @@ func (d *Devices) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycl
 	return d.DynamicResources.PodGroupPostFilter(ctx, state, group, try)
 }
 
-// retry marks and wakes a pod, if it was shown chosen nodes only.
+// retry wakes a pod, if it was shown chosen nodes only.
 func (d *Devices) retry(ctx context.Context, pod *corev1.Pod) bool {
 	d.cluster.mu.Lock()
 	was := d.chosen[pod.UID]
-	if was {
-		delete(d.chosen, pod.UID)
-		mark(d.plain, pod.UID)
-	}
 	d.cluster.mu.Unlock()
 	if was { // not under the lock: the queue has one of its own
 		d.handle.Activate(logr.FromContextOrDiscard(ctx), map[string]*corev1.Pod{pod.Namespace + "/" + pod.Name: pod})

@@ -58,6 +58,8 @@ func Profile(policy string) string {
       enabled: [{name: %[1]s, weight: 2}, {name: %[2]s, weight: %[3]d}]
     postFilter:
       enabled: [{name: %[1]s}]
+    podGroupPostFilter:
+      enabled: [{name: %[1]s}]
 `, NameDevices, NameScore, weightScore)
 }
 
@@ -118,7 +120,7 @@ func newDevices(ctx context.Context, h fwk.Handle, c Config, f feature.Features)
 	if !ok {
 		return nil, fmt.Errorf("upstream's plugin is a %T", inner)
 	}
-	return &Devices{DynamicResources: up, cluster: k, manager: m, handle: h, chosen: map[types.UID]bool{}, plain: map[types.UID]bool{}}, nil
+	return &Devices{DynamicResources: up, cluster: k, manager: m, handle: h, chosen: map[types.UID]bool{}}, nil
 }
 
 func newCluster(h fwk.Handle, c Config, f feature.Features) (*cluster, error) {
