@@ -2,9 +2,13 @@ package plugin
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"polder.dev/polder/sched"
 )
 
 // NameScore is the name of [Score] in profiles.
@@ -36,7 +40,7 @@ func (s *Score) SignPod(context.Context, *corev1.Pod) ([]fwk.SignFragment, *fwk.
 }
 
 // PreScore asks the board once, for all nodes.
-func (s *Score) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) *fwk.Status {
+func (s *Score) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) *fwk.Status {
 	c := s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,12 +61,44 @@ func (s *Score) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Po
 	if r.Count == 0 {
 		c.habits.meet(pod.UID, r)
 	}
-	found := scores{}
-	if err := c.board.Each(r, func(node string, score int64) { found[node] = score }); err != nil {
+	found, err := c.rank(r, nodes, !hasPreference(pod) && !isSpread(pod))
+	if err != nil {
 		return fwk.NewStatus(fwk.Skip)
 	}
 	state.Write(NameScore, found)
 	return nil
+}
+
+// rank scores nodes. With first, the first of the best is above all others, as it is
+// where the policy alone decides: what is to be spread over nodes that are alike is
+// left to upstream, but work that is not would be strewn over the CPU that devices
+// need.
+func (c *cluster) rank(r sched.Request, nodes []fwk.NodeInfo, first bool) (scores, error) {
+	most := fwk.MaxNodeScore
+	if first {
+		most--
+	}
+	found := scores{}
+	if err := c.board.Each(r, func(node string, score int64) { found[node] = min(max(score, fwk.MinNodeScore), most) }); err != nil || !first {
+		return found, err
+	}
+	feasible := make(map[string]bool, len(nodes))
+	for _, n := range nodes {
+		feasible[n.Node().Name] = true
+	}
+	best, err := c.board.Rank(r, 1, func(name string) bool { return feasible[name] })
+	if len(best) > 0 {
+		found[best[0].Node] = fwk.MaxNodeScore
+	}
+	return found, err
+}
+
+// isSpread reports whether upstream spreads the pod over nodes unasked: it does with
+// what serves, which such sets own.
+func isSpread(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool {
+		return o.Kind == "ReplicaSet" || o.Kind == "StatefulSet" || o.Kind == "ReplicationController"
+	})
 }
 
 // devices reports whether there are any.
@@ -76,7 +112,7 @@ func (s *Score) Score(_ context.Context, state fwk.CycleState, _ *corev1.Pod, no
 		return 0, nil //nolint:nilerr // skipped
 	}
 	all, _ := found.(scores)
-	return min(max(all[node.Node().Name], fwk.MinNodeScore), fwk.MaxNodeScore), nil
+	return all[node.Node().Name], nil
 }
 
 // ScoreExtensions are none.

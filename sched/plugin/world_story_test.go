@@ -162,3 +162,23 @@ func TestOneDeviceByItsName(t *testing.T) {
 		t.Errorf("is at %q", got)
 	}
 }
+
+// TestWorkIsPackedAndServicesSpread: nodes that are alike to the policy are filled one
+// after the other by work, and spread over by what serves.
+func TestWorkIsPackedAndServicesSpread(t *testing.T) {
+	for _, c := range []struct {
+		owner string
+		want  int // nodes that are used
+	}{{"Job", 1}, {"ReplicaSet", 3}} {
+		w := start(t, Config{Policy: "polder"}, anyDevice, node("a", 16), node("b", 16), node("c", 16), slice("a", "T4"), slice("b", "T4"), slice("c", "T4"))
+		used := map[string]bool{}
+		for _, name := range []string{"x", "y", "z"} {
+			used[w.place(name, nil, func(p *corev1.Pod) {
+				p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: c.owner, Name: "o", UID: "o"}}
+			})] = true
+		}
+		if len(used) != c.want {
+			t.Errorf("%s: pods are on %v, want %d nodes", c.owner, used, c.want)
+		}
+	}
+}
