@@ -85,8 +85,12 @@ func (v *inventory) update(list []*resourcev1.ResourceSlice) map[*machine]bool {
 	}
 	v.slices, v.common = now, nil
 	for _, s := range list {
-		if s.Spec.NodeName == nil {
-			v.common = append(v.common, s)
+		if s.Spec.NodeName != nil {
+			continue
+		}
+		v.common = append(v.common, s)
+		for i := range s.Spec.Devices { // of no one node: the board cannot say where such a device is
+			v.catalogue.of(s.Spec.Driver, &s.Spec.Devices[i]).odd = true
 		}
 	}
 	for m := range changed {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/utils/ptr"
 )
 
 // order is what upstream's allocator goes through.
@@ -72,5 +73,16 @@ func TestInventoryFollows(t *testing.T) {
 	}
 	if n := len(v.catalogue.classes); n != 2 {
 		t.Errorf("%d classes, want one for each model", n)
+	}
+}
+
+// TestDevicesOfNoNode: the board does not say no for devices that it does not know.
+func TestDevicesOfNoNode(t *testing.T) {
+	v := newInventory()
+	everywhere := slice("x", "T4")
+	everywhere.Spec.NodeName, everywhere.Spec.AllNodes = nil, ptr.To(true)
+	v.update([]*resourcev1.ResourceSlice{slice("a", "T4"), everywhere})
+	if len(v.common) != 1 || len(v.catalogue.classes) != 1 || !v.catalogue.classes[0].odd {
+		t.Errorf("%d slices of no node, classes %+v", len(v.common), v.catalogue.classes)
 	}
 }

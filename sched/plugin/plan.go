@@ -99,7 +99,8 @@ func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
 	if pod.Spec.SchedulingGroup != nil {
 		return plan{}, nil // upstream's part for gangs wants to have seen each pod
 	}
-	r := w.tiers[0][0]
+	r, base := w.tiers[0][0], amounts(pod)
+	r.CPU, r.Memory = base.CPU, base.Memory
 	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String()}, nil
 }
 

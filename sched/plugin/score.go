@@ -50,6 +50,9 @@ func (s *Score) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Po
 		if err != nil {
 			return fwk.NewStatus(fwk.Skip)
 		}
+		if hasPreference(pod) {
+			return fwk.NewStatus(fwk.Skip) // among nodes that are all good
+		}
 		first := w.tiers[0][0]
 		r.Count, r.Share, r.Models = first.Count, first.Share, first.Models
 	} else if len(pod.Spec.ResourceClaims) > 0 {
