@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"sync/atomic"
+
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -14,7 +16,7 @@ import (
 type manager struct {
 	fwk.SharedDRAManager
 	ledger *ledger
-	shown  *[]*resourcev1.ResourceSlice // nil: all there are; under the cluster's lock
+	shown  atomic.Pointer[[]*resourcev1.ResourceSlice] // nil: all there are; set under the cluster's lock
 }
 
 func (m *manager) ResourceSlices() fwk.ResourceSliceLister { return lister{m} }
@@ -26,15 +28,15 @@ func (m *manager) ResourceClaims() fwk.ResourceClaimTracker {
 // show has the next calls answered with these slices, until the returned function is
 // called.
 func (m *manager) show(s []*resourcev1.ResourceSlice) (all func()) {
-	m.shown = &s
-	return func() { m.shown = nil }
+	m.shown.Store(&s)
+	return func() { m.shown.Store(nil) }
 }
 
 type lister struct{ m *manager }
 
 func (l lister) ListWithDeviceTaintRules() ([]*resourcev1.ResourceSlice, error) {
-	if l.m.shown != nil {
-		return *l.m.shown, nil
+	if s := l.m.shown.Load(); s != nil {
+		return *s, nil
 	}
 	return l.m.SharedDRAManager.ResourceSlices().ListWithDeviceTaintRules()
 }
@@ -50,11 +52,12 @@ type tracker struct {
 // in flight is read before what is written: a claim goes from the one to the other,
 // so that it is in one of them at least.
 func (t tracker) GatherAllocatedState() (*structured.AllocatedState, error) {
-	if t.m.shown == nil {
+	slices := t.m.shown.Load()
+	if slices == nil {
 		return t.ResourceClaimTracker.GatherAllocatedState()
 	}
 	shown := map[key]bool{}
-	for _, s := range *t.m.shown {
+	for _, s := range *slices {
 		shown[key{driver: s.Spec.Driver, pool: s.Spec.Pool.Name}] = true
 	}
 	a := &structured.AllocatedState{
