@@ -39,9 +39,7 @@ type offered struct {
 
 // free reports whether a job could be given the device now.
 func (o *offered) free() bool {
-	return o.available && !slices.ContainsFunc(o.Taints, func(t resourcev1.DeviceTaint) bool {
-		return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
-	})
+	return o.available && !slices.ContainsFunc(o.Taints, claim.KeepsAway)
 }
 
 func (o *options) cloudDevices(cmd *cobra.Command) error {

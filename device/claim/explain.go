@@ -74,7 +74,7 @@ func healthy(taints []resourcev1.DeviceTaint) Check {
 	c := Check{What: "health", Want: "no taint", Have: "none", OK: true}
 	var found []string
 	for _, t := range taints {
-		if t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute {
+		if KeepsAway(t) {
 			found = append(found, t.Key)
 		}
 	}
@@ -82,6 +82,12 @@ func healthy(taints []resourcev1.DeviceTaint) Check {
 		c.OK, c.Have = false, strings.Join(found, " ")
 	}
 	return c
+}
+
+// KeepsAway reports whether a taint keeps new work off its device. Claims that are
+// compiled here tolerate none.
+func KeepsAway(t resourcev1.DeviceTaint) bool {
+	return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
 }
 
 // Fit lists the devices that fulfil r, by node.

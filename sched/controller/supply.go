@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -147,19 +146,12 @@ func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 	case parts:
 	case o.Shared():
 		s.shared[k], f.Capacity = true, -1
-	case !kept(o):
+	case !slices.ContainsFunc(o.Taints(), claim.KeepsAway):
 		f.Capacity += queue.Device
 	}
 	if !parts && at != (place{}) {
 		s.of[at] = k
 	}
-}
-
-// kept reports whether a taint keeps work off the device.
-func kept(o *claim.Offer) bool {
-	return slices.ContainsFunc(o.Taints(), func(t resourcev1.DeviceTaint) bool {
-		return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
-	})
 }
 
 // allocated takes off what work that waits in no queue has, and says what the other

@@ -8,6 +8,8 @@ import (
 
 	resourcev1 "k8s.io/api/resource/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"polder.dev/polder/device/claim"
 )
 
 // key names a device.
@@ -119,7 +121,7 @@ func (v *inventory) unpack(m *machine) {
 		}
 		for i := range s.Spec.Devices {
 			d := &s.Spec.Devices[i]
-			u := unit{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.of(s.Spec.Driver, d), !slices.ContainsFunc(d.Taints, keepsAway)}
+			u := unit{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.of(s.Spec.Driver, d), !slices.ContainsFunc(d.Taints, claim.KeepsAway)}
 			v.of[u.key] = m
 			if !u.class.odd {
 				m.units = append(m.units, u)
@@ -131,10 +133,6 @@ func (v *inventory) unpack(m *machine) {
 // found is the order in which upstream's allocator goes through slices.
 func found(a, b *resourcev1.ResourceSlice) int {
 	return cmp.Or(strings.Compare(a.Spec.Driver, b.Spec.Driver), strings.Compare(a.Spec.Pool.Name, b.Spec.Pool.Name), strings.Compare(a.Name, b.Name))
-}
-
-func keepsAway(t resourcev1.DeviceTaint) bool {
-	return t.Effect == resourcev1.DeviceTaintEffectNoSchedule || t.Effect == resourcev1.DeviceTaintEffectNoExecute
 }
 
 // show is the machine's slices with some of its devices moved to where the allocator
