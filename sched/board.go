@@ -140,50 +140,15 @@ func (b *Board) Explain(r Request) Refusal {
 // Choose is Decide for who does not ask why: it returns nil where there is no room.
 func (b *Board) Choose(r Request) (*Decision, error) { return b.decide(&r) }
 
-// ChooseElsewhere is Choose, but for one node.
-func (b *Board) ChooseElsewhere(r Request, than string) (*Decision, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	if i, ok := b.at[than]; ok {
-		scores := b.scores(&r) // which are remembered
-		defer func(score int32) { scores[i] = score }(scores[i])
-		scores[i] = none
-		return b.pick(scores, &r), nil
-	}
-	return b.decide(&r)
-}
-
-// ChooseOn is where r would go on one node, or nil if that has no room.
-func (b *Board) ChooseOn(r Request, node string) (*Decision, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	i, ok := b.at[node]
-	if !ok {
-		return nil, fmt.Errorf("there is no node %q on this board", node)
-	}
-	score := b.scores(&r)[i]
-	if score == none {
-		return nil, nil
-	}
-	return &Decision{Node: node, Devices: b.chooser.devices(i, &r), Score: int64(score)}, nil
-}
-
 func (b *Board) decide(r *Request) (*Decision, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	return b.pick(b.scores(r), r), nil
-}
-
-// pick is the best of the nodes by their scores, or nil if none has room.
-func (b *Board) pick(scores []int32, r *Request) *Decision {
-	i, score := b.chooser.best(scores, r)
+	i, score := b.chooser.best(b.scores(r), r)
 	if i < 0 {
-		return nil
+		return nil, nil
 	}
-	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}
+	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}, nil
 }
 
 // Place takes what the decision gives to the request.
@@ -202,16 +167,21 @@ func (b *Board) change(r *Request, d Decision, sign int) error {
 		return fmt.Errorf("node %s: %w", d.Node, err)
 	}
 	take(n, r, d.Devices, sign)
-	b.version[i]++
-	b.seen.update(b.sort[i], i, n)
-	if b.told != b.seen {
-		b.told.update(b.sort[i], i, n)
-	}
 	milli := int64(sign) * r.Milli()
-	b.free -= milli
-	b.sorts[b.sort[i]].free -= milli
+	b.changed(i, -milli)
 	b.reach.hold(r, milli)
 	return nil
+}
+
+// changed counts node i anew, of which so many thousandths of devices more are free.
+func (b *Board) changed(i int, free int64) {
+	b.version[i]++
+	b.seen.update(b.sort[i], i, &b.nodes[i])
+	if b.told != b.seen {
+		b.told.update(b.sort[i], i, &b.nodes[i])
+	}
+	b.free += free
+	b.sorts[b.sort[i]].free += free
 }
 
 // Fragmentation is how many idle thousandths of devices a request of the workload can

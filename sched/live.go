@@ -22,15 +22,9 @@ func (b *Board) Set(n Node) error {
 	if old.Free == n.Free && old.Size == n.Size && old.Classes == n.Classes && slices.Equal(old.Domain, n.Domain) && slices.EqualFunc(old.Devices, n.Devices, equal) {
 		return nil
 	}
-	change := n.Idle() - old.Idle()
+	more := n.Idle() - old.Idle()
 	*old = n.clone()
-	b.version[i]++
-	b.seen.update(b.sort[i], i, old)
-	if b.told != b.seen {
-		b.told.update(b.sort[i], i, old)
-	}
-	b.free += change
-	b.sorts[b.sort[i]].free += change
+	b.changed(i, more)
 	return nil
 }
 
@@ -53,9 +47,12 @@ func (b *Board) Rank(r Request, k int, may func(node string) bool) ([]Decision, 
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	scores := slices.Clone(b.scores(&r))
-	for i := range scores {
-		if scores[i] != none && may != nil && !may(b.nodes[i].Name) {
+	scores := b.scores(&r)
+	if may != nil || k > 1 {
+		scores = slices.Clone(scores) // they are remembered, and nodes are struck out below
+	}
+	for i := 0; may != nil && i < len(scores); i++ {
+		if scores[i] != none && !may(b.nodes[i].Name) {
 			scores[i] = none
 		}
 	}
@@ -66,7 +63,9 @@ func (b *Board) Rank(r Request, k int, may func(node string) bool) ([]Decision, 
 			break
 		}
 		out = append(out, Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, &r), Score: score})
-		scores[i] = none
+		if len(out) < k {
+			scores[i] = none
+		}
 	}
 	return out, nil
 }

@@ -231,8 +231,9 @@ func TestBadInputIsNamed(t *testing.T) {
 	}
 }
 
-// TestChooseElsewhere leaves no trace in what later decisions are made from.
-func TestChooseElsewhere(t *testing.T) {
+// TestRankElsewhere: leaving a node out leaves no trace in what later decisions are made
+// from.
+func TestRankElsewhere(t *testing.T) {
 	seeds(t, 20, func(t *testing.T, draw *rand.Rand) {
 		b := madeUpBoard(t, draw, "fgd")
 		for range 50 {
@@ -244,8 +245,8 @@ func TestChooseElsewhere(t *testing.T) {
 			if first == nil {
 				continue
 			}
-			other, err := b.ChooseElsewhere(r, first.Node)
-			if err != nil || other != nil && other.Node == first.Node {
+			other, err := b.Rank(r, 1, func(node string) bool { return node != first.Node })
+			if err != nil || len(other) > 0 && other[0].Node == first.Node {
 				t.Fatalf("%+v, %v; not on %s", other, err, first.Node)
 			}
 			if again, err := b.Choose(r); err != nil || again.Node != first.Node || again.Score != first.Score {

@@ -215,9 +215,9 @@ func (h *trials) Pop() any {
 // that has devices can be: on nodes with idle devices, for others cannot gain.
 func (p *planner) candidates() [][]int {
 	idle := map[string]bool{}
-	s := p.board.Snapshot()
-	for i := range s.Nodes {
-		idle[s.Nodes[i].Name] = s.Nodes[i].Idle() > 0
+	nodes := p.board.Nodes()
+	for i := range nodes {
+		idle[nodes[i].Name] = nodes[i].Idle() > 0
 	}
 	var out [][]int
 	byNode, fixed := map[string][]int{}, map[string]bool{}
@@ -234,8 +234,8 @@ func (p *planner) candidates() [][]int {
 		out = append(out, []int{i})
 		byNode[node] = append(byNode[node], i)
 	}
-	for i := range s.Nodes {
-		node := s.Nodes[i].Name
+	for i := range nodes {
+		node := nodes[i].Name
 		if all := byNode[node]; len(all) > 1 && !fixed[node] {
 			slices.SortStableFunc(all, func(a, b int) int { // what is large finds room last
 				return cmp.Compare(p.work[b].Request.Milli(), p.work[a].Request.Milli())
@@ -274,14 +274,14 @@ func (p *planner) try(work []int) (*trial, error) {
 func (p *planner) place(t *trial, work []int) error {
 	for _, i := range work {
 		w := &p.work[i]
-		d, err := p.board.ChooseElsewhere(w.Request, w.Decision.Node)
-		if err != nil || d == nil {
+		best, err := p.board.Rank(w.Request, 1, func(node string) bool { return node != w.Decision.Node })
+		if err != nil || len(best) == 0 {
 			return err
 		}
-		if err := p.board.Place(w.Request, *d); err != nil {
+		if err := p.board.Place(w.Request, best[0]); err != nil {
 			return err
 		}
-		t.work, t.to, t.cost = append(t.work, i), append(t.to, *d), t.cost+w.Cost
+		t.work, t.to, t.cost = append(t.work, i), append(t.to, best[0]), t.cost+w.Cost
 	}
 	return nil
 }

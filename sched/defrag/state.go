@@ -21,7 +21,7 @@ type Room struct{ Count, Requests int }
 
 func (p *planner) state() State {
 	s := State{Idle: p.board.Idle(), Fragmented: p.board.Fragmentation()}
-	nodes := p.board.Snapshot().Nodes
+	nodes := p.board.Nodes()
 	for _, n := range counts {
 		r := Room{Count: n}
 		for i := range nodes {

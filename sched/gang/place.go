@@ -119,26 +119,26 @@ func (p *placer) fill(d *domain, order []int) (placed []sched.Decision, failed i
 		r := p.kinds[k].request
 		r.Within = inside(r.Within, d.label)
 		for _, m := range p.kinds[k].members {
-			c, err := p.choose(&r, d)
-			if err != nil || c == nil {
+			best, err := p.board.Rank(r, 1, d.may())
+			if err != nil || len(best) == 0 {
 				p.err = err
 				return placed, at
 			}
-			if p.err = p.board.Place(p.gang.Requests[m], *c); p.err != nil {
+			if p.err = p.board.Place(p.gang.Requests[m], best[0]); p.err != nil {
 				return placed, at
 			}
-			placed[m] = *c
+			placed[m] = best[0]
 		}
 	}
 	return placed, -1
 }
 
-// choose asks the policy; on a single host there is nothing to choose but the devices.
-func (p *placer) choose(r *sched.Request, d *domain) (*sched.Decision, error) {
-	if d.label.Level == Host {
-		return p.board.ChooseOn(*r, d.label.Name)
+// may says which nodes are in the domain, where a request cannot: on a single host.
+func (d *domain) may() func(node string) bool {
+	if d.label.Level != Host {
+		return nil
 	}
-	return p.board.Choose(*r)
+	return func(node string) bool { return node == d.label.Name }
 }
 
 // inside adds a domain to those that a request must be in.
