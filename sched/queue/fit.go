@@ -80,31 +80,24 @@ func (s *State) fit(leaf int, d *demand, rest bool) (block, bool) {
 }
 
 // charge adds the demand to what is used, without asking whether it fits.
-func (s *State) charge(leaf int, d *demand) {
-	for _, c := range d.classes {
-		a := c.n
-		for n := leaf; n > 0 && a > 0; n = s.tree.nodes[n].parent {
-			l := &s.tree.nodes[n].lines[c.of]
-			before := l.takes(l.used)
-			l.used += a
-			a = l.takes(l.used) - before
-		}
-	}
-	s.count(leaf, d, 1)
-}
+func (s *State) charge(leaf int, d *demand) { s.book(leaf, d, 1) }
 
 // release takes it off again.
-func (s *State) release(leaf int, d *demand) {
+func (s *State) release(leaf int, d *demand) { s.book(leaf, d, -1) }
+
+// book goes up from the leaf, as far as what is added, or with -1 taken off, is not the
+// queue's own.
+func (s *State) book(leaf int, d *demand, sign int64) {
 	for _, c := range d.classes {
 		a := c.n
 		for n := leaf; n > 0 && a > 0; n = s.tree.nodes[n].parent {
 			l := &s.tree.nodes[n].lines[c.of]
 			before := l.takes(l.used)
-			l.used -= a
-			a = before - l.takes(l.used)
+			l.used += sign * a
+			a = sign * (l.takes(l.used) - before)
 		}
 	}
-	s.count(leaf, d, -1)
+	s.count(leaf, d, sign)
 }
 
 // count keeps what is given of each flavour, and the units of the queues.
