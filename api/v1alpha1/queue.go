@@ -91,7 +91,7 @@ type QueueQuota struct {
 	// +kubebuilder:validation:Enum=gpu;npu;tpu;dpu;fpga;vpu;cpu
 	// +optional
 	Kind string `json:"kind,omitempty"`
-	// Product of that name, as `polder devices list` shows it; empty: any.
+	// Product of that name, as `polder devices` shows it; empty: any.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Product string `json:"product,omitempty"`
@@ -132,7 +132,7 @@ type QueuePreempt struct {
 
 // QueueSpeed is how much one device of a product counts.
 type QueueSpeed struct {
-	// Product as `polder devices list` shows it.
+	// Product as `polder devices` shows it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Product string `json:"product"`

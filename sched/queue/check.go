@@ -130,7 +130,7 @@ func (c *checker) class(q *Queue, at string, l Class) {
 	}
 	known := l.Product == "" || c.options.Products == nil || slices.Contains(c.options.Products, l.Product)
 	if !known && !slices.ContainsFunc(c.flavors, func(f Flavor) bool { return f.Product == l.Product }) {
-		c.refuse(q, at+".product", "is %q, an accelerator that nobody knows: `polder devices list` shows what there is", l.Product)
+		c.refuse(q, at+".product", "is %q, an accelerator that nobody knows: `polder devices` shows what there is", l.Product)
 	}
 }
 
