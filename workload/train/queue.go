@@ -1,13 +1,10 @@
 package train
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
 )
@@ -18,20 +15,6 @@ const reasonPreempted = "Preempted"
 // queueLookEvery is how often a job that waits in a queue is looked at without a
 // reason: its namespace may have lost the label that names the queue.
 const queueLookEvery = time.Minute
-
-// readQueue finds the queue that the job must be admitted by, "" if there is none.
-func (r *Reconciler) readQueue(ctx context.Context, w *world) error {
-	w.queue = w.job.Spec.Queue
-	if w.queue != "" || w.job.Status.State.Done() {
-		return nil
-	}
-	var ns corev1.Namespace
-	if err := r.client.Get(ctx, client.ObjectKey{Name: w.job.Namespace}, &ns); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading namespace %s: %w", w.job.Namespace, err)
-	}
-	w.queue = ns.Labels[v1alpha1.LabelQueue]
-	return nil
-}
 
 // admitted reports whether the job may run, as far as queues go.
 func admitted(job *v1alpha1.TrainJob, queue string) bool {

@@ -35,9 +35,6 @@ func (r *Reconciler) read(ctx context.Context, job *v1alpha1.TrainJob) (*world, 
 	if err := r.readCluster(ctx, w); err != nil {
 		return nil, err
 	}
-	if err := r.readQueue(ctx, w); err != nil {
-		return nil, err
-	}
 	if err := r.readOwned(ctx, w); err != nil {
 		return nil, err
 	}
@@ -73,9 +70,17 @@ func (r *Reconciler) readCluster(ctx context.Context, w *world) error {
 		return fmt.Errorf("listing nodes: %w", err)
 	}
 	w.nodes = nodes.Items
+	labels, err := r.namespaceLabels(ctx, w.job)
+	if err != nil {
+		return err
+	}
+	w.queue = cmp.Or(w.job.Spec.Queue, labels[v1alpha1.LabelQueue])
 	if w.job.Spec.Accelerators.Count > 0 && !w.job.Status.State.Done() {
 		if err := r.readSupply(ctx, w); err != nil {
 			return err
+		}
+		if r.cfg.Sandbox != "" {
+			w.supply.sandbox = cmp.Or(labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
 		}
 	}
 	if workers(w.job) > 1 {
@@ -102,16 +107,21 @@ func (r *Reconciler) readSupply(ctx context.Context, w *world) error {
 	if err := r.client.List(ctx, &claims); err != nil {
 		return fmt.Errorf("listing resource claims: %w", err)
 	}
-	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items, sandbox: r.cfg.Sandbox}
-	if r.cfg.Sandbox == "" {
-		return nil
+	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items}
+	return nil
+}
+
+// namespaceLabels are those of the job's namespace, which name its queue and its
+// sandbox; none once the job has ended.
+func (r *Reconciler) namespaceLabels(ctx context.Context, job *v1alpha1.TrainJob) (map[string]string, error) {
+	if job.Status.State.Done() {
+		return nil, nil
 	}
 	var ns corev1.Namespace
-	if err := r.client.Get(ctx, client.ObjectKey{Name: w.job.Namespace}, &ns); err != nil {
-		return fmt.Errorf("reading namespace %s: %w", w.job.Namespace, err)
+	if err := r.client.Get(ctx, client.ObjectKey{Name: job.Namespace}, &ns); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading namespace %s: %w", job.Namespace, err)
 	}
-	w.supply.sandbox = cmp.Or(ns.Labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
-	return nil
+	return ns.Labels, nil
 }
 
 // gangMemory remembers whether the cluster serves PodGroups: for good if it
