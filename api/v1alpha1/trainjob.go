@@ -31,22 +31,22 @@ type TrainJob struct {
 }
 
 // TrainJobSpec is what to run. It cannot be changed once written, but for
-// cancel, deadline and retries: a changed job is another job.
+// cancel, deadline, retries and move: a changed job is another job.
 //
-// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime",fieldPath=".runtime",message="spec is immutable: runtime cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.code == oldSelf.code",fieldPath=".code",message="spec is immutable: code cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.command == oldSelf.command",fieldPath=".command",message="spec is immutable: command cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.workers == oldSelf.workers",fieldPath=".workers",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",fieldPath=".parameters",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",fieldPath=".env",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators) && (!has(self.accelerators) || self.accelerators == oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)",fieldPath=".queue",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.priority) == has(oldSelf.priority) && (!has(self.priority) || self.priority == oldSelf.priority)",fieldPath=".priority",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds and retries can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime",fieldPath=".runtime",message="spec is immutable: runtime cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.code == oldSelf.code",fieldPath=".code",message="spec is immutable: code cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.command == oldSelf.command",fieldPath=".command",message="spec is immutable: command cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="self.workers == oldSelf.workers",fieldPath=".workers",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",fieldPath=".parameters",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",fieldPath=".env",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators) && (!has(self.accelerators) || self.accelerators == oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)",fieldPath=".queue",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.priority) == has(oldSelf.priority) && (!has(self.priority) || self.priority == oldSelf.priority)",fieldPath=".priority",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 type TrainJobSpec struct {
 	// Runtime names the Runtime to run on.
 	// +kubebuilder:validation:MinLength=1
@@ -123,6 +123,87 @@ type TrainJobSpec struct {
 	// Cancel ends the job; `polder cancel` sets it.
 	// +optional
 	Cancel bool `json:"cancel,omitempty"`
+	// Move asks the running job to go on elsewhere, once; `polder defrag --apply` sets it.
+	// status.move says what became of it.
+	// +optional
+	Move *Move `json:"move,omitempty"`
+}
+
+// Move asks a job that runs to stop at a checkpoint and to start again from it on other
+// nodes. If these have no room for it then, it goes on wherever it fits.
+type Move struct {
+	// Asked is when the move was asked for, and tells it from others of the job.
+	Asked metav1.Time `json:"asked"`
+	// Restarts is status.restarts of what is to be moved: a job that has been started
+	// again since is not moved.
+	// +kubebuilder:validation:Minimum=0
+	Restarts int32 `json:"restarts"`
+	// Nodes that all workers are to be placed on, by name.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	Nodes []string `json:"nodes"`
+	// CheckpointSeconds is how long the workers may go on until their next checkpoint is
+	// written. Without one by then they are stopped all the same, and what they did since
+	// their latest is lost.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
+	// +kubebuilder:default=30
+	// +optional
+	CheckpointSeconds *int64 `json:"checkpointSeconds,omitempty"`
+	// PlaceSeconds is how long the new workers may wait for room on the nodes before they
+	// go anywhere they fit.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	// +kubebuilder:default=60
+	// +optional
+	PlaceSeconds *int64 `json:"placeSeconds,omitempty"`
+}
+
+// MoveState says how far a move is.
+// +kubebuilder:validation:Enum=Saving;Placing;Moved;Elsewhere;Refused
+type MoveState string
+
+// The states of a move. The last three are ends.
+const (
+	// MoveSaving: the workers go on until their next checkpoint is written.
+	MoveSaving MoveState = "Saving"
+	// MovePlacing: the workers end, or wait for their places.
+	MovePlacing MoveState = "Placing"
+	// MoveMoved: the workers have their places on the nodes.
+	MoveMoved MoveState = "Moved"
+	// MoveElsewhere: the nodes had no room any more, and the job goes on wherever it fits.
+	MoveElsewhere MoveState = "Elsewhere"
+	// MoveRefused: the job was not stopped.
+	MoveRefused MoveState = "Refused"
+)
+
+// Over reports whether s is an end.
+func (s MoveState) Over() bool {
+	return s == MoveMoved || s == MoveElsewhere || s == MoveRefused
+}
+
+// MoveStatus is what became of a move.
+type MoveStatus struct {
+	// Asked is that of the move.
+	Asked metav1.Time `json:"asked"`
+	// State in one word.
+	State MoveState `json:"state"`
+	// Message says why, in a sentence.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Nodes that the workers are to be placed on.
+	// +listType=atomic
+	// +optional
+	Nodes []string `json:"nodes,omitempty"`
+	// Restarts is status.restarts of the attempt that is placed there.
+	// +optional
+	Restarts int32 `json:"restarts,omitempty"`
+	// Time since when it is in this state.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
 }
 
 // Code is an image whose root holds the program, by reference with digest.
@@ -229,6 +310,13 @@ type TrainJobStatus struct {
 	// others; they use up no retries.
 	// +optional
 	Preemptions int32 `json:"preemptions,omitempty"`
+	// Moves counts how many of them were because the job was moved; they use up no
+	// retries either.
+	// +optional
+	Moves int32 `json:"moves,omitempty"`
+	// Move is what became of the last one that was asked for.
+	// +optional
+	Move *MoveStatus `json:"move,omitempty"`
 	// Queue is what its queue has decided about the job; nothing if it waits in none.
 	// +optional
 	Queue *JobQueue `json:"queue,omitempty"`

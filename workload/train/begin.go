@@ -122,7 +122,7 @@ func volumeLost(w *world, p *plan, _ *Config) bool {
 func drained(w *world, p *plan, cfg *Config) bool {
 	if left := w.leftovers(); len(left) > 0 {
 		c := apimeta.FindStatusCondition(p.status.Conditions, ConditionRestarting)
-		p.remove, p.hurry = left, c == nil || c.Reason != reasonPreempted // what makes room may save its work
+		p.remove, p.hurry = left, c == nil || c.Reason != reasonPreempted && c.Reason != reasonMoved // these may save their work
 		p.look(cfg.Wait)
 		return true
 	}
@@ -130,7 +130,7 @@ func drained(w *world, p *plan, cfg *Config) bool {
 	if c == nil || c.Status != metav1.ConditionTrue || w.current() != nil {
 		return false
 	}
-	if left := c.LastTransitionTime.Add(pause(w.deaths(), cfg)).Sub(w.now); left > 0 {
+	if left := c.LastTransitionTime.Add(pause(w.deaths(), cfg)).Sub(w.now); left > 0 && c.Reason != reasonMoved {
 		p.look(left)
 		return true
 	}
@@ -178,7 +178,9 @@ func started(w *world, p *plan, cfg *Config) bool {
 		}
 		p.create = append(p.create, template)
 	}
-	p.create = append(p.create, attemptOf(w.job, c, image, w.attempt(), together))
+	next := attemptOf(w.job, c, image, w.attempt(), together)
+	next.Spec.Template.Spec.Affinity = destination(p.status.Move, w.attempt())
+	p.create = append(p.create, next)
 	p.look(cfg.Wait)
 	return true
 }

@@ -42,6 +42,13 @@ func transitions(old, next *v1alpha1.TrainJobStatus) []event {
 	if next.Progress != nil && next.Progress.ResumedFrom > 0 && (old.Progress == nil || old.Progress.ResumedFrom != next.Progress.ResumedFrom) {
 		tell(normal, "Resumed", "Resume", "the program resumed from a checkpoint")
 	}
+	if m := next.Move; m != nil && m.State.Over() && (old.Move == nil || old.Move.State != m.State || !old.Move.Asked.Equal(&m.Asked)) {
+		kind := normal
+		if m.State != v1alpha1.MoveMoved {
+			kind = warning
+		}
+		tell(kind, string(m.State), "Move", m.Message)
+	}
 	if old.State != next.State && next.State != v1alpha1.StatePending {
 		es = append(es, stateEvent(next))
 	} else if old.Message != next.Message && !next.State.Done() {

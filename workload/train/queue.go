@@ -23,7 +23,9 @@ func admitted(job *v1alpha1.TrainJob, queue string) bool {
 }
 
 // deaths is how many attempts ended because a worker died.
-func (w *world) deaths() int32 { return w.job.Status.Restarts - w.job.Status.Preemptions }
+func (w *world) deaths() int32 {
+	return w.job.Status.Restarts - w.job.Status.Preemptions - w.job.Status.Moves
+}
 
 // preempted ends the present attempt when the queue wants its devices for others. That
 // uses up no retries. A job whose queue has said nothing yet is left alone: it may have

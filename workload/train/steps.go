@@ -27,7 +27,7 @@ type step func(w *world, p *plan, cfg *Config) (decided bool)
 
 // steps in the order of their authority: what has ended stays so, what must end
 // ends, what runs is watched, and only then is something started.
-var steps = []step{outdated, ended, cancelled, overdue, accepted, completed, preempted, died, imageless, volumeLost, drained, queued, started, observed}
+var steps = []step{outdated, ended, cancelled, overdue, accepted, completed, preempted, died, moving, imageless, volumeLost, drained, queued, started, observed}
 
 // decide runs the steps.
 func decide(w *world, cfg *Config) *plan {
