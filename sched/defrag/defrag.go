@@ -19,7 +19,15 @@ type Work struct {
 	// Cost of moving it: the device-seconds of computing that are lost, such as those
 	// since its last checkpoint, and those of stopping and starting.
 	Cost float64
+	// Group names work that stops and starts together, such as the workers of a job; ""
+	// is alone. Cost is the group's then, whoever of it is moved.
+	Group string
+	// May says which nodes it may go to; nil is all.
+	May func(node string) bool
 }
+
+// group is what it is moved with.
+func (w *Work) group() string { return cmp.Or(w.Group, w.Name) }
 
 // Config says what a plan is to be like.
 type Config struct {
@@ -27,7 +35,7 @@ type Config struct {
 	Policy string
 	// Workload that is expected: a fragment is what it cannot use.
 	Workload sched.Workload
-	// MovesMax is the most moves of a plan; 0 means 32.
+	// MovesMax is the most moves of a plan; 0 means 32. A group's are one.
 	MovesMax int
 	// GainMin is the least that a move has to gain, in thousandths of a device; 0 means
 	// 100, a tenth of one.
@@ -36,13 +44,15 @@ type Config struct {
 
 // Move is one piece of work that goes elsewhere.
 type Move struct {
-	Name string
+	Name  string
+	Group string // of the work
 	From sched.Decision
 	To   sched.Decision
 	// Step is the same for moves that gain something only together, such as those that
 	// empty a node.
 	Step int
-	// Gain of the whole step in thousandths of a device, and Cost of this move.
+	// Gain of the whole step in thousandths of a device, and Cost of this move, or of all
+	// of its group's in the step.
 	Gain float64
 	Cost float64
 }
@@ -79,7 +89,7 @@ func Make(s sched.Snapshot, work []Work, c Config) (*Plan, error) {
 	}
 	plan := &Plan{Before: p.state()}
 	for step := 1; ; step++ {
-		t, err := p.best(c.MovesMax - len(plan.Moves))
+		t, err := p.best(c.MovesMax - len(p.moved))
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +110,7 @@ type planner struct {
 	board  *sched.Board
 	work   []Work
 	config Config
-	moved  map[string]bool // by name; nothing is moved twice
+	moved  map[string]bool // by group; nothing is moved twice
 	tried  trials
 }
 
@@ -165,7 +175,7 @@ func (p *planner) best(moves int) (*trial, error) {
 func (p *planner) first(moves int) (*trial, error) {
 	for len(p.tried) > 0 {
 		old := heap.Pop(&p.tried).(*trial)
-		if len(old.work) > moves || slices.ContainsFunc(old.work, func(i int) bool { return p.moved[p.work[i].Name] }) {
+		if len(p.groups(old.work)) > moves || slices.ContainsFunc(old.work, func(i int) bool { return p.moved[p.work[i].group()] }) {
 			continue
 		}
 		t, err := p.gainful(old.work)
@@ -186,10 +196,19 @@ func (p *planner) first(moves int) (*trial, error) {
 // gainful tries a step; nil if it does not gain enough.
 func (p *planner) gainful(work []int) (*trial, error) {
 	t, err := p.try(work)
-	if t == nil || err != nil || t.gain < p.config.GainMin*float64(len(work)) {
+	if t == nil || err != nil || t.gain < p.config.GainMin*float64(len(p.groups(work))) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// groups of some work.
+func (p *planner) groups(work []int) map[string]bool {
+	out := map[string]bool{}
+	for _, i := range work {
+		out[p.work[i].group()] = true
+	}
+	return out
 }
 
 // trials is a heap of what was tried, the worthiest first; of equals, the first work's.
@@ -227,7 +246,7 @@ func (p *planner) candidates() [][]int {
 		if w.Request.Count == 0 || !idle[node] {
 			continue
 		}
-		if !w.Movable || p.moved[w.Name] {
+		if !w.Movable || p.moved[w.group()] {
 			fixed[node] = true
 			continue
 		}
@@ -272,16 +291,21 @@ func (p *planner) try(work []int) (*trial, error) {
 
 // place puts each piece of work on another node, in addition to where it is.
 func (p *planner) place(t *trial, work []int) error {
+	paid := map[string]bool{}
 	for _, i := range work {
 		w := &p.work[i]
-		best, err := p.board.Rank(w.Request, 1, func(node string) bool { return node != w.Decision.Node })
+		best, err := p.board.Rank(w.Request, 1, func(node string) bool { return node != w.Decision.Node && (w.May == nil || w.May(node)) })
 		if err != nil || len(best) == 0 {
 			return err
 		}
 		if err := p.board.Place(w.Request, best[0]); err != nil {
 			return err
 		}
-		t.work, t.to, t.cost = append(t.work, i), append(t.to, best[0]), t.cost+w.Cost
+		t.work, t.to = append(t.work, i), append(t.to, best[0])
+		if !paid[w.group()] {
+			paid[w.group()] = true
+			t.cost += w.Cost
+		}
 	}
 	return nil
 }
@@ -297,9 +321,9 @@ func (p *planner) make(t *trial, step int) ([]Move, error) {
 		if err := p.board.Release(w.Request, w.Decision); err != nil {
 			return nil, err
 		}
-		moves = append(moves, Move{Name: w.Name, From: w.Decision, To: t.to[j], Step: step, Gain: t.gain, Cost: w.Cost})
+		moves = append(moves, Move{Name: w.Name, Group: w.Group, From: w.Decision, To: t.to[j], Step: step, Gain: t.gain, Cost: w.Cost})
 		w.Decision = t.to[j]
-		p.moved[w.Name] = true
+		p.moved[w.group()] = true
 	}
 	return moves, nil
 }

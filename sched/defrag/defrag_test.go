@@ -167,3 +167,42 @@ func carryOut(t *testing.T, draw *rand.Rand) {
 		t.Errorf("from %+v to %+v", p.Before, p.After)
 	}
 }
+
+// TestAGroupIsMovedOnce: its cost is counted once, and no second step stops it again.
+func TestAGroupIsMovedOnce(t *testing.T) {
+	work := []Work{one("g/0", "a", 0, 1000, true), one("g/1", "a", 1, 1000, true), one("g/2", "b", 0, 1000, true), one("x", "c", 0, 1000, false)}
+	for i := range 3 {
+		work[i].Group = "g"
+	}
+	s := run(t, sched.Snapshot{Nodes: []sched.Node{node("a", 8), node("b", 8), node("c", 8)}}, work...)
+	p, err := Make(s, work, Config{Policy: "fgd", Workload: sched.Typical([]sched.Request{whole8()}), MovesMax: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := map[int]bool{}
+	for _, m := range p.Moves {
+		steps[m.Step] = true
+		if m.Group != "g" {
+			t.Errorf("%+v", m)
+		}
+	}
+	if len(steps) != 1 || p.After.Fragmented >= p.Before.Fragmented {
+		t.Errorf("moves are %+v", p.Moves)
+	}
+}
+
+// TestWorkGoesWhereItMay, and nowhere else.
+func TestWorkGoesWhereItMay(t *testing.T) {
+	work := []Work{one("w", "a", 0, 1000, true), one("x", "b", 0, 1000, false), one("y", "c", 0, 1000, false)}
+	s := run(t, sched.Snapshot{Nodes: []sched.Node{node("a", 8), node("b", 8), node("c", 8)}}, work...)
+	for _, only := range []string{"b", "c", "z"} {
+		work[0].May = func(node string) bool { return node == only }
+		p, err := Make(s, work, Config{Policy: "fgd", Workload: sched.Typical([]sched.Request{whole8()})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if only == "z" && len(p.Moves) > 0 || only != "z" && (len(p.Moves) != 1 || p.Moves[0].To.Node != only) {
+			t.Errorf("moves are %+v; it may go to %s alone", p.Moves, only)
+		}
+	}
+}

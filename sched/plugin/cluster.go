@@ -12,6 +12,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/stock"
 )
 
 // cluster keeps a board of all nodes up with what the scheduler knows.
@@ -27,7 +28,7 @@ type cluster struct {
 	habits    *habits
 	metrics   *meters
 
-	uses  map[key][]use
+	uses  map[key][]stock.Use
 	board *sched.Board
 	looks int                         // decisions since the gauges were set
 	holds map[types.UID]sched.Request // what is counted as held on the board, of one device each
@@ -116,8 +117,8 @@ func (c *cluster) account(changes []change) map[*machine]bool {
 				dirty[m] = true
 			}
 			if ch.got {
-				c.uses[k] = append(c.uses[k], use{uid, r.ShareID == nil, r.ConsumedCapacity})
-			} else if c.uses[k] = slices.DeleteFunc(c.uses[k], func(u use) bool { return u.claim == uid }); len(c.uses[k]) == 0 {
+				c.uses[k] = append(c.uses[k], stock.Use{Claim: uid, Alone: r.ShareID == nil, Consumed: r.ConsumedCapacity})
+			} else if c.uses[k] = slices.DeleteFunc(c.uses[k], func(u stock.Use) bool { return u.Claim == uid }); len(c.uses[k]) == 0 {
 				delete(c.uses, k)
 			}
 		}
@@ -155,7 +156,7 @@ func (c *cluster) chosen(claim *resourcev1.ResourceClaim, w wish) sched.Request 
 		k := key{r.Driver, r.Pool, r.Device}
 		if m := c.inventory.of[k]; m != nil {
 			if i := slices.IndexFunc(m.units, func(u unit) bool { return u.key == k }); i >= 0 {
-				model = m.units[i].class.model
+				model = m.units[i].class.Model
 				break
 			}
 		}

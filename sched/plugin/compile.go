@@ -12,6 +12,7 @@ import (
 	"k8s.io/dynamic-resource-allocation/cel"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/stock"
 )
 
 // wish is what claims ask for in words of the board.
@@ -29,7 +30,7 @@ var errUpstream = errors.New("left to upstream")
 
 // compiler knows which classes selectors accept.
 type compiler struct {
-	catalogue *catalogue
+	catalogue *stock.Catalogue
 	classes   func(name string) (*resourcev1.DeviceClass, error)
 	cache     *cel.Cache
 	judged    map[string]*judgement // by device class and selectors
@@ -39,7 +40,7 @@ type compiler struct {
 // selectors accept.
 type judgement struct {
 	upTo     int
-	accepted []*class
+	accepted []*stock.Class
 }
 
 // Limits of what is remembered: selectors, and compiled expressions.
@@ -48,7 +49,7 @@ const (
 	compiledMax = 256
 )
 
-func newCompiler(k *catalogue, classes func(string) (*resourcev1.DeviceClass, error), f cel.Features) *compiler {
+func newCompiler(k *stock.Catalogue, classes func(string) (*resourcev1.DeviceClass, error), f cel.Features) *compiler {
 	return &compiler{catalogue: k, classes: classes, cache: cel.NewCache(compiledMax, f), judged: map[string]*judgement{}}
 }
 
@@ -145,11 +146,11 @@ func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capa
 	}
 	models := map[int][]string{}
 	for _, k := range accepted {
-		if k.odd {
+		if k.Odd {
 			return nil, errUpstream
 		}
-		if share := k.share(capacity); share > 0 && share <= sched.Whole {
-			models[share] = append(models[share], k.model)
+		if share := k.Share(capacity); share > 0 && share <= sched.Whole {
+			models[share] = append(models[share], k.Model)
 		}
 	}
 	var out []sched.Request
@@ -173,8 +174,8 @@ func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capa
 // plain counts the classes that the board knows.
 func (c *compiler) plain() int {
 	n := 0
-	for _, k := range c.catalogue.classes {
-		if !k.odd {
+	for _, k := range c.catalogue.Classes {
+		if !k.Odd {
 			n++
 		}
 	}
@@ -184,7 +185,7 @@ func (c *compiler) plain() int {
 // accepted is the classes that a device class and selectors take. Each is asked once:
 // what is true of one device is true of its class, unless a selector looks at what
 // makes it one.
-func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) ([]*class, error) {
+func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) ([]*stock.Class, error) {
 	dc, err := c.classes(name)
 	if err != nil {
 		return nil, errUpstream
@@ -192,7 +193,7 @@ func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) 
 	key := fmt.Sprintf("%s %s %s", dc.Name, dc.UID, dc.ResourceVersion)
 	var all []string
 	for _, s := range slices.Concat(dc.Spec.Selectors, selectors) {
-		if s.CEL == nil || identity.MatchString(s.CEL.Expression) {
+		if s.CEL == nil || stock.Identity.MatchString(s.CEL.Expression) {
 			return nil, errUpstream
 		}
 		all = append(all, s.CEL.Expression)
@@ -206,8 +207,8 @@ func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) 
 		j = &judgement{}
 		c.judged[key] = j
 	}
-	for ; j.upTo < len(c.catalogue.classes); j.upTo++ {
-		k := c.catalogue.classes[j.upTo]
+	for ; j.upTo < len(c.catalogue.Classes); j.upTo++ {
+		k := c.catalogue.Classes[j.upTo]
 		ok, err := c.matches(k, all)
 		if err != nil {
 			return nil, err
@@ -221,13 +222,14 @@ func (c *compiler) accepted(name string, selectors []resourcev1.DeviceSelector) 
 
 // matches asks expressions about a class. One that cannot be evaluated on it does not
 // take it; upstream says so to people when it meets such a device.
-func (c *compiler) matches(k *class, expressions []string) (bool, error) {
+func (c *compiler) matches(k *stock.Class, expressions []string) (bool, error) {
+	sample := cel.Device{Driver: k.Driver, AllowMultipleAllocations: k.Multiple, Attributes: k.Attributes, Capacity: k.Capacity}
 	for _, e := range expressions {
 		p := c.cache.GetOrCompile(e)
 		if p.Error != nil {
 			return false, errUpstream
 		}
-		if ok, _, err := p.DeviceMatches(context.Background(), k.sample); err != nil || !ok {
+		if ok, _, err := p.DeviceMatches(context.Background(), sample); err != nil || !ok {
 			return false, nil //nolint:nilerr // see above
 		}
 	}

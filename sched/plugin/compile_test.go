@@ -12,12 +12,13 @@ import (
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/stock"
 )
 
 // shop has three models of one driver: T4 and A100 are shared by memory, P100 is not;
 // and devices that share counters.
 func shop() *compiler {
-	k := newCatalogue()
+	k := stock.NewCatalogue()
 	device := func(model, memory string, shared bool) *resourcev1.Device {
 		d := &resourcev1.Device{Name: "d", Attributes: map[resourcev1.QualifiedName]resourcev1.DeviceAttribute{"model": {StringValue: &model}},
 			Capacity: map[resourcev1.QualifiedName]resourcev1.DeviceCapacity{"memory": {Value: resource.MustParse(memory)}}}
@@ -26,12 +27,12 @@ func shop() *compiler {
 		}
 		return d
 	}
-	k.of(driver, device("T4", "16Gi", true))
-	k.of(driver, device("A100", "80Gi", true))
-	k.of(driver, device("P100", "16Gi", false))
+	k.Of(driver, device("T4", "16Gi", true))
+	k.Of(driver, device("A100", "80Gi", true))
+	k.Of(driver, device("P100", "16Gi", false))
 	part := device("MIG", "10Gi", false)
 	part.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: "s"}}
-	k.of(driver, part)
+	k.Of(driver, part)
 	return newCompiler(k, func(name string) (*resourcev1.DeviceClass, error) {
 		if name != "any" {
 			return nil, fmt.Errorf("no class %s", name)
@@ -119,36 +120,6 @@ func TestCompileLeavesToUpstream(t *testing.T) {
 	} {
 		if _, err := shop().compile([]*resourcev1.ResourceClaim{claim}); !errors.Is(err, errUpstream) {
 			t.Errorf("%s: %v, want that it is left to upstream", name, err)
-		}
-	}
-}
-
-// TestShareRoundsAsUpstreamDoes: by the rules of the capacity.
-func TestShareRoundsAsUpstreamDoes(t *testing.T) {
-	q := resource.MustParse
-	for _, c := range []struct {
-		name   string
-		policy *resourcev1.CapacityRequestPolicy
-		asked  string
-		want   int
-	}{
-		{"as asked", nil, "10", 100},
-		{"all, where nothing is asked", nil, "", 1000},
-		{"the default", &resourcev1.CapacityRequestPolicy{Default: ptr.To(q("25"))}, "", 250},
-		{"the next step", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10")), Step: ptr.To(q("20"))}}, "31", 500},
-		{"a step itself", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10")), Step: ptr.To(q("20"))}}, "30", 300},
-		{"the least", &resourcev1.CapacityRequestPolicy{ValidRange: &resourcev1.CapacityRequestPolicyRange{Min: ptr.To(q("10"))}}, "1", 100},
-		{"the next value", &resourcev1.CapacityRequestPolicy{ValidValues: []resource.Quantity{q("20"), q("50")}}, "21", 500},
-		{"a third is rounded up", nil, "33.33", 334},
-		{"more than there is", nil, "101", 1001},
-	} {
-		k := &class{shared: true, capacity: map[resourcev1.QualifiedName]resourcev1.DeviceCapacity{"m": {Value: q("100"), RequestPolicy: c.policy}}}
-		var r *resourcev1.CapacityRequirements
-		if c.asked != "" {
-			r = &resourcev1.CapacityRequirements{Requests: map[resourcev1.QualifiedName]resource.Quantity{"m": q(c.asked)}}
-		}
-		if got := k.share(r); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }

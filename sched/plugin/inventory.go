@@ -10,6 +10,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/sched/stock"
 )
 
 // key names a device.
@@ -18,7 +19,7 @@ type key struct{ driver, pool, device string }
 // unit is a device that the board knows.
 type unit struct {
 	key    key
-	class  *class
+	class  *stock.Class
 	usable bool // no taint keeps claims away
 }
 
@@ -33,7 +34,7 @@ type machine struct {
 
 // inventory is which devices there are.
 type inventory struct {
-	catalogue *catalogue
+	catalogue *stock.Catalogue
 	machines  map[string]*machine
 	of        map[key]*machine
 	slices    map[string]*resourcev1.ResourceSlice // as last seen, by name
@@ -41,7 +42,7 @@ type inventory struct {
 }
 
 func newInventory() *inventory {
-	return &inventory{catalogue: newCatalogue(), machines: map[string]*machine{}, of: map[key]*machine{}, slices: map[string]*resourcev1.ResourceSlice{}}
+	return &inventory{catalogue: stock.NewCatalogue(), machines: map[string]*machine{}, of: map[key]*machine{}, slices: map[string]*resourcev1.ResourceSlice{}}
 }
 
 func (v *inventory) machine(name string) *machine {
@@ -92,7 +93,7 @@ func (v *inventory) update(list []*resourcev1.ResourceSlice) map[*machine]bool {
 		}
 		v.common = append(v.common, s)
 		for i := range s.Spec.Devices { // of no one node: the board cannot say where such a device is
-			v.catalogue.of(s.Spec.Driver, &s.Spec.Devices[i]).odd = true
+			v.catalogue.Of(s.Spec.Driver, &s.Spec.Devices[i]).Odd = true
 		}
 	}
 	for m := range changed {
@@ -121,9 +122,9 @@ func (v *inventory) unpack(m *machine) {
 		}
 		for i := range s.Spec.Devices {
 			d := &s.Spec.Devices[i]
-			u := unit{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.of(s.Spec.Driver, d), !slices.ContainsFunc(d.Taints, claim.KeepsAway)}
+			u := unit{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.Of(s.Spec.Driver, d), !slices.ContainsFunc(d.Taints, claim.KeepsAway)}
 			v.of[u.key] = m
-			if !u.class.odd {
+			if !u.class.Odd {
 				m.units = append(m.units, u)
 			}
 		}

@@ -71,7 +71,7 @@ func TestInventoryFollows(t *testing.T) {
 	if got := v.update([]*resourcev1.ResourceSlice{newer}); len(got) != 2 || len(v.machine("b").units) != 0 || len(v.of) != 2 {
 		t.Errorf("after slices went: %d machines changed, %d devices", len(got), len(v.of))
 	}
-	if n := len(v.catalogue.classes); n != 2 {
+	if n := len(v.catalogue.Classes); n != 2 {
 		t.Errorf("%d classes, want one for each model", n)
 	}
 }
@@ -82,7 +82,7 @@ func TestDevicesOfNoNode(t *testing.T) {
 	everywhere := slice("x", "T4")
 	everywhere.Spec.NodeName, everywhere.Spec.AllNodes = nil, ptr.To(true)
 	v.update([]*resourcev1.ResourceSlice{slice("a", "T4"), everywhere})
-	if len(v.common) != 1 || len(v.catalogue.classes) != 1 || !v.catalogue.classes[0].odd {
-		t.Errorf("%d slices of no node, classes %+v", len(v.common), v.catalogue.classes)
+	if len(v.common) != 1 || len(v.catalogue.Classes) != 1 || !v.catalogue.Classes[0].Odd {
+		t.Errorf("%d slices of no node, classes %+v", len(v.common), v.catalogue.Classes)
 	}
 }

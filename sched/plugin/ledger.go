@@ -7,17 +7,9 @@ import (
 	"sync"
 
 	resourcev1 "k8s.io/api/resource/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 )
-
-// use is what one claim has of a device.
-type use struct {
-	claim    types.UID
-	alone    bool // nobody else may have any of it
-	consumed map[resourcev1.QualifiedName]resource.Quantity
-}
 
 // entry is a claim that has devices, and by whose word: the API server's, ours that is
 // being written, or ours that is written but has not come back yet.

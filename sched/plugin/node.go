@@ -83,9 +83,9 @@ func (c *cluster) state(m *machine) sched.Node {
 	n.Devices = make([]sched.Device, len(m.units))
 	for i := range m.units {
 		u := &m.units[i]
-		n.Devices[i].Model = u.class.model
+		n.Devices[i].Model = u.class.Model
 		if u.usable {
-			n.Devices[i].Free = u.class.left(c.uses[u.key])
+			n.Devices[i].Free = u.class.Left(c.uses[u.key])
 		}
 	}
 	return n

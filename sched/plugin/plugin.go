@@ -19,6 +19,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
 
 	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/stock"
 	"polder.dev/polder/system/layout"
 )
 
@@ -135,7 +136,7 @@ func newCluster(h fwk.Handle, c Config, f feature.Features) (*cluster, error) {
 	k := &cluster{
 		config: c, handle: h, slices: dra.ResourceSlices(), claims: dra.ResourceClaims(),
 		inventory: newInventory(), ledger: newLedger(), habits: habits, metrics: theMeters(),
-		uses: map[key][]use{}, holds: map[types.UID]sched.Request{},
+		uses: map[key][]stock.Use{}, holds: map[types.UID]sched.Request{},
 	}
 	k.compiler = newCompiler(k.inventory.catalogue, func(name string) (*resourcev1.DeviceClass, error) { return dra.DeviceClasses().Get(name) },
 		cel.Features{EnableConsumableCapacity: f.EnableDRAConsumableCapacity, EnableListTypeAttributes: f.EnableDRAListTypeAttributes})

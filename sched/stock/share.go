@@ -1,18 +1,19 @@
-package plugin
+package stock
 
 import (
 	"math"
 
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/sched"
 )
 
-// share is how many thousandths of such a device a request with these capacities
+// Share is how many thousandths of such a device a request with these capacities
 // takes: those of the capacity that it takes most of. None fit if it is above a whole.
-func (k *class) share(r *resourcev1.CapacityRequirements) int {
-	if !k.shared {
+func (k *Class) Share(r *resourcev1.CapacityRequirements) int {
+	if !k.Shared {
 		if !k.has(r) {
 			return sched.Whole + 1
 		}
@@ -22,7 +23,7 @@ func (k *class) share(r *resourcev1.CapacityRequirements) int {
 		return sched.Whole + 1
 	}
 	most := 0.0
-	for name, c := range k.capacity {
+	for name, c := range k.Capacity {
 		var asked *resource.Quantity
 		if r != nil {
 			if q, ok := r.Requests[name]; ok {
@@ -44,12 +45,12 @@ func (k *class) share(r *resourcev1.CapacityRequirements) int {
 const rounding = 1e-6
 
 // has reports whether a device, if nobody else used it, has the capacities.
-func (k *class) has(r *resourcev1.CapacityRequirements) bool {
+func (k *Class) has(r *resourcev1.CapacityRequirements) bool {
 	if r == nil {
 		return true
 	}
 	for name, q := range r.Requests {
-		if c, ok := k.capacity[name]; !ok || c.Value.Cmp(q) < 0 {
+		if c, ok := k.Capacity[name]; !ok || c.Value.Cmp(q) < 0 {
 			return false
 		}
 	}
@@ -91,26 +92,33 @@ func stepped(asked resource.Quantity, r *resourcev1.CapacityRequestPolicyRange) 
 	return *resource.NewMilliQuantity(int64(math.Round((first+steps*step)*1000)), r.Step.Format)
 }
 
-// left is how many thousandths of a device of this class are free beside such uses.
-func (k *class) left(uses []use) int {
+// Use is what one claim has of a device.
+type Use struct {
+	Claim    types.UID
+	Alone    bool // nobody else may have any of it
+	Consumed map[resourcev1.QualifiedName]resource.Quantity
+}
+
+// Left is how many thousandths of a device of this class are free beside such uses.
+func (k *Class) Left(uses []Use) int {
 	if len(uses) == 0 {
 		return sched.Whole
 	}
-	if !k.shared {
+	if !k.Shared {
 		return 0
 	}
 	free := 1.0
-	for name, c := range k.capacity {
+	for name, c := range k.Capacity {
 		size := c.Value.AsApproximateFloat64()
 		if size <= 0 {
 			continue
 		}
 		taken := 0.0
 		for i := range uses {
-			if uses[i].alone {
+			if uses[i].Alone {
 				return 0
 			}
-			if q, ok := uses[i].consumed[name]; ok {
+			if q, ok := uses[i].Consumed[name]; ok {
 				taken += q.AsApproximateFloat64()
 			}
 		}
