@@ -1,0 +1,157 @@
+package census
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
+	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/defrag"
+	"polder.dev/polder/sched/stock"
+)
+
+// World is what the API server says.
+type World struct {
+	Now          time.Time
+	Nodes        []corev1.Node
+	Slices       []resourcev1.ResourceSlice
+	Rules        []resourcev1.DeviceTaintRule
+	Claims       []resourcev1.ResourceClaim
+	Pods         []corev1.Pod
+	Jobs         []v1alpha1.TrainJob
+	VolumeClaims []corev1.PersistentVolumeClaim
+	Volumes      []corev1.PersistentVolume
+}
+
+// Config says what is to be known beside that.
+type Config struct {
+	// Namespace whose jobs alone may be moved; "" is all.
+	Namespace string
+	// Restart is what it takes a job to start again.
+	Restart time.Duration
+	// Fixed are jobs that are not to be moved, NAMESPACE/NAME, and why.
+	Fixed map[string]string
+}
+
+// Census is a cluster in words of the board.
+type Census struct {
+	Snapshot sched.Snapshot
+	// Work of jobs, each worker by itself: NAMESPACE/NAME/INDEX, in the group NAMESPACE/NAME.
+	Work []defrag.Work
+	// Requests of what runs and of what waits.
+	Requests []sched.Request
+	// Jobs that have devices, by group, and why those stay that cannot be moved.
+	Jobs  map[string]*v1alpha1.TrainJob
+	Stays map[string]string
+}
+
+// taker takes a census.
+type taker struct {
+	*World
+	config    Config
+	catalogue *stock.Catalogue
+	nodes     map[string]*corev1.Node
+	places    map[string]*place // by node
+	at        map[claim.ID]seat
+	samples   map[string]*claim.Offer             // a device of each model
+	owns      map[types.UID][]claimed             // by pod, what it alone has
+	pods      map[string][]*corev1.Pod            // of jobs, by group
+	volumes   map[string]*corev1.PersistentVolume // by claim, NAMESPACE/NAME
+	out       *Census
+}
+
+// Take takes the census of a world.
+func Take(w World, c Config) *Census {
+	t := &taker{
+		World: &w, config: c, catalogue: stock.NewCatalogue(), nodes: map[string]*corev1.Node{}, places: map[string]*place{}, at: map[claim.ID]seat{},
+		samples: map[string]*claim.Offer{}, owns: map[types.UID][]claimed{}, pods: map[string][]*corev1.Pod{}, volumes: map[string]*corev1.PersistentVolume{},
+		out: &Census{Jobs: map[string]*v1alpha1.TrainJob{}, Stays: map[string]string{}},
+	}
+	for i := range w.Nodes {
+		t.nodes[w.Nodes[i].Name] = &w.Nodes[i]
+		t.places[w.Nodes[i].Name] = &place{}
+	}
+	t.seats(claim.Offers(w.Slices, w.Rules))
+	t.taken()
+	t.out.Snapshot = t.snapshot()
+	t.bound()
+	for i := range w.Pods {
+		if p := &w.Pods[i]; !over(p) {
+			if job := p.Labels[v1alpha1.LabelTrainJob]; job != "" {
+				t.pods[p.Namespace+"/"+job] = append(t.pods[p.Namespace+"/"+job], p)
+			} else {
+				t.stranger(p)
+			}
+		}
+	}
+	jobs := slices.Clone(w.Jobs)
+	slices.SortFunc(jobs, func(a, b v1alpha1.TrainJob) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	for i := range jobs {
+		t.job(&jobs[i])
+	}
+	return t.out
+}
+
+// over reports whether a pod needs nothing any more.
+func over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// snapshot of the nodes, with what pods and claims have taken off.
+func (t *taker) snapshot() sched.Snapshot {
+	used := map[string]sched.Amount{}
+	for i := range t.Pods {
+		p := &t.Pods[i]
+		if over(p) || p.Spec.NodeName == "" {
+			continue
+		}
+		a, r := used[p.Spec.NodeName], amounts(p)
+		used[p.Spec.NodeName] = sched.Amount{CPU: a.CPU + r.CPU, Memory: a.Memory + r.Memory, Pods: a.Pods + 1}
+	}
+	var s sched.Snapshot
+	for name, n := range t.nodes {
+		have, u := n.Status.Allocatable, used[name]
+		size := sched.Amount{CPU: have.Cpu().MilliValue(), Memory: have.Memory().Value(), Pods: have.Pods().Value()}
+		// A node that has more on it than it says it has is full, not wrong.
+		size = sched.Amount{CPU: max(size.CPU, u.CPU), Memory: max(size.Memory, u.Memory), Pods: max(size.Pods, u.Pods)}
+		s.Nodes = append(s.Nodes, sched.Node{
+			Name: name, Size: size, Free: sched.Amount{CPU: size.CPU - u.CPU, Memory: size.Memory - u.Memory, Pods: size.Pods - u.Pods},
+			Devices: t.places[name].devices(),
+		})
+	}
+	slices.SortFunc(s.Nodes, func(a, b sched.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+// amounts is what a pod asks for besides devices: what its containers do together, or
+// one of its first ones does alone, and what its sandbox takes.
+func amounts(p *corev1.Pod) sched.Request {
+	var sum, most sched.Request
+	add := func(to *sched.Request, list corev1.ResourceList) {
+		to.CPU, to.Memory = to.CPU+list.Cpu().MilliValue(), to.Memory+list.Memory().Value()
+	}
+	for i := range p.Spec.Containers {
+		add(&sum, p.Spec.Containers[i].Resources.Requests)
+	}
+	for i := range p.Spec.InitContainers {
+		c := &p.Spec.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(&sum, c.Resources.Requests)
+			continue
+		}
+		var one sched.Request
+		add(&one, c.Resources.Requests)
+		most.CPU, most.Memory = max(most.CPU, one.CPU), max(most.Memory, one.Memory)
+	}
+	sum.CPU, sum.Memory = max(sum.CPU, most.CPU), max(sum.Memory, most.Memory)
+	add(&sum, p.Spec.Overhead)
+	return sum
+}

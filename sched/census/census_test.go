@@ -1,0 +1,260 @@
+package census
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/profile"
+	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/defrag"
+)
+
+var now = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+
+// lab is a cluster with so many devices on each node, published as our driver does.
+type lab struct{ World }
+
+func newLab() *lab { return &lab{World{Now: now}} }
+
+func (l *lab) node(name string, devices int, parts ...device.Partition) *lab {
+	l.Nodes = append(l.Nodes, corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}},
+		Status: corev1.NodeStatus{
+			Allocatable: corev1.ResourceList{"cpu": resource.MustParse("64"), "memory": resource.MustParse("256Gi"), "pods": resource.MustParse("110")},
+			Conditions:  []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+		},
+	})
+	var all []device.Device
+	for i := range devices {
+		all = append(all, device.Device{
+			Name: fmt.Sprintf("gpu-%d", i), UUID: fmt.Sprintf("%s-%d", name, i), Kind: device.GPU, Vendor: "nvidia", Product: "H100", Form: device.Whole,
+			Software: "cuda", Memory: 80 << 30, Partitions: parts, Driver: device.Driver{Version: "1"},
+		})
+	}
+	for i, p := range profile.Pool(all, true) {
+		l.Slices = append(l.Slices, resourcev1.ResourceSlice{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, i)},
+			Spec: resourcev1.ResourceSliceSpec{Driver: profile.Domain, NodeName: &l.Nodes[len(l.Nodes)-1].Name, Devices: p.Devices, SharedCounters: p.Counters,
+				Pool: resourcev1.ResourcePool{Name: name, ResourceSliceCount: int64(len(profile.Pool(all, true)))}},
+		})
+	}
+	return l
+}
+
+// worker is a pod of a job, or of none, with devices of a node; "" is no node yet.
+func (l *lab) worker(namespace, name, job, node string, devices ...string) *lab {
+	p := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(namespace + name), Labels: map[string]string{}},
+		Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("4Gi")}}}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning},
+	}
+	if job != "" {
+		p.Labels[v1alpha1.LabelTrainJob] = job
+	}
+	l.Pods = append(l.Pods, p)
+	c := resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	c.Status.ReservedFor = []resourcev1.ResourceClaimConsumerReference{{Resource: "pods", Name: name, UID: p.UID}}
+	c.Status.Allocation = &resourcev1.AllocationResult{}
+	for _, d := range devices {
+		c.Status.Allocation.Devices.Results = append(c.Status.Allocation.Devices.Results, resourcev1.DeviceRequestAllocationResult{Driver: profile.Domain, Pool: node, Device: d})
+	}
+	if len(devices) > 0 {
+		l.Claims = append(l.Claims, c)
+	}
+	return l
+}
+
+// job that runs with one worker, and saved its work a minute ago.
+func (l *lab) job(namespace, name, node string, devices ...string) *v1alpha1.TrainJob {
+	l.Jobs = append(l.Jobs, v1alpha1.TrainJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       v1alpha1.TrainJobSpec{Workers: 1, Accelerators: v1alpha1.Accelerators{Count: int32(max(1, len(devices)))}},
+		Status: v1alpha1.TrainJobStatus{State: v1alpha1.StateRunning, Software: "cuda",
+			Progress: &v1alpha1.Progress{Epoch: 3, Time: &metav1.Time{Time: now.Add(-time.Minute)}}},
+	})
+	if len(devices) > 0 {
+		l.worker(namespace, name+"-0", name, node, devices...)
+	}
+	return &l.Jobs[len(l.Jobs)-1]
+}
+
+func (l *lab) take(c Config) *Census {
+	if c.Restart == 0 {
+		c.Restart = 30 * time.Second
+	}
+	return Take(l.World, c)
+}
+
+// free says of each node how much of its devices is.
+func free(c *Census) string {
+	var out []string
+	for _, n := range c.Snapshot.Nodes {
+		s := n.Name
+		for _, d := range n.Devices {
+			s += fmt.Sprintf(" %d", d.Free)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestACensus(t *testing.T) {
+	l := newLab().node("a", 4).node("b", 4)
+	l.job("lab", "one", "a", "gpu-0")
+	l.job("lab", "two", "b", "gpu-1", "gpu-2")
+	l.job("lab", "waits", "").Status.State = v1alpha1.StatePending
+	l.worker("lab", "bare", "", "b", "gpu-3")
+	c := l.take(Config{})
+	if got := free(c); got != "a 0 1000 1000 1000, b 1000 0 0 0" {
+		t.Errorf("free is %s", got)
+	}
+	if n := c.Snapshot.Nodes[1]; n.Free.CPU != 60000 || n.Free.Memory != 248<<30 || n.Free.Pods != 108 {
+		t.Errorf("node b has %+v", n.Free)
+	}
+	var work []string
+	for _, w := range c.Work {
+		work = append(work, fmt.Sprintf("%s of %s: %d x %d %v on %s %v, movable %v, cost %g", w.Name, w.Group, w.Request.Count, w.Request.Share, w.Request.Models, w.Decision.Node, w.Decision.Devices, w.Movable, w.Cost))
+	}
+	want := []string{
+		"lab/one-0 of lab/one: 1 x 1000 [H100] on a [0], movable true, cost 90",
+		"lab/two-0 of lab/two: 2 x 1000 [H100] on b [1 2], movable true, cost 180",
+	}
+	if d := cmp.Diff(want, work); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if len(c.Stays) > 0 || len(c.Requests) != 4 {
+		t.Errorf("stays %v, requests %+v; want none, and 4: two jobs, one that waits, a pod", c.Stays, c.Requests)
+	}
+	if err := c.Snapshot.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatStays says why, of each.
+func TestWhatStays(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*lab, *v1alpha1.TrainJob)
+		config Config
+		says   string
+	}{
+		"nothing wrong":    {func(*lab, *v1alpha1.TrainJob) {}, Config{}, ""},
+		"no checkpoint":    {func(_ *lab, j *v1alpha1.TrainJob) { j.Status.Progress = nil }, Config{}, "no checkpoint"},
+		"resumed":          {func(_ *lab, j *v1alpha1.TrainJob) { j.Status.Progress = &v1alpha1.Progress{ResumedFrom: 2} }, Config{}, ""},
+		"restarting":       {func(_ *lab, j *v1alpha1.TrainJob) { j.Status.State = v1alpha1.StateRestarting }, Config{}, "does not run"},
+		"a worker missing": {func(_ *lab, j *v1alpha1.TrainJob) { j.Spec.Workers = 2 }, Config{}, "not all"},
+		"one fabric": {func(_ *lab, j *v1alpha1.TrainJob) {
+			j.Spec.Accelerators.Count, j.Spec.Accelerators.SameFabric = 2, true
+		}, Config{}, "fabric"},
+		"another namespace": {func(*lab, *v1alpha1.TrainJob) {}, Config{Namespace: "other"}, "another namespace"},
+		"told":              {func(*lab, *v1alpha1.TrainJob) {}, Config{Fixed: map[string]string{"lab/j": "it was moved already"}}, "moved already"},
+		"on its way":        {func(_ *lab, j *v1alpha1.TrainJob) { j.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(now)} }, Config{}, "being moved"},
+		"moved before": {func(_ *lab, j *v1alpha1.TrainJob) {
+			j.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(now)}
+			j.Status.Move = &v1alpha1.MoveStatus{Asked: metav1.NewTime(now), State: v1alpha1.MoveMoved}
+		}, Config{}, ""},
+		"a tainted node": {func(l *lab, _ *v1alpha1.TrainJob) {
+			l.Nodes[1].Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoSchedule}}
+		}, Config{}, "own node"},
+		"a taint that is tolerated": {func(l *lab, _ *v1alpha1.TrainJob) {
+			l.Nodes[1].Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoSchedule}}
+			l.Pods[0].Spec.Tolerations = []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpExists}}
+		}, Config{}, ""},
+		"a local volume":  {func(l *lab, _ *v1alpha1.TrainJob) { l.volume("a") }, Config{}, "which no other reaches"},
+		"a shared volume": {func(l *lab, _ *v1alpha1.TrainJob) { l.volume("a", "b") }, Config{}, ""},
+		"a cordoned node": {func(l *lab, _ *v1alpha1.TrainJob) { l.Nodes[1].Spec.Unschedulable = true }, Config{}, "own node"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab().node("a", 2).node("b", 2)
+			tc.change(l, l.job("lab", "j", "a", "gpu-0"))
+			c := l.take(tc.config)
+			if why := c.Stays["lab/j"]; tc.says == "" && why != "" || !strings.Contains(why, tc.says) {
+				t.Errorf("it stays: %q, want %q", why, tc.says)
+			}
+			if movable := len(c.Work) > 0 && c.Work[0].Movable; movable != (tc.says == "") {
+				t.Errorf("movable is %v", movable)
+			}
+		})
+	}
+}
+
+// volume gives job j one that these nodes reach.
+func (l *lab) volume(nodes ...string) {
+	l.VolumeClaims = []corev1.PersistentVolumeClaim{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "train-j", Labels: map[string]string{v1alpha1.LabelTrainJob: "j"}},
+		Spec:       corev1.PersistentVolumeClaimSpec{VolumeName: "pv"},
+	}}
+	l.Volumes = []corev1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: "pv"}, Spec: corev1.PersistentVolumeSpec{StorageClassName: "local",
+		NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+			MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: nodes}}}}}}}}}
+}
+
+// TestPartsAreOneDevice with the whole that they are parts of.
+func TestPartsAreOneDevice(t *testing.T) {
+	half := device.Partition{Profile: "half", Count: 2, Memory: 40 << 30, Share: 500}
+	l := newLab().node("a", 2, half).node("b", 2, half)
+	l.job("lab", "whole", "a", "gpu-0")
+	l.job("lab", "left", "b", "gpu-0-half-0").Spec.Accelerators.Share = true
+	l.job("lab", "right", "b", "gpu-1-half-1").Spec.Accelerators.Share = true
+	c := l.take(Config{})
+	if got := free(c); got != "a 0 1000, b 500 500" {
+		t.Fatalf("free is %s", got)
+	}
+	p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "fgd", Workload: sched.Typical([]sched.Request{{Count: 1, Share: sched.Whole}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Before.Fragmented != 1000 || p.After.Fragmented > p.Before.Fragmented {
+		t.Errorf("from %+v to %+v", p.Before, p.After)
+	}
+	for _, w := range c.Work {
+		if w.Group != "lab/whole" && (w.Request.Share != 500 || !slices.Contains(w.Request.Needs, sched.Need{Name: "share", Amount: 500})) {
+			t.Errorf("%+v", w)
+		}
+	}
+}
+
+// TestWhatTakesNoWorkIsNoRoom: devices that are ill or cordoned are not free, and none
+// is gained by leaving one.
+func TestWhatTakesNoWorkIsNoRoom(t *testing.T) {
+	l := newLab().node("a", 2).node("b", 2)
+	l.job("lab", "j", "a", "gpu-0")
+	l.Slices[0].Spec.Devices[1].Taints = []resourcev1.DeviceTaint{{Key: "ill", Effect: resourcev1.DeviceTaintEffectNoExecute}}
+	l.Nodes[1].Spec.Unschedulable = true
+	c := l.take(Config{})
+	if got := free(c); got != "a 0 0, b 0 0" {
+		t.Errorf("free is %s", got)
+	}
+	if err := c.Snapshot.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAPlanOfACensus empties a node of two jobs, for one that waits for all of it.
+func TestAPlanOfACensus(t *testing.T) {
+	l := newLab().node("a", 2).node("b", 2)
+	l.job("lab", "one", "a", "gpu-0")
+	l.job("lab", "two", "b", "gpu-1")
+	big := l.job("lab", "big", "")
+	big.Status.State, big.Spec.Accelerators.Count = v1alpha1.StatePending, 2
+	c := l.take(Config{})
+	p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "fgd", Workload: sched.Typical(c.Requests)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Moves) != 1 || p.After.Fragmented >= p.Before.Fragmented || p.After.Room[1].Requests != 1 {
+		t.Errorf("%+v", p)
+	}
+}
