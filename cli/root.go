@@ -58,7 +58,7 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 	e := engine(&dir)
 	cmd.AddCommand(e.Commands...)
 	o := &options{dataDir: &dir}
-	cmd.AddCommand(o.train(), o.jobs(), o.logs(e), o.cancel(), o.why(), o.queue(), o.model(), o.image(), o.runtime(), o.devices(), o.node(), o.sim())
+	cmd.AddCommand(o.train(), o.jobs(), o.logs(e), o.cancel(), o.why(), o.queue(), o.model(), o.image(), o.runtime(), o.devices(), o.node(), o.sim(), o.defrag())
 	o.emulating(e.Commands)
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()

@@ -82,6 +82,18 @@ func TestMisuseIsExitCode2(t *testing.T) {
 		{"queue nonsense", "nonsense"},
 		{"queue show", "QUEUE"},
 		{"queue ls -o yaml", "yaml"},
+		{"defrag", "--plan to see"},
+		{"defrag --plan --apply", "plan"},
+		{"defrag --plan extra", "extra"},
+		{"defrag --plan -o wide", "json or yaml"},
+		{"defrag --plan --moves-max 0", "--moves-max is 0"},
+		{"defrag --plan --moves-max many", "many"},
+		{"defrag --apply --gain-min -1", "--gain-min is -1"},
+		{"defrag --apply --gain-min NaN", "--gain-min is NaN"},
+		{"defrag --plan --for -2", "--for is -2"},
+		{"defrag --apply --timeout 0s", "--timeout is 0s"},
+		{"defrag --apply --checkpoint-wait 48h", "--checkpoint-wait is 48h"},
+		{"defrag --apply --restart -1s", "--restart is -1s"},
 		{"image rm ''", "reference"},
 		{"runtime build", "NAME"},
 		{"runtime build nonsense", "pytorch-cpu"},
@@ -99,7 +111,7 @@ func TestMisuseIsExitCode2(t *testing.T) {
 
 func TestOtherFailuresAreExitCode1(t *testing.T) {
 	dir := away(t)
-	for _, args := range [][]string{{"jobs"}, {"model", "ls"}, {"runtime", "ls"}, {"image", "ls"}, {"cancel", "x"}, {"jobs", "--kubeconfig", filepath.Join(dir, "none")}} {
+	for _, args := range [][]string{{"jobs"}, {"defrag", "--plan"}, {"model", "ls"}, {"runtime", "ls"}, {"image", "ls"}, {"cancel", "x"}, {"jobs", "--kubeconfig", filepath.Join(dir, "none")}} {
 		if code, _, errs, _ := program(t, args...); code != 1 || !strings.Contains(errs, "kubeconfig") {
 			t.Errorf("polder %v: exit code %d, %q; want 1 and the kubeconfig that is missing", args, code, errs)
 		}
@@ -129,6 +141,7 @@ func TestCompletion(t *testing.T) {
 		"logs --component ": {"etcd", "kubelet"},
 		"runtime build ":    {"pytorch-cpu"},
 		"jobs -o ":          {"json"},
+		"defrag -o ":        {"json", "yaml"},
 		"model ":            {"ls", "pull", "rm", "show"},
 	} {
 		_, out, _, _ := program(t, append([]string{"__completeNoDesc"}, strings.Split(args, " ")...)...)

@@ -171,6 +171,9 @@ func InNamespace(namespace string) client.ListOption { return client.InNamespace
 // Labelled narrows a List to objects with all of these labels.
 func Labelled(labels map[string]string) client.ListOption { return client.MatchingLabels(labels) }
 
+// List is what List fills: the objects of one kind.
+type List = client.ObjectList
+
 // Changes is a patch from what old was before it was changed.
 func Changes(old client.Object) client.Patch { return client.MergeFrom(old) }
 

@@ -49,6 +49,8 @@ type Census struct {
 	// Jobs that have devices, by group, and why those stay that cannot be moved.
 	Jobs  map[string]*v1alpha1.TrainJob
 	Stays map[string]string
+	// Moving are the jobs whose move is not over, with devices or without.
+	Moving []*v1alpha1.TrainJob
 }
 
 // taker takes a census.
@@ -95,7 +97,11 @@ func Take(w World, c Config) *Census {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range jobs {
-		t.job(&jobs[i])
+		j := &jobs[i]
+		if Moving(j) && !j.Status.State.Done() && j.DeletionTimestamp == nil {
+			t.out.Moving = append(t.out.Moving, j)
+		}
+		t.job(j)
 	}
 	return t.out
 }

@@ -180,6 +180,9 @@ func TestWhatStays(t *testing.T) {
 			l := newLab().node("a", 2).node("b", 2)
 			tc.change(l, l.job("lab", "j", "a", "gpu-0"))
 			c := l.take(tc.config)
+			if got := len(c.Moving) > 0; got != (name == "on its way") {
+				t.Errorf("jobs that are being moved: %v", c.Moving)
+			}
 			if why := c.Stays["lab/j"]; tc.says == "" && why != "" || !strings.Contains(why, tc.says) {
 				t.Errorf("it stays: %q, want %q", why, tc.says)
 			}

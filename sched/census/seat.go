@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -202,3 +203,6 @@ func (p *place) devices() []sched.Device {
 	}
 	return out
 }
+
+// OutOfUse reports whether a model of the board is of devices that take no new work.
+func OutOfUse(model string) bool { return strings.HasSuffix(model, outOfUse) }
