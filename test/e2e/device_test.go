@@ -35,9 +35,13 @@ var dumps = []struct {
 
 // dump writes one with eight devices.
 func dump(t testing.TB, vendor, product string, memoryMiB int) string {
+	return dumpOf(t, 8, vendor, product, memoryMiB)
+}
+
+func dumpOf(t testing.TB, devices int, vendor, product string, memoryMiB int) string {
 	t.Helper()
 	var all []map[string]any
-	for i := range 8 {
+	for i := range devices {
 		all = append(all, map[string]any{
 			"manufacturer": vendor, "index": i, "name": product, "uuid": fmt.Sprintf("made-up-%d", i), "driver_version": "1.0",
 			"memory": memoryMiB, "memory_status": "healthy", "appendix": map[string]any{"bdf": fmt.Sprintf("0000:%02x:00.0", 0x10+i), "numa": fmt.Sprint(i / 4), "physical_id": i},
