@@ -61,7 +61,7 @@ func (d *defragger) applyAndShow(ctx context.Context, w io.Writer, format string
 		}
 	}
 	if a.Left != nil && len(a.Planned.Moves) > 0 {
-		fmt.Fprintf(w, "%s made; of the idle devices %s are of no use, %s before.\n", many(moved, "move"), devices(a.Left.Before.Useless), devices(a.Planned.Before.Useless))
+		fmt.Fprintf(w, "%s made; idle devices of no use: %s, %s before.\n", many(moved, "move"), devices(a.Left.Before.Useless), devices(a.Planned.Before.Useless))
 	}
 	return err
 }
@@ -98,6 +98,10 @@ func (d *defragger) apply(ctx context.Context) (*applied, error) {
 			}
 			why = r.Says
 			d.fixed[m.Job] = why
+			if len(d.fixed) >= d.flags.movesMax {
+				d.tell.say("Job %s is not moved: %s.", m.Job, strings.TrimSuffix(why, "."))
+				break
+			}
 			if c, err = d.look(ctx); err != nil {
 				return a, err
 			}
@@ -123,7 +127,7 @@ func (d *defragger) intend(p *proposal) {
 		d.tell.say("No move would gain enough; nothing is moved.")
 		return
 	}
-	d.tell.say("%s planned; of the idle devices %s are of no use, and %s will be.", many(len(p.Moves), "move"), devices(p.Before.Useless), devices(p.After.Useless))
+	d.tell.say("%s planned; idle devices of no use: %s, and %s afterwards.", many(len(p.Moves), "move"), devices(p.Before.Useless), devices(p.After.Useless))
 }
 
 // finishEarlier waits for moves that an earlier run, or somebody else, has begun.

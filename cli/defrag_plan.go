@@ -93,19 +93,19 @@ func (d *defragger) propose(ctx context.Context) (*proposal, error) {
 }
 
 func (d *defragger) proposeFor(c *census.Census, movesMax int) (*proposal, error) {
-	expected := c.Requests
+	expected := c.Workload()
 	if d.flags.room > 0 {
-		expected = []sched.Request{{Count: d.flags.room, Share: sched.Whole}}
+		expected = sched.Typical([]sched.Request{{Count: d.flags.room, Share: sched.Whole}})
 	}
 	plan, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{
-		Policy: defragPolicy, Workload: sched.Typical(expected), MovesMax: movesMax, GainMin: d.flags.gainMin * sched.Whole,
+		Policy: defragPolicy, Workload: expected, MovesMax: movesMax, GainMin: d.flags.gainMin * sched.Whole,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("planning: %w", err)
 	}
 	p := &proposal{
 		Before: stateOf(plan.Before), After: stateOf(plan.After), Moves: []jobMove{}, Stays: []stay{}, Nodes: bars(c, plan.Moves),
-		room: d.flags.room, expects: len(expected) > 0, census: c,
+		room: d.flags.room, expects: len(expected.Kinds) > 0, census: c,
 	}
 	for _, n := range c.Snapshot.Nodes {
 		p.devices += len(n.Devices)

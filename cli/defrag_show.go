@@ -93,7 +93,7 @@ func (p *proposal) show(w io.Writer, format string) error {
 	if p.room > 0 {
 		whom = fmt.Sprintf("for jobs of %d devices", p.room)
 	}
-	fmt.Fprintf(w, "%s of %d devices are idle; %s of them are of no use %s.\n", devices(p.Before.Idle), p.devices, devices(p.Before.Useless), whom)
+	fmt.Fprintf(w, "%s of %d devices are idle, %s of them of no use %s.\n", devices(p.Before.Idle), p.devices, devices(p.Before.Useless), whom)
 	if len(p.Moves) == 0 {
 		p.none(w)
 		return nil
@@ -111,7 +111,7 @@ func (p *proposal) show(w io.Writer, format string) error {
 	if err := p.picture(w); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nAfter %s, %s are of no use%s.\n", many(len(p.Moves), "move"), devices(p.After.Useless), p.gains())
+	fmt.Fprintf(w, "\nAfter %s: %s of no use%s.\n", many(len(p.Moves), "move"), devices(p.After.Useless), p.gains())
 	p.others(w)
 	return nil
 }

@@ -156,16 +156,16 @@ func (c *paperCloud) defragger() (*defragger, *bytes.Buffer) {
 	return d, &told
 }
 
-const planText = `2 of 4 devices are idle; 0.7 of them are of no use for what runs and waits here.
+const planText = `2 of 4 devices are idle, 1 of them of no use for what runs and waits here.
 
 STEP  JOB      FROM  TO  DEVICES  GAIN  COST
-1     lab/one  a     b   1        0.7   90 device-seconds
+1     lab/one  a     b   1        1     90 device-seconds
 
 NODE  NOW  THEN
 a     █░   ░░
 b     ░█   ██
 
-After 1 move, 0 are of no use; there is room for jobs on one node: 1 of 2 devices (0 before).
+After 1 move: 0 of no use; there is room for jobs on one node: 1 of 2 devices (0 before).
 `
 
 func TestAPlanIsShown(t *testing.T) {
@@ -265,7 +265,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("%q does not say %q", told.String(), s)
 		}
 	}
-	if want := "1 move made; of the idle devices 0 are of no use, 0.7 before.\n"; out.String() != want {
+	if want := "1 move made; idle devices of no use: 0, 1 before.\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 
@@ -317,7 +317,7 @@ func TestAMoveThatGoesWrong(t *testing.T) {
 		told string
 	}{
 		"its place was taken": {becomes(v1alpha1.MoveSaving, v1alpha1.MovePlacing, v1alpha1.MoveElsewhere), "lab/one did not get its place: as the test says; stopped here", ""},
-		"it is refused":       {becomes(v1alpha1.MoveRefused), "", "Job lab/one is not moved now: as the test says. Planning anew."},
+		"it is refused":       {becomes(v1alpha1.MoveRefused), "", "Job lab/one is not moved: as the test says."},
 		"nobody answers":      {nil, "the cloud has not answered within 30s that job lab/one is to be moved; it was not stopped yet, and the move is taken back", ""},
 		"it never runs again": {becomes(v1alpha1.MoveSaving, v1alpha1.MovePlacing), "did not run again within 1h0m0s (--timeout); the cloud completes the move alone", ""},
 		"it ends":             {func(_ *paperCloud, j *v1alpha1.TrainJob) { j.Status.State = v1alpha1.StateSucceeded }, "", "it has ended (Succeeded)"},

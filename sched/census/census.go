@@ -44,13 +44,30 @@ type Census struct {
 	Snapshot sched.Snapshot
 	// Work of jobs, each worker by itself: NAMESPACE/NAME/INDEX, in the group NAMESPACE/NAME.
 	Work []defrag.Work
-	// Requests of what runs and of what waits.
-	Requests []sched.Request
+	// Running and Waiting are the requests of what has devices and of what wants some.
+	Running, Waiting []sched.Request
 	// Jobs that have devices, by group, and why those stay that cannot be moved.
 	Jobs  map[string]*v1alpha1.TrainJob
 	Stays map[string]string
 	// Moving are the jobs whose move is not over, with devices or without.
 	Moving []*v1alpha1.TrainJob
+}
+
+// Workload that is to be expected: half is like what runs, and half like what waits,
+// for which room is made. Where only one is, it is all.
+func (c *Census) Workload() sched.Workload {
+	all := sched.Typical(slices.Concat(c.Running, c.Waiting))
+	weight := map[string]int64{}
+	for _, r := range [][]sched.Request{c.Running, c.Waiting} {
+		others := int64(len(c.Running) + len(c.Waiting) - len(r))
+		for _, k := range sched.Typical(r).Kinds {
+			weight[k.Request.Shape()] += k.Weight * max(1, others)
+		}
+	}
+	for i := range all.Kinds {
+		all.Kinds[i].Weight = weight[all.Kinds[i].Request.Shape()]
+	}
+	return all
 }
 
 // taker takes a census.
@@ -61,10 +78,11 @@ type taker struct {
 	nodes     map[string]*corev1.Node
 	places    map[string]*place // by node
 	at        map[claim.ID]seat
-	samples   map[string]*claim.Offer             // a device of each model
-	owns      map[types.UID][]claimed             // by pod, what it alone has
-	pods      map[string][]*corev1.Pod            // of jobs, by group
-	volumes   map[string]*corev1.PersistentVolume // by claim, NAMESPACE/NAME
+	samples   map[string]*claim.Offer                            // a device of each model
+	owns      map[types.UID][]claimed                            // by pod, what it alone has
+	unmet     map[types.NamespacedName]*resourcev1.ResourceClaim // that have no devices
+	pods      map[string][]*corev1.Pod                           // of jobs, by group
+	volumes   map[string]*corev1.PersistentVolume                // by claim, NAMESPACE/NAME
 	out       *Census
 }
 
@@ -72,7 +90,7 @@ type taker struct {
 func Take(w World, c Config) *Census {
 	t := &taker{
 		World: &w, config: c, catalogue: stock.NewCatalogue(), nodes: map[string]*corev1.Node{}, places: map[string]*place{}, at: map[claim.ID]seat{},
-		samples: map[string]*claim.Offer{}, owns: map[types.UID][]claimed{}, pods: map[string][]*corev1.Pod{}, volumes: map[string]*corev1.PersistentVolume{},
+		samples: map[string]*claim.Offer{}, owns: map[types.UID][]claimed{}, unmet: map[types.NamespacedName]*resourcev1.ResourceClaim{}, pods: map[string][]*corev1.Pod{}, volumes: map[string]*corev1.PersistentVolume{},
 		out: &Census{Jobs: map[string]*v1alpha1.TrainJob{}, Stays: map[string]string{}},
 	}
 	for i := range w.Nodes {

@@ -135,8 +135,8 @@ func TestACensus(t *testing.T) {
 	if d := cmp.Diff(want, work); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if len(c.Stays) > 0 || len(c.Requests) != 4 {
-		t.Errorf("stays %v, requests %+v; want none, and 4: two jobs, one that waits, a pod", c.Stays, c.Requests)
+	if len(c.Stays) > 0 || len(c.Running) != 3 || len(c.Waiting) != 1 {
+		t.Errorf("stays %v, running %+v, waiting %+v; want none, two jobs and a pod, and one job", c.Stays, c.Running, c.Waiting)
 	}
 	if err := c.Snapshot.Check(); err != nil {
 		t.Error(err)
@@ -253,11 +253,31 @@ func TestAPlanOfACensus(t *testing.T) {
 	big := l.job("lab", "big", "")
 	big.Status.State, big.Spec.Accelerators.Count = v1alpha1.StatePending, 2
 	c := l.take(Config{})
-	p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "fgd", Workload: sched.Typical(c.Requests)})
+	p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "fgd", Workload: c.Workload()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Moves) != 1 || p.After.Fragmented >= p.Before.Fragmented || p.After.Room[1].Requests != 1 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestWhatWaitsIsHalfOfWhatIsExpected, however much runs.
+func TestWhatWaitsIsHalfOfWhatIsExpected(t *testing.T) {
+	one, two, eight := sched.Request{Count: 1, Share: sched.Whole}, sched.Request{Count: 2, Share: sched.Whole}, sched.Request{Count: 8, Share: sched.Whole}
+	c := Census{Running: []sched.Request{one, one, one, two}, Waiting: []sched.Request{eight, two}}
+	got := map[int]int64{}
+	w := c.Workload()
+	for _, k := range w.Kinds {
+		got[k.Request.Count] = k.Weight
+	}
+	if d := cmp.Diff(map[int]int64{1: 6, 2: 2 + 4, 8: 4}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if err := w.Check(); err != nil {
+		t.Error(err)
+	}
+	if w := (&Census{Running: []sched.Request{one}}).Workload(); len(w.Kinds) != 1 || w.Kinds[0].Weight != 1 {
+		t.Errorf("with nothing that waits: %+v", w)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/device/claim"
 	"polder.dev/polder/sched"
@@ -150,6 +151,7 @@ func (t *taker) taken() {
 	for i := range t.Claims {
 		c := &t.Claims[i]
 		if c.Status.Allocation == nil {
+			t.unmet[types.NamespacedName{Namespace: c.Namespace, Name: c.Name}] = c
 			continue
 		}
 		for _, r := range c.Status.Allocation.Devices.Results {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device"
@@ -39,7 +39,7 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 		r := sched.Request{CPU: j.Spec.Resources.CPU.MilliValue(), Memory: j.Spec.Resources.Memory.Value(), Count: int(want.Count), Share: sched.Whole}
 		if r.Models = t.models(j, ""); len(r.Models) > 0 && !want.Share {
 			for range max(1, j.Spec.Workers) {
-				t.out.Requests = append(t.out.Requests, r)
+				t.out.Waiting = append(t.out.Waiting, r)
 			}
 		}
 		return
@@ -63,7 +63,7 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 		if len(w.Request.Needs) == 0 {
 			w.Request.Models = t.mergeModels(t.models(j, sandboxOf(pods)), w.Request.Models)
 		}
-		t.out.Requests = append(t.out.Requests, w.Request)
+		t.out.Running = append(t.out.Running, w.Request)
 	}
 	t.out.Work = append(t.out.Work, work...)
 }
@@ -94,7 +94,7 @@ func (t *taker) worker(p *corev1.Pod) (r sched.Request, d sched.Decision, why st
 func (t *taker) stranger(p *corev1.Pod) {
 	if p.Spec.NodeName != "" {
 		if r, _, why := t.worker(p); why == "" {
-			t.out.Requests = append(t.out.Requests, r)
+			t.out.Running = append(t.out.Running, r)
 		}
 		return
 	}
@@ -102,17 +102,15 @@ func (t *taker) stranger(p *corev1.Pod) {
 		if ref.ResourceClaimName == nil {
 			continue
 		}
-		i := slices.IndexFunc(t.Claims, func(c resourcev1.ResourceClaim) bool {
-			return c.Namespace == p.Namespace && c.Name == *ref.ResourceClaimName
-		})
-		if i < 0 || t.Claims[i].Status.Allocation != nil {
+		c := t.unmet[types.NamespacedName{Namespace: p.Namespace, Name: *ref.ResourceClaimName}]
+		if c == nil {
 			continue
 		}
-		for _, q := range t.Claims[i].Spec.Devices.Requests {
+		for _, q := range c.Spec.Devices.Requests {
 			if e := q.Exactly; e != nil && e.Count > 0 && e.Count <= sched.CountMax && e.Capacity == nil {
 				r := amounts(p)
 				r.Count, r.Share = int(e.Count), sched.Whole
-				t.out.Requests = append(t.out.Requests, r)
+				t.out.Waiting = append(t.out.Waiting, r)
 			}
 		}
 	}
