@@ -86,7 +86,7 @@ func (p *proposal) show(w io.Writer, format string) error {
 		return printYAML(w, p)
 	}
 	if p.devices == 0 {
-		fmt.Fprintln(w, "No driver of this cloud publishes a device of a node, so there is nothing to move.")
+		fmt.Fprintln(w, "No driver of this cloud publishes an accelerator of a node, so there is nothing to move.")
 		return nil
 	}
 	whom := "for what runs and waits here"

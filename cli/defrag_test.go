@@ -206,7 +206,7 @@ func TestNothingToMove(t *testing.T) {
 		change func(*paperCloud, *defragger)
 		says   []string
 	}{
-		"no devices": {func(c *paperCloud, _ *defragger) { c.world.Slices, c.world.Claims = nil, nil }, []string{"publishes a device"}},
+		"no devices": {func(c *paperCloud, _ *defragger) { c.world.Slices, c.world.Claims = nil, nil }, []string{"publishes an accelerator"}},
 		"no jobs":    {func(c *paperCloud, _ *defragger) { c.world.Jobs, c.world.Pods, c.world.Claims = nil, nil, nil }, []string{"--for N"}},
 		"no gain":    {func(c *paperCloud, _ *defragger) { c.world.Jobs = c.world.Jobs[:2] }, []string{"No move would gain"}},
 		"all stay": {func(c *paperCloud, _ *defragger) {

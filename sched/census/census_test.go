@@ -281,3 +281,16 @@ func TestWhatWaitsIsHalfOfWhatIsExpected(t *testing.T) {
 		t.Errorf("with nothing that waits: %+v", w)
 	}
 }
+
+// TestProcessorsAreNoRoom, though our driver publishes them.
+func TestProcessorsAreNoRoom(t *testing.T) {
+	l := newLab().node("a", 1).node("b", 0)
+	cpu := device.Device{Name: "cpu-0", UUID: "c", Kind: device.CPU, Vendor: "intel", Product: "Xeon", Form: device.Whole, Software: "cpu", Memory: 8 << 30}
+	l.Slices = append(l.Slices, resourcev1.ResourceSlice{Spec: resourcev1.ResourceSliceSpec{Driver: profile.Domain, NodeName: &l.Nodes[1].Name,
+		Devices: profile.Pool([]device.Device{cpu}, false)[0].Devices, Pool: resourcev1.ResourcePool{Name: "b", ResourceSliceCount: 1}}})
+	l.job("lab", "j", "b", "cpu-0")
+	c := l.take(Config{})
+	if got := free(c); got != "a 1000, b" || !strings.Contains(c.Stays["lab/j"], "accelerators") {
+		t.Errorf("free is %s, and it stays: %v", got, c.Stays)
+	}
+}

@@ -5,5 +5,6 @@
 //
 // Everybody may import it; the command line plans moves by it. It asks nobody and
 // changes nothing. What it cannot say in words of the board it counts as in use and
-// leaves alone: pods that are no job's, devices of several nodes, claims of several pods.
+// leaves alone: pods that are no
+// job's, devices of several nodes, claims of several pods. Processors are no accelerators.
 package census

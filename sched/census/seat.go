@@ -10,6 +10,7 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"polder.dev/polder/device"
 	"polder.dev/polder/device/claim"
 	"polder.dev/polder/sched"
 	"polder.dev/polder/sched/stock"
@@ -38,8 +39,10 @@ type seat struct {
 // set is counters that a whole and its parts share.
 type set struct{ driver, pool, name string }
 
-// seats gives each device of a node its place on the board, wholes before their parts.
+// seats gives each accelerator of a node its place on the board, wholes before their
+// parts. Processors are published, too, and are no room for anybody who wants more.
 func (t *taker) seats(offers []claim.Offer) {
+	offers = slices.DeleteFunc(offers, func(o claim.Offer) bool { return o.Describe().Kind == device.CPU })
 	size, index := map[set]map[string]int64{}, map[set]int{}
 	for i := range offers {
 		if at, c := countersOf(&offers[i]); at.name != "" {

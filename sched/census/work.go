@@ -81,7 +81,7 @@ func (t *taker) worker(p *corev1.Pod) (r sched.Request, d sched.Decision, why st
 	models := map[string]bool{}
 	for _, c := range own {
 		if c.odd || t.places[c.node].units[c.index].full() || c.node != d.Node || c.share != r.Share || !slices.Equal(c.needs, r.Needs) || slices.Contains(d.Devices, c.index) {
-			return r, d, "what its workers have cannot be counted in devices of one node"
+			return r, d, "what its workers have cannot be counted in accelerators of one node"
 		}
 		d.Devices = append(d.Devices, c.index)
 		models[t.places[c.node].units[c.index].class.Model] = true

@@ -46,8 +46,8 @@ type Config struct {
 type Move struct {
 	Name  string
 	Group string // of the work
-	From sched.Decision
-	To   sched.Decision
+	From  sched.Decision
+	To    sched.Decision
 	// Step is the same for moves that gain something only together, such as those that
 	// empty a node.
 	Step int
