@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"polder.dev/polder/sched"
@@ -203,10 +202,4 @@ func first(d []sched.Decision) sched.Decision {
 		return sched.Decision{}
 	}
 	return d[0]
-}
-
-// split takes NAMESPACE/NAME apart.
-func split(job string) (namespace, name string) {
-	namespace, name, _ = strings.Cut(job, "/")
-	return namespace, name
 }

@@ -79,6 +79,7 @@ func TestDefrag(t *testing.T) {
 		c.move(t, small[0], c.other(t, small[1], nodes))
 		stand.killedPolder(t)
 	})
+	t.Run("a place that is taken", func(t *testing.T) { c.takenPlace(t, small, nodes) })
 	for _, name := range small {
 		c.finish(t, name)
 		j := c.awaitJob(t, name, "succeeding", jobLimit, inState(v1alpha1.StateSucceeded))
@@ -197,19 +198,48 @@ func (s *standIn) resumed(t *testing.T, job string, times int) {
 	}
 }
 
-// move asks for a move as any client may.
+// move asks for a move as any client may, and waits for it.
 func (c *cloud) move(t *testing.T, job, node string) {
+	t.Helper()
+	c.movedTo(t, job, node, c.ask(t, job, node).Status.Moves+1)
+}
+
+// ask asks for a move.
+func (c *cloud) ask(t *testing.T, job, node string) *v1alpha1.TrainJob {
 	t.Helper()
 	j, err := c.job(brief(t), t, job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := j.DeepCopy()
-	next.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(time.Now().Truncate(time.Second)), Restarts: j.Status.Restarts, Nodes: []string{node}}
+	next, place := j.DeepCopy(), int64(5)
+	next.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(time.Now().Truncate(time.Second)), Restarts: j.Status.Restarts, Nodes: []string{node}, PlaceSeconds: &place}
 	if err := c.api(t).Patch(brief(t), next, kube.Changes(j)); err != nil {
 		t.Fatal(err)
 	}
-	c.movedTo(t, job, node, j.Status.Moves+1)
+	return j
+}
+
+// takenPlace has a job moved to a node whose devices others have: it is not left waiting.
+func (c *cloud) takenPlace(t *testing.T, small, nodes []string) {
+	full := c.nodeOf(t, small[1])
+	free := c.other(t, small[1], nodes)
+	c.move(t, small[0], free)
+	c.cordon(t, free, true)
+	third := c.onGPUs("move-third", 1)
+	c.submit(t, third)
+	c.awaitJob(t, third.Name, "being placed", jobLimit, func(j *v1alpha1.TrainJob) bool {
+		return strings.HasSuffix(j.Status.Devices, "on node "+full+" (emulated)")
+	})
+	c.cordon(t, free, false)
+	before := c.ask(t, small[0], full)
+	j := c.awaitJob(t, small[0], "running again", jobLimit, func(j *v1alpha1.TrainJob) bool {
+		m := j.Status.Move
+		return m != nil && m.State == v1alpha1.MoveElsewhere && j.Status.State == v1alpha1.StateRunning && j.Status.Ready == 1
+	})
+	if on := c.nodeOf(t, small[0]); on != free || !strings.Contains(j.Status.Move.Message, "no room on "+full) || j.Status.Moves != before.Status.Moves+2 {
+		t.Errorf("it is on node %s, after %d moves: %s", on, j.Status.Moves, j.Status.Move.Message)
+	}
+	c.gone(t, third.Name)
 }
 
 // killedPolder kills --apply as soon as the cloud has answered: the move is completed
