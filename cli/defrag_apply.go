@@ -41,6 +41,9 @@ type result struct {
 }
 
 func (d *defragger) applyAndShow(ctx context.Context, w io.Writer, format string) error {
+	if format == "" {
+		d.show = func(p *proposal) error { return p.show(w, "") }
+	}
 	a, err := d.apply(ctx)
 	if a == nil {
 		return err
@@ -77,7 +80,13 @@ func (d *defragger) apply(ctx context.Context) (*applied, error) {
 		return nil, err
 	}
 	a := &applied{Planned: p, Done: []result{}}
-	d.intend(p)
+	if d.show != nil {
+		if err := d.show(p); err != nil {
+			return nil, err
+		}
+	} else {
+		d.intend(p)
+	}
 	for replans, left := 0, p.Moves; len(left) > 0 && len(d.fixed) < d.flags.movesMax; {
 		m := left[0]
 		c, err := d.look(ctx)

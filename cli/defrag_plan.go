@@ -25,6 +25,7 @@ type defragger struct {
 	now       func() time.Time
 	every     time.Duration
 	tell      progress
+	show      func(*proposal) error // the plan, before it is made; nil: in a line
 }
 
 // jobMove is one job that goes elsewhere.

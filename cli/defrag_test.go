@@ -260,13 +260,13 @@ func TestApply(t *testing.T) {
 	if len(c.asks) != 1 || c.asks[0].Restarts != 0 || !cmp.Equal(c.asks[0].Nodes, []string{"b"}) || *c.asks[0].CheckpointSeconds != 30 {
 		t.Errorf("asked for %+v", c.asks)
 	}
-	for _, s := range []string{"1 move planned", "Moving job lab/one from a to b", "Job lab/one runs on b, after epoch 7."} {
+	for _, s := range []string{"Moving job lab/one from a to b", "Job lab/one runs on b, after epoch 7."} {
 		if !strings.Contains(told.String(), s) {
 			t.Errorf("%q does not say %q", told.String(), s)
 		}
 	}
-	if want := "1 move made; idle devices of no use: 0, 1 before.\n"; out.String() != want {
-		t.Errorf("%q, want %q", out.String(), want)
+	if want := "1 move made; idle devices of no use: 0, 1 before.\n"; !strings.HasSuffix(out.String(), want) || !strings.Contains(out.String(), "STEP  JOB") {
+		t.Errorf("%q, want the plan, and %q", out.String(), want)
 	}
 
 	// A second run finds nothing to do.
@@ -274,6 +274,27 @@ func TestApply(t *testing.T) {
 	a, err := again.apply(t.Context())
 	if err != nil || len(a.Done) > 0 || len(c.asks) != 1 {
 		t.Errorf("%v, %+v", err, a)
+	}
+}
+
+// TestWorkersAreMovedTogether: all are asked for at once, on all nodes that they are on
+// afterwards.
+func TestWorkersAreMovedTogether(t *testing.T) {
+	c := newPaperCloud()
+	c.world.Jobs, c.world.Pods, c.world.Claims = nil, nil, nil
+	c.job("pair", "a", "gpu-0")
+	c.worker("second", "b", "gpu-0")
+	c.world.Pods[1].Labels[v1alpha1.LabelTrainJob] = "pair"
+	c.find("pair").Spec.Workers = 2
+	d, _ := c.defragger()
+	d.flags.room = 2
+	p, err := d.propose(t.Context())
+	if err != nil || len(p.Moves) != 1 {
+		t.Fatalf("%v, %+v", err, p)
+	}
+	m := p.Moves[0]
+	if m.Devices != 2 || m.Cost != 180 || len(m.moves) != 1 || len(m.nodes) != 1 || m.nodes[0] != m.To[0] || m.still(p.census) != "" {
+		t.Errorf("%+v, and now %q", m, m.still(p.census))
 	}
 }
 
