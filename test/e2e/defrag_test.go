@@ -48,6 +48,7 @@ func TestDefrag(t *testing.T) {
 		}
 		t.Log(text)
 	})
+	t.Run("who may", func(t *testing.T) { c.movers(t) })
 	t.Run("is made", func(t *testing.T) {
 		began := time.Now()
 		out, errs, code := c.run("defrag", "--apply", "-o", "json")
@@ -86,6 +87,19 @@ func TestDefrag(t *testing.T) {
 		if j.Status.Restarts != j.Status.Moves {
 			t.Errorf("%s was restarted %d times and moved %d times", name, j.Status.Restarts, j.Status.Moves)
 		}
+	}
+}
+
+// movers may plan moves; others are told what it takes.
+func (c *cloud) movers(t *testing.T) {
+	for group, want := range map[string]int{"polder:movers": 0, "students": 1} {
+		file := c.kubeconfigAs(t, map[string]any{"as": "somebody", "as-groups": []string{group, "system:authenticated"}})
+		if _, errs, code := c.run("defrag", "--plan", "--kubeconfig", file); code != want || code != 0 && !strings.Contains(errs, "ClusterRole polder:defrag") {
+			t.Errorf("of the group %s: exit code %d, %s", group, code, errs)
+		}
+	}
+	if _, errs, code := c.run("defrag", "--plan", "-n", "nowhere"); code != 2 || !strings.Contains(errs, "--namespace nowhere is none of this cloud") {
+		t.Errorf("a namespace that is not there: exit code %d, %s", code, errs)
 	}
 }
 
@@ -279,7 +293,7 @@ func (s *standIn) killedPolder(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	out, errs, code := c.run("defrag", "--apply", "--for", "2")
 	t.Logf("the run after one that was killed:\n%s%s", errs, out)
-	if code != 0 || !strings.Contains(errs, "nothing is moved") {
+	if code != 0 || !strings.Contains(out, "No move would gain enough") {
 		t.Errorf("exit code %d", code)
 	}
 	c.movedTo(t, moving.Name, moving.Status.Move.Nodes[0], before[moving.Name].Status.Moves+1)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,6 +173,22 @@ func (c *cloud) confinedDriver(t *testing.T) {
 // asDriver is a client that the API server takes for the driver's pod on a node.
 func (c *cloud) asDriver(t testing.TB, node string) *kube.Client {
 	t.Helper()
+	who := map[string]any{
+		"as": "system:serviceaccount:polder-system:device-driver", "as-groups": []string{"system:serviceaccounts", "system:serviceaccounts:polder-system", "system:authenticated"},
+	}
+	if node != "" {
+		who["as-user-extra"] = map[string][]string{"authentication.kubernetes.io/node-name": {node}}
+	}
+	k, err := kube.Open(c.kubeconfigAs(t, who))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// kubeconfigAs is the administrator's, who acts as somebody else.
+func (c *cloud) kubeconfigAs(t testing.TB, who map[string]any) string {
+	t.Helper()
 	b, err := os.ReadFile(c.AdminKubeconfig())
 	if err != nil {
 		t.Fatal(err)
@@ -181,17 +198,9 @@ func (c *cloud) asDriver(t testing.TB, node string) *kube.Client {
 		t.Fatal(err)
 	}
 	user := cfg["users"].([]any)[0].(map[string]any)["user"].(map[string]any)
-	user["as"] = "system:serviceaccount:polder-system:device-driver"
-	user["as-groups"] = []string{"system:serviceaccounts", "system:serviceaccounts:polder-system", "system:authenticated"}
-	if node != "" {
-		user["as-user-extra"] = map[string][]string{"authentication.kubernetes.io/node-name": {node}}
-	}
+	maps.Copy(user, who)
 	if b, err = sigsyaml.Marshal(cfg); err != nil {
 		t.Fatal(err)
 	}
-	k, err := kube.Open(write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
+	return write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(b))
 }
