@@ -59,6 +59,13 @@ const (
 	// LabelQueue, on a namespace, names the Queue of its jobs that name none. Without
 	// it such jobs are held back by nothing.
 	LabelQueue = Group + "/queue"
+	// LabelFabric and LabelRack, on a node, name the scale-up domain and the rack that it
+	// is in. A node without the first is in the one that its devices say they are in.
+	LabelFabric = Group + "/fabric"
+	LabelRack   = Group + "/rack"
+	// AnnotationPreferredTopology, on a PodGroup, lists labels of nodes, the tightest
+	// first: its pods are placed in one domain of the first that has room for all.
+	AnnotationPreferredTopology = Group + "/preferred-topology"
 )
 
 // RegistryHost is the name by which images and models of the cloud's own

@@ -20,6 +20,11 @@ type Gang struct {
 	Required string
 	// Preferred are levels to try before that, the tightest first.
 	Preferred []string
+	// Sorts tell members apart that may be on other nodes than the rest, one for each; nil
+	// if all may be on the same. May says which nodes those of a sort may be on; nil lets
+	// them be on all.
+	Sorts []string
+	May   func(sort, node string) bool
 }
 
 // MembersMax is the most requests of a gang.
@@ -33,6 +38,9 @@ const triedMax = 4
 func (g *Gang) Check() error {
 	if len(g.Requests) == 0 || len(g.Requests) > MembersMax {
 		return fmt.Errorf("a gang of %d members: want 1 to %d", len(g.Requests), MembersMax)
+	}
+	if g.Sorts != nil && len(g.Sorts) != len(g.Requests) {
+		return fmt.Errorf("a gang of %d members with %d sorts: want one for each", len(g.Requests), len(g.Sorts))
 	}
 	for i := range g.Requests {
 		if err := g.Requests[i].Check(); err != nil {
@@ -55,7 +63,8 @@ func Place(b *sched.Board, g Gang) (*Placement, *Shortage, error) {
 	if err := g.Check(); err != nil {
 		return nil, nil, err
 	}
-	p := &placer{board: b, gang: &g, kinds: kindsOf(g.Requests)}
+	p := &placer{board: b, gang: &g, kinds: kindsOf(&g)}
+	p.bar()
 	var short *Shortage
 	for _, level := range g.levels() {
 		domains := p.domains(level)
@@ -82,23 +91,28 @@ func (g *Gang) levels() []string {
 	return append(out, g.Required)
 }
 
-// kind is members that want the same.
+// kind is members that want the same, and may have it on the same nodes.
 type kind struct {
 	request sched.Request
+	sort    string
 	members []int
+	barred  bool // from some node
 }
 
 // kindsOf sorts members by what they want: what is hardest to place comes first.
-func kindsOf(all []sched.Request) []kind {
+func kindsOf(g *Gang) []kind {
 	var out []kind
-	at := map[string]int{}
-	for i := range all {
-		shape := fmt.Sprint(all[i].Shape(), " ", all[i].Within)
-		k, known := at[shape]
+	at := map[[2]string]int{}
+	for i := range g.Requests {
+		key := [2]string{g.Requests[i].Shape()}
+		if g.Sorts != nil {
+			key[1] = g.Sorts[i]
+		}
+		k, known := at[key]
 		if !known {
 			k = len(out)
-			at[shape] = k
-			out = append(out, kind{request: all[i]})
+			at[key] = k
+			out = append(out, kind{request: g.Requests[i], sort: key[1]})
 		}
 		out[k].members = append(out[k].members, i)
 	}

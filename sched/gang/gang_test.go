@@ -191,3 +191,26 @@ func BenchmarkPlace(b *testing.B) {
 		})
 	}
 }
+
+// TestSorts: who may not be on a node is not there, and is counted as short where that
+// leaves no room.
+func TestSorts(t *testing.T) {
+	s := cluster([]int{2, 2})
+	tainted := func(sort, node string) bool { return sort == "tolerant" || node != "r0-n0" }
+	b := board(t, s)
+	p, short, err := Place(b, Gang{Requests: of(4, 1), Sorts: []string{"", "tolerant", "", "tolerant"}, May: tainted})
+	if err != nil || p == nil {
+		t.Fatal(p, short, err)
+	}
+	for _, m := range []int{0, 2} {
+		if p.Decisions[m].Node != "r0-n1" {
+			t.Errorf("member %d is on %s", m, p.Decisions[m].Node)
+		}
+	}
+	if p, short, err := Place(board(t, s), Gang{Requests: of(4, 1), Sorts: make([]string, 4), May: tainted}); err != nil || p != nil || short.Short != 2 {
+		t.Errorf("placed %+v; %v; %v", p, short, err)
+	}
+	if _, _, err := Place(b, Gang{Requests: of(2, 1), Sorts: []string{""}}); err == nil || !strings.Contains(err.Error(), "2 members with 1 sorts") {
+		t.Error(err)
+	}
+}

@@ -50,8 +50,9 @@ func (p *placer) domains(level string) []*domain {
 		d.nodes = append(d.nodes, n)
 		d.idle += n.Idle()
 		for k := range p.kinds {
-			want := len(p.kinds[k].members) - d.room[k]
-			d.room[k] += sched.Places(n, &p.kinds[k].request, want)
+			if want := len(p.kinds[k].members) - d.room[k]; want > 0 && p.may(k, n.Name) {
+				d.room[k] += sched.Places(n, &p.kinds[k].request, want)
+			}
 		}
 	}
 	var out []*domain
@@ -65,6 +66,23 @@ func (p *placer) domains(level string) []*domain {
 		return cmp.Or(cmp.Compare(a.short, b.short), cmp.Compare(a.idle, b.idle), cmp.Compare(a.label.Name, b.label.Name))
 	})
 	return out
+}
+
+// bar notes which kinds may not be everywhere: to ask about each node for each member
+// takes longer than all else.
+func (p *placer) bar() {
+	if p.gang.May == nil {
+		return
+	}
+	nodes := p.board.Nodes()
+	for k := range p.kinds {
+		p.kinds[k].barred = slices.ContainsFunc(nodes, func(n sched.Node) bool { return !p.gang.May(p.kinds[k].sort, n.Name) })
+	}
+}
+
+// may says whether members of a kind may be on a node.
+func (p *placer) may(kind int, node string) bool {
+	return !p.kinds[kind].barred || p.gang.May(p.kinds[kind].sort, node)
 }
 
 // place is the name of the domain of a level that a node is in; ok is false if it is in
@@ -118,8 +136,9 @@ func (p *placer) fill(d *domain, order []int) (placed []sched.Decision, failed i
 	for at, k := range order {
 		r := p.kinds[k].request
 		r.Within = inside(r.Within, d.label)
+		may := p.filter(k, d)
 		for _, m := range p.kinds[k].members {
-			best, err := p.board.Rank(r, 1, d.may())
+			best, err := p.board.Rank(r, 1, may)
 			if err != nil || len(best) == 0 {
 				p.err = err
 				return placed, at
@@ -133,12 +152,16 @@ func (p *placer) fill(d *domain, order []int) (placed []sched.Decision, failed i
 	return placed, -1
 }
 
-// may says which nodes are in the domain, where a request cannot: on a single host.
-func (d *domain) may() func(node string) bool {
-	if d.label.Level != Host {
+// filter says which nodes a kind may be on, as far as its request does not: there is no
+// label of a single host. Nil means all.
+func (p *placer) filter(kind int, d *domain) func(node string) bool {
+	if d.label.Level == Host {
+		return func(node string) bool { return node == d.label.Name && p.may(kind, node) }
+	}
+	if !p.kinds[kind].barred {
 		return nil
 	}
-	return func(node string) bool { return node == d.label.Name }
+	return func(node string) bool { return p.may(kind, node) }
 }
 
 // inside adds a domain to those that a request must be in.

@@ -33,6 +33,10 @@ type cluster struct {
 	looks int                         // decisions since the gauges were set
 	holds map[types.UID]sched.Request // what is counted as held on the board, of one device each
 	nodes int
+
+	levels    []string // labels of the topology that the board has of each node
+	gang      *gangPlan
+	simulated *simulation // nil while nobody is looked for who would give way
 }
 
 // sync brings the board up to date. The snapshot stays as it is for the rest of the

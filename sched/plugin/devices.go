@@ -29,7 +29,10 @@ type Devices struct {
 }
 
 var (
+	_ fwk.PlacementGeneratePlugin  = &Devices{}
 	_ fwk.PreFilterPlugin          = &Devices{}
+	_ fwk.PreFilterExtensions      = &Devices{}
+	_ fwk.FilterPlugin             = &Devices{}
 	_ fwk.PostFilterPlugin         = &Devices{}
 	_ fwk.PodGroupPostFilterPlugin = &Devices{}
 	_ fwk.ReservePlugin            = &Devices{}
@@ -66,7 +69,13 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	if how != "" {
 		c.metrics.attempts.WithLabelValues(how).Inc()
 	}
+	if c.simulated != nil {
+		defer d.manager.without(c.simulated.ghosts)()
+	}
 	switch {
+	case p.refuse != "" && p.yield:
+		state.Write(stateRefused, refused{})
+		return nil, fwk.NewStatus(fwk.Unschedulable, p.refuse)
 	case p.refuse != "":
 		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, p.refuse)
 	case p.nodes == nil:
@@ -74,6 +83,9 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	}
 	defer d.manager.show(p.slices)()
 	result, status := d.DynamicResources.PreFilter(ctx, state, pod, nodes)
+	if status.IsSkip() && len(pod.Spec.ResourceClaims) == 0 {
+		status = nil // of a gang whose place is decided, though it has no claims
+	}
 	if !status.IsSuccess() || result != nil {
 		return result, status
 	}
@@ -83,10 +95,24 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	return &fwk.PreFilterResult{NodeNames: p.nodes}, status
 }
 
+// stateRefused marks the cycle state of a pod that upstream's plugin has not seen.
+const stateRefused = NameDevices + "/refused"
+
+type refused struct{}
+
+// Clone is for parallel tries.
+func (r refused) Clone() fwk.StateData { return r }
+
 // plan is the cluster's, unless the pod is to be shown all nodes. How is "" for pods
 // without claims.
 func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInfo) (plan, string) {
-	if len(pod.Spec.ResourceClaims) == 0 {
+	if to, short, ok := d.cluster.gang.of(pod); ok {
+		if short != "" {
+			return plan{refuse: short, yield: true}, howRefused
+		}
+		return d.cluster.follow(to), howChosen
+	}
+	if len(pod.Spec.ResourceClaims) == 0 || d.cluster.simulated != nil {
 		return plan{}, ""
 	}
 	if d.chosen[pod.UID] {
@@ -119,8 +145,10 @@ func (d *Devices) PostFilter(ctx context.Context, state fwk.CycleState, pod *cor
 		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "does not fit on the nodes that were chosen for its devices; all others are tried next")
 	}
 	result, status := d.DynamicResources.PostFilter(ctx, state, pod, nodes)
-	if errors.Is(status.AsError(), fwk.ErrNotFound) {
-		// Refused before upstream saw it: pods that gave way would not give devices.
+	if errors.Is(status.AsError(), fwk.ErrNotFound) { // refused before upstream saw it
+		if _, err := state.Read(stateRefused); err == nil {
+			return nil, fwk.NewStatus(fwk.Unschedulable)
+		}
 		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "giving way would free no devices")
 	}
 	return result, status
@@ -136,6 +164,12 @@ func (d *Devices) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycl
 	}
 	if again > 0 {
 		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, fmt.Sprintf("%d pods do not fit on the nodes that were chosen for their devices; all others are tried next", again))
+	}
+	d.cluster.mu.Lock()
+	refused := d.cluster.gang != nil && d.cluster.gang.short != ""
+	d.cluster.mu.Unlock()
+	if refused { // before upstream saw any of them
+		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
 	return d.DynamicResources.PodGroupPostFilter(ctx, state, group, try)
 }

@@ -29,6 +29,11 @@
 //     cluster's lock all the same, and what is shown to the allocator is put back before
 //     the lock is given up, so that two cycles would be slow, not wrong.
 //
-// It refuses to guess: there is no preemption of devices, and no gang tries other
-// devices before it gives up; that is upstream's, or yet to come.
+// Gangs are placed on the board as a whole ([Devices.GeneratePlacements]), with
+// sched/gang, before upstream places the first of their pods. Upstream is then given one
+// placement, and each pod its node and devices. [Preemption] has upstream's look for
+// who gives way in a cluster where these have left their devices behind.
+//
+// It refuses to guess: devices that share counters, or that have something in common
+// with others, are upstream's to find, pod by pod.
 package plugin

@@ -6,6 +6,7 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/dynamic-resource-allocation/structured"
 	fwk "k8s.io/kube-scheduler/framework"
 )
@@ -17,6 +18,7 @@ type manager struct {
 	fwk.SharedDRAManager
 	ledger *ledger
 	shown  atomic.Pointer[[]*resourcev1.ResourceSlice] // nil: all there are; set under the cluster's lock
+	ghosts atomic.Pointer[sets.Set[types.UID]]         // claims that count as having nothing; so, too
 }
 
 func (m *manager) ResourceSlices() fwk.ResourceSliceLister { return lister{m} }
@@ -30,6 +32,12 @@ func (m *manager) ResourceClaims() fwk.ResourceClaimTracker {
 func (m *manager) show(s []*resourcev1.ResourceSlice) (all func()) {
 	m.shown.Store(&s)
 	return func() { m.shown.Store(nil) }
+}
+
+// without has the next calls answered as if these claims had no devices.
+func (m *manager) without(claims sets.Set[types.UID]) (all func()) {
+	m.ghosts.Store(&claims)
+	return func() { m.ghosts.Store(nil) }
 }
 
 type lister struct{ m *manager }
@@ -52,13 +60,17 @@ type tracker struct {
 // in flight is read before what is written: a claim goes from the one to the other,
 // so that it is in one of them at least.
 func (t tracker) GatherAllocatedState() (*structured.AllocatedState, error) {
+	ghosts := t.m.ghosts.Load()
 	slices := t.m.shown.Load()
-	if slices == nil {
+	if slices == nil && ghosts == nil {
 		return t.ResourceClaimTracker.GatherAllocatedState()
 	}
-	shown := map[key]bool{}
-	for _, s := range *slices {
-		shown[key{driver: s.Spec.Driver, pool: s.Spec.Pool.Name}] = true
+	var shown map[key]bool // nil: all
+	if slices != nil {
+		shown = map[key]bool{}
+		for _, s := range *slices {
+			shown[key{driver: s.Spec.Driver, pool: s.Spec.Pool.Name}] = true
+		}
 	}
 	a := &structured.AllocatedState{
 		AllocatedDevices:         sets.New[structured.DeviceID](),
@@ -66,9 +78,16 @@ func (t tracker) GatherAllocatedState() (*structured.AllocatedState, error) {
 		AggregatedCapacity:       structured.NewConsumedCapacityCollection(),
 	}
 	counted := map[types.UID]bool{}
+	if ghosts != nil {
+		for uid := range *ghosts {
+			counted[uid] = true
+		}
+	}
 	for _, c := range t.m.ledger.inFlight() {
-		counted[c.UID] = true
-		gather(a, c, shown)
+		if !counted[c.UID] {
+			counted[c.UID] = true
+			gather(a, c, shown)
+		}
 	}
 	written, err := t.List()
 	if err != nil {
@@ -82,14 +101,14 @@ func (t tracker) GatherAllocatedState() (*structured.AllocatedState, error) {
 	return a, nil
 }
 
-// gather adds what a claim has of the pools.
+// gather adds what a claim has of the pools, or of all.
 func gather(a *structured.AllocatedState, c *resourcev1.ResourceClaim, pools map[key]bool) {
 	if c.Status.Allocation == nil {
 		return
 	}
 	for i := range c.Status.Allocation.Devices.Results {
 		r := &c.Status.Allocation.Devices.Results[i]
-		if r.AdminAccess != nil && *r.AdminAccess || !pools[key{driver: r.Driver, pool: r.Pool}] {
+		if r.AdminAccess != nil && *r.AdminAccess || pools != nil && !pools[key{driver: r.Driver, pool: r.Pool}] {
 			continue
 		}
 		id := structured.MakeDeviceID(r.Driver, r.Pool, r.Device)
@@ -133,10 +152,13 @@ func (t tracker) AssumedClaimRestore(namespace, name string) {
 	t.m.ledger.takenBack(namespace, name)
 }
 
-// handle is the framework's with that manager.
+// handle is the framework's with that manager, and a client that a trial does not write
+// with.
 type handle struct {
 	fwk.Handle
 	manager fwk.SharedDRAManager
 }
 
 func (h handle) SharedDRAManager() fwk.SharedDRAManager { return h.manager }
+
+func (h handle) ClientSet() kubernetes.Interface { return clients{h.Handle.ClientSet()} }

@@ -22,6 +22,8 @@ type meters struct {
 	attempts      *metrics.CounterVec
 	fragmentation *metrics.Gauge
 	price         *metrics.GaugeVec
+	gangs         *metrics.CounterVec
+	gang          *metrics.Histogram
 }
 
 // theMeters are of the process, as the registry is: its profiles share them.
@@ -40,8 +42,15 @@ var theMeters = sync.OnceValue(func() *meters {
 		price: metrics.NewGaugeVec(&metrics.GaugeOpts{
 			Name: "polder_sched_price_points", Help: "What a device of a model costs, in points of the score, because others can use no other.", StabilityLevel: metrics.ALPHA,
 		}, []string{"model"}),
+		gangs: metrics.NewCounterVec(&metrics.CounterOpts{
+			Name: "polder_sched_gang_attempts_total", Help: "Attempts to place gangs, by who chose their nodes.", StabilityLevel: metrics.ALPHA,
+		}, []string{"how"}),
+		gang: metrics.NewHistogram(&metrics.HistogramOpts{
+			Name: "polder_sched_gang_seconds", Help: "Time to choose nodes and devices for all pods of a gang.",
+			Buckets: metrics.ExponentialBuckets(100e-6, 2, 16), StabilityLevel: metrics.ALPHA,
+		}),
 	}
-	legacyregistry.MustRegister(m.decision, m.attempts, m.fragmentation, m.price)
+	legacyregistry.MustRegister(m.decision, m.attempts, m.fragmentation, m.price, m.gangs, m.gang)
 	return m
 })
 

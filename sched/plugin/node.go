@@ -74,7 +74,7 @@ func hasPreference(pod *corev1.Pod) bool {
 // state is a node as the board has it.
 func (c *cluster) state(m *machine) sched.Node {
 	size, used := m.info.GetAllocatable(), m.info.GetRequested()
-	n := sched.Node{Name: m.name, Size: sched.Amount{CPU: max(0, size.GetMilliCPU()), Memory: max(0, size.GetMemory()), Pods: max(0, int64(size.GetAllowedPodNumber()))}}
+	n := sched.Node{Name: m.name, Domain: c.labels(m.info.Node()), Size: sched.Amount{CPU: max(0, size.GetMilliCPU()), Memory: max(0, size.GetMemory()), Pods: max(0, int64(size.GetAllowedPodNumber()))}}
 	n.Free = sched.Amount{
 		CPU:    max(0, n.Size.CPU-used.GetMilliCPU()),
 		Memory: max(0, n.Size.Memory-used.GetMemory()),
@@ -85,7 +85,7 @@ func (c *cluster) state(m *machine) sched.Node {
 		u := &m.units[i]
 		n.Devices[i].Model = u.class.Model
 		if u.usable {
-			n.Devices[i].Free = u.class.Left(c.uses[u.key])
+			n.Devices[i].Free = u.class.Left(c.usesOf(u.key))
 		}
 	}
 	return n

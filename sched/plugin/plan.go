@@ -28,6 +28,7 @@ type plan struct {
 	slices []*resourcev1.ResourceSlice
 	short  bool   // the shown nodes have the devices, and too little of something else
 	refuse string // no node has the devices, in words
+	yield  bool   // others may have to give way for them
 }
 
 // plan decides about a pod. An error means that upstream decides.
@@ -75,6 +76,15 @@ func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	return p, nil
 }
 
+// follow is the plan of a pod whose gang has one.
+func (c *cluster) follow(to member) plan {
+	p := plan{nodes: sets.New(to.Node), slices: slices.Clone(c.inventory.common)}
+	if m := c.node(to.Node); m != nil {
+		p.slices = append(p.slices, m.show(to.Devices)...)
+	}
+	return p
+}
+
 // none is for who has room nowhere. If CPU, memory or places for pods are short,
 // upstream looks at the nodes that have the devices: other pods may have to give way
 // there. If devices are, nothing would come of it.
@@ -101,20 +111,25 @@ func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
 	}
 	r, base := w.tiers[0][0], amounts(pod)
 	r.CPU, r.Memory = base.CPU, base.Memory
-	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String()}, nil
+	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String(), yield: c.below(pod)}, nil
 }
 
 // again decides with everything read anew.
 func (c *cluster) again(w wish, k int, pod *corev1.Pod, g *gate) ([]sched.Decision, error) {
-	all, err := c.claims.List()
-	if err != nil {
-		return nil, err
-	}
-	c.ledger.correct(all)
-	if err := c.sync(); err != nil {
+	if err := c.refresh(); err != nil {
 		return nil, err
 	}
 	return c.decide(w, amounts(pod), k, g)
+}
+
+// refresh reads everything anew.
+func (c *cluster) refresh() error {
+	all, err := c.claims.List()
+	if err != nil {
+		return err
+	}
+	c.ledger.correct(all)
+	return c.sync()
 }
 
 // errNotOurs says that there is nothing to decide.
@@ -126,6 +141,22 @@ func (c *cluster) open(pod *corev1.Pod) ([]*resourcev1.ResourceClaim, error) {
 	if len(pod.Spec.ResourceClaims) == 0 || pod.Status.NominatedNodeName != "" || !c.ledger.complete() {
 		return nil, errNotOurs
 	}
+	return c.unallocated(pod)
+}
+
+// unallocated is the pod's claims, if none has devices.
+func (c *cluster) unallocated(pod *corev1.Pod) ([]*resourcev1.ResourceClaim, error) {
+	out, err := c.claimsOf(pod)
+	for _, claim := range out {
+		if claim.Status.Allocation != nil || c.claims.GetPendingAllocation(claim.UID) != nil {
+			return nil, errNotOurs
+		}
+	}
+	return out, err
+}
+
+// claimsOf a pod, if all of them are there.
+func (c *cluster) claimsOf(pod *corev1.Pod) ([]*resourcev1.ResourceClaim, error) {
 	var out []*resourcev1.ResourceClaim
 	for i := range pod.Spec.ResourceClaims {
 		name, _, err := resourceclaim.Name(pod, &pod.Spec.ResourceClaims[i])
@@ -133,7 +164,7 @@ func (c *cluster) open(pod *corev1.Pod) ([]*resourcev1.ResourceClaim, error) {
 			return nil, errNotOurs
 		}
 		claim, err := c.claims.Get(pod.Namespace, *name)
-		if err != nil || claim.Status.Allocation != nil || c.claims.GetPendingAllocation(claim.UID) != nil {
+		if err != nil {
 			return nil, errNotOurs
 		}
 		out = append(out, claim)

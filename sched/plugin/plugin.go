@@ -39,29 +39,32 @@ func Options(c Config) []app.Option {
 		return nil
 	}
 	shared := &profiles{config: c, clusters: map[string]*Devices{}}
-	return []app.Option{app.WithPlugin(NameDevices, shared.newDevices), app.WithPlugin(NameScore, shared.newScore)}
+	return []app.Option{
+		app.WithPlugin(NameDevices, shared.newDevices), app.WithPlugin(NameScore, shared.newScore),
+		app.WithPlugin(NamePreemption, shared.newPreemption),
+	}
 }
 
 // Profile is the part of kube-scheduler's configuration that has the plugins run. Ours
 // is first among those that act when nothing fits: nobody shall give way before all
 // nodes were tried. Pods without claims are scored on all nodes, because the nodes
-// that strand no device may be few.
-func Profile(policy string) string {
+// that strand no device may be few. name is what pods give as their schedulerName.
+func Profile(name, policy string) string {
 	if policy == layout.PolicyStock {
 		return ""
 	}
 	return fmt.Sprintf(`profiles:
-- schedulerName: default-scheduler
+- schedulerName: %[5]s
   percentageOfNodesToScore: 100
   plugins:
     multiPoint:
-      disabled: [{name: DynamicResources}]
-      enabled: [{name: %[1]s, weight: 2}, {name: %[2]s, weight: %[3]d}]
+      disabled: [{name: DynamicResources}, {name: DefaultPreemption}, {name: TopologyPlacementGenerator}]
+      enabled: [{name: %[1]s, weight: 2}, {name: %[2]s, weight: %[3]d}, {name: %[4]s}]
     postFilter:
-      enabled: [{name: %[1]s}]
+      enabled: [{name: %[1]s}, {name: %[4]s}]
     podGroupPostFilter:
-      enabled: [{name: %[1]s}]
-`, NameDevices, NameScore, weightScore)
+      enabled: [{name: %[1]s}, {name: %[4]s}]
+`, NameDevices, NameScore, weightScore, NamePreemption, name)
 }
 
 // weightScore has one point of the policy outweigh all that upstream's plugins can give
@@ -86,6 +89,14 @@ func (p *profiles) newScore(ctx context.Context, _ runtime.Object, h fwk.Handle)
 		return nil, err
 	}
 	return &Score{cluster: d.cluster}, nil
+}
+
+func (p *profiles) newPreemption(ctx context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+	d, err := p.of(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return newPreemption(ctx, d.cluster, h, feature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate))
 }
 
 func (p *profiles) of(ctx context.Context, h fwk.Handle) (*Devices, error) {

@@ -57,7 +57,7 @@ func start(t *testing.T, c Config, objects ...runtime.Object) *world {
 func (w *world) schedule(c Config) (stop func()) {
 	t := w.t
 	t.Helper()
-	object, _, err := scheme.Codecs.UniversalDecoder().Decode([]byte("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"+Profile(c.Policy)), nil, nil)
+	object, _, err := scheme.Codecs.UniversalDecoder().Decode([]byte("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"+Profile(corev1.DefaultSchedulerName, c.Policy)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,9 +185,24 @@ func (w *world) wait(name string, right func(*corev1.Pod) bool) string {
 			return w.where(p)
 		}
 		if time.Now().After(end) {
-			w.t.Fatalf("pod %s: %+v", name, p.Status.Conditions)
+			w.t.Fatalf("pod %s: %+v\ngangs: %s", name, p.Status.Conditions, w.groups())
 		}
 	}
+}
+
+// groups is what the scheduler says of gangs.
+func (w *world) groups() string {
+	list, err := w.SchedulingV1beta1().PodGroups("default").List(w.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, g := range list.Items {
+		for _, c := range g.Status.Conditions {
+			out = append(out, g.Name+": "+c.Message)
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 func (w *world) where(p *corev1.Pod) string {

@@ -51,7 +51,7 @@ func NewCatalogue() *Catalogue {
 func (c *Catalogue) Of(driver string, d *resourcev1.Device) *Class {
 	attributes := map[resourcev1.QualifiedName]resourcev1.DeviceAttribute{}
 	for name, v := range d.Attributes {
-		if !Identity.MatchString(local(name)) {
+		if !Identity.MatchString(Local(name)) {
 			attributes[name] = v
 		}
 	}
@@ -79,7 +79,7 @@ func (c *Catalogue) name(driver string, attributes map[resourcev1.QualifiedName]
 	name := driver
 	for _, want := range []string{"product", "productName", "model", "type"} {
 		for at, v := range attributes {
-			if local(at) == want && v.StringValue != nil && domain(at, driver) == driver {
+			if Local(at) == want && v.StringValue != nil && domain(at, driver) == driver {
 				name = *v.StringValue
 			}
 		}
@@ -94,7 +94,8 @@ func (c *Catalogue) name(driver string, attributes map[resourcev1.QualifiedName]
 	return name
 }
 
-func local(n resourcev1.QualifiedName) string {
+// Local is an attribute's name without its domain.
+func Local(n resourcev1.QualifiedName) string {
 	return string(n)[strings.LastIndexByte(string(n), '/')+1:]
 }
 

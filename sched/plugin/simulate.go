@@ -1,0 +1,219 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"polder.dev/polder/sched"
+	"polder.dev/polder/sched/stock"
+)
+
+// stateGone is where the cycle state of a pod has who would be gone.
+const stateGone = NameDevices + "/gone"
+
+// simulation is a search for who gives way to a gang. Upstream takes away all who may,
+// places the gang once, and then tries to put back one after the other.
+type simulation struct {
+	before gone // pods with claims that were there
+	gone   gone // of these, who is taken away
+	ghosts sets.Set[types.UID]
+	back   sets.Set[string] // nodes with pods that were put back
+	trying bool             // the gang is being placed
+}
+
+// simulate begins one.
+func (c *cluster) simulate() (*simulation, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &simulation{gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string]()}
+	var err error
+	s.before, err = c.present()
+	c.simulated = s
+	return s, err
+}
+
+// wake ends it.
+func (c *cluster) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.simulated, c.gang = nil, nil
+}
+
+// present is the pods with claims on the nodes of the snapshot.
+func (c *cluster) present() (gone, error) {
+	infos, err := c.handle.SnapshotSharedLister().NodeInfos().List()
+	if err != nil {
+		return nil, err
+	}
+	out := gone{}
+	for _, info := range infos {
+		for _, p := range info.GetPods() {
+			if pod := p.GetPod(); len(pod.Spec.ResourceClaims) > 0 {
+				out[pod.UID] = pod
+			}
+		}
+	}
+	return out, nil
+}
+
+// look finds who was taken away.
+func (s *simulation) look(c *cluster) error {
+	now, err := c.present()
+	if err != nil {
+		return err
+	}
+	s.gone = gone{}
+	for uid, pod := range s.before {
+		if now[uid] == nil {
+			s.gone[uid] = pod
+		}
+	}
+	s.ghosts = c.ghosts(s.gone)
+	return nil
+}
+
+// put notes that a pod was put back, or taken away again.
+func (s *simulation) put(c *cluster, pod *corev1.Pod, back bool) {
+	if s.before[pod.UID] == nil || back == (s.gone[pod.UID] == nil) {
+		return
+	}
+	if back {
+		delete(s.gone, pod.UID)
+		s.back.Insert(pod.Spec.NodeName)
+	} else {
+		s.gone[pod.UID] = pod
+	}
+	s.ghosts = c.ghosts(s.gone)
+}
+
+// usesOf a device, but for those of who would be gone.
+func (c *cluster) usesOf(k key) []stock.Use {
+	all := c.uses[k]
+	if c.simulated == nil || c.simulated.ghosts.Len() == 0 {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(u stock.Use) bool { return c.simulated.ghosts.Has(u.Claim) })
+}
+
+// PreFilterExtensions hear of who would be gone.
+func (d *Devices) PreFilterExtensions() fwk.PreFilterExtensions { return d }
+
+// RemovePod notes that a pod would be gone.
+func (d *Devices) RemovePod(_ context.Context, state fwk.CycleState, _ *corev1.Pod, who fwk.PodInfo, _ fwk.NodeInfo) *fwk.Status {
+	d.note(state, who.GetPod(), false)
+	return nil
+}
+
+// AddPod notes that it would be there after all.
+func (d *Devices) AddPod(_ context.Context, state fwk.CycleState, _ *corev1.Pod, who fwk.PodInfo, _ fwk.NodeInfo) *fwk.Status {
+	d.note(state, who.GetPod(), true)
+	return nil
+}
+
+func (d *Devices) note(state fwk.CycleState, who *corev1.Pod, back bool) {
+	if len(who.Spec.ResourceClaims) == 0 {
+		return
+	}
+	d.cluster.mu.Lock()
+	defer d.cluster.mu.Unlock()
+	if s := d.cluster.simulated; s != nil {
+		s.put(d.cluster, who, back)
+		return
+	}
+	g := goneOf(state)
+	switch {
+	case back:
+		delete(g, who.UID)
+	case g == nil:
+		state.Write(stateGone, gone{who.UID: who})
+	default:
+		g[who.UID] = who
+	}
+}
+
+func goneOf(state fwk.CycleState) gone {
+	s, err := state.Read(stateGone)
+	if err != nil {
+		return nil
+	}
+	g, _ := s.(gone)
+	return g
+}
+
+// Filter is upstream's, but while somebody is looked for who would give way: then it is
+// asked as if these were gone.
+func (d *Devices) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node fwk.NodeInfo) *fwk.Status {
+	if g := goneOf(state); len(g) > 0 {
+		return d.without(ctx, pod, node, g)
+	}
+	d.cluster.mu.Lock()
+	sim := d.cluster.simulated
+	if sim != nil && !sim.trying {
+		defer d.cluster.mu.Unlock()
+		return d.cluster.stillFits(pod, node.Node().Name)
+	}
+	d.cluster.mu.Unlock()
+	if _, err := state.Read(stateRefused); err == nil {
+		return fwk.NewStatus(fwk.Unschedulable, "the node does not have the devices")
+	}
+	return d.DynamicResources.Filter(ctx, state, pod, node)
+}
+
+// without asks upstream about one node, some pods of which are gone with their devices.
+func (d *Devices) without(ctx context.Context, pod *corev1.Pod, node fwk.NodeInfo, g gone) *fwk.Status {
+	c := d.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shown := slices.Clone(c.inventory.common)
+	if m := c.node(node.Node().Name); m != nil {
+		shown = append(shown, m.show(nil)...)
+	}
+	defer d.manager.show(shown)()
+	defer d.manager.without(c.ghosts(g))()
+	state := framework.NewCycleState()
+	if _, status := d.DynamicResources.PreFilter(ctx, state, pod, nil); !status.IsSuccess() {
+		if status.IsSkip() {
+			return nil
+		}
+		return status
+	}
+	return d.DynamicResources.Filter(ctx, state, pod, node)
+}
+
+// stillFits reports whether the devices that a gang's pods were given on a node are free,
+// with those there who were put back. CPU and memory are other plugins'.
+func (c *cluster) stillFits(pod *corev1.Pod, node string) *fwk.Status {
+	no := fwk.NewStatus(fwk.Unschedulable, "the devices are in use")
+	if _, _, planned := c.gang.of(pod); !planned {
+		if c.simulated.back.Has(node) {
+			return no // upstream chose its devices, and does not say which
+		}
+		return nil
+	}
+	m := c.node(node)
+	if m == nil || m.info == nil {
+		return no
+	}
+	n := c.state(m)
+	n.Size = sched.Amount{Pods: int64(len(c.gang.members))}
+	n.Free = n.Size
+	b, err := sched.NewBoard(sched.Snapshot{Nodes: []sched.Node{n}}, sched.Config{Policy: c.config.Policy})
+	if err != nil {
+		return fwk.AsStatus(err)
+	}
+	for uid, to := range c.gang.members {
+		if r := c.gang.requests[uid]; to.Node == node {
+			r.CPU, r.Memory, r.Within = 0, 0, nil
+			if b.Place(r, to) != nil {
+				return no
+			}
+		}
+	}
+	return nil
+}
