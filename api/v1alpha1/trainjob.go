@@ -42,6 +42,7 @@ type TrainJob struct {
 // +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators) && (!has(self.accelerators) || self.accelerators == oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.topology) == has(oldSelf.topology) && (!has(self.topology) || self.topology == oldSelf.topology)",fieldPath=".topology",message="spec is immutable: topology cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 // +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
@@ -85,6 +86,9 @@ type TrainJobSpec struct {
 	// Accelerators of each worker.
 	// +optional
 	Accelerators Accelerators `json:"accelerators,omitempty,omitzero"`
+	// Topology says how near to each other the workers are.
+	// +optional
+	Topology Topology `json:"topology,omitempty,omitzero"`
 	// Checkpoints says where and how many; the volume holds the output too.
 	// +optional
 	Checkpoints Checkpoints `json:"checkpoints,omitempty,omitzero"`
@@ -237,6 +241,49 @@ type WorkerResources struct {
 	// +kubebuilder:default="1Gi"
 	// +optional
 	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
+}
+
+// Topology is levels at which machines are near to each other. A level is host, fabric,
+// rack, zone or region, or a label of nodes, such as example.com/row: nodes are near that
+// have the same value of it.
+type Topology struct {
+	// Required level: all workers are in one domain of it, or none starts.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^(host|fabric|rack|zone|region|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$`
+	// +optional
+	Required string `json:"required,omitempty"`
+	// Preferred levels, the tightest first: the workers are in one domain of the first
+	// that has room for all.
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^(host|fabric|rack|zone|region|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$`
+	// +listType=set
+	// +optional
+	Preferred []string `json:"preferred,omitempty"`
+}
+
+// levels are short names of labels.
+var levels = map[string]string{
+	"host": corev1.LabelHostname, "fabric": LabelFabric, "rack": LabelRack,
+	"zone": corev1.LabelTopologyZone, "region": corev1.LabelTopologyRegion,
+}
+
+// LevelLabel is the label of nodes that a level is, and LevelName the other way around.
+func LevelLabel(level string) string {
+	if l, ok := levels[level]; ok {
+		return l
+	}
+	return level
+}
+
+// LevelName is what people call a label that is a level.
+func LevelName(label string) string {
+	for name, l := range levels {
+		if l == label {
+			return name
+		}
+	}
+	return label
 }
 
 // Checkpoints are files the program writes to /polder/checkpoints.

@@ -6,6 +6,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,6 +35,9 @@ func (r *Reconciler) act(ctx context.Context, w *world, p *plan) error {
 		}
 		if err := r.client.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("creating %T %s: %w", o, o.GetName(), err)
+		}
+		if g, ok := o.(*schedulingv1beta1.PodGroup); ok && w.job.Spec.Topology.Required != "" && g.Spec.SchedulingConstraints == nil {
+			return apierrors.NewBadRequest("topology.required: the API server drops it, because its feature gate TopologyAwareWorkloadScheduling is off; switch that on, or leave the field out")
 		}
 	}
 	return nil

@@ -164,6 +164,9 @@ func started(w *world, p *plan, cfg *Config) bool {
 		p.create = append(p.create, serviceOf(w.job))
 	}
 	together := w.gangs && workers(w.job) > 1
+	if t := w.job.Spec.Topology.Required; t != "" && !together && workers(w.job) > 1 {
+		return p.end(w, v1alpha1.StateFailed, "InvalidSpec", "spec.topology.required: this cluster serves no PodGroups, so workers cannot be kept in one "+t+"; leave the field out")
+	}
 	if together {
 		p.create = append(p.create, groupOf(w.job, w.attempt()))
 	}

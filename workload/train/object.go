@@ -1,6 +1,8 @@
 package train
 
 import (
+	"strings"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -61,7 +63,7 @@ func serviceOf(job *v1alpha1.TrainJob) *corev1.Service {
 // groupOf makes the workers of an attempt start together and be preempted
 // together: a part of them cannot train.
 func groupOf(job *v1alpha1.TrainJob, attempt int32) *schedulingv1beta1.PodGroup {
-	return &schedulingv1beta1.PodGroup{
+	g := &schedulingv1beta1.PodGroup{
 		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
 		Spec: schedulingv1beta1.PodGroupSpec{
 			SchedulingPolicy: schedulingv1beta1.PodGroupSchedulingPolicy{
@@ -70,6 +72,19 @@ func groupOf(job *v1alpha1.TrainJob, attempt int32) *schedulingv1beta1.PodGroup 
 			DisruptionMode: &schedulingv1beta1.DisruptionMode{All: &schedulingv1beta1.AllDisruptionMode{}},
 		},
 	}
+	t := &job.Spec.Topology
+	if t.Required != "" {
+		g.Spec.SchedulingConstraints = &schedulingv1beta1.PodGroupSchedulingConstraints{
+			Topology: []schedulingv1beta1.TopologyConstraint{{Key: v1alpha1.LevelLabel(t.Required)}}}
+	}
+	if len(t.Preferred) > 0 {
+		var labels []string
+		for _, level := range t.Preferred {
+			labels = append(labels, v1alpha1.LevelLabel(level))
+		}
+		metav1.SetMetaDataAnnotation(&g.ObjectMeta, v1alpha1.AnnotationPreferredTopology, strings.Join(labels, ","))
+	}
+	return g
 }
 
 // templateOf makes each worker's claim for its devices.

@@ -371,6 +371,34 @@ func TestWithoutGangs(t *testing.T) {
 	}
 }
 
+// TestTopology: the levels of a job are labels of its group. A cluster that cannot keep
+// workers together does not pretend to.
+func TestTopology(t *testing.T) {
+	near := digits(2)
+	near.Spec.Topology = v1alpha1.Topology{Required: "rack", Preferred: []string{"host", "example.com/row"}}
+	c := newCluster(t)
+	c.submit(near.DeepCopy())
+	g, ok := get(c, "digits-0", &schedulingv1beta1.PodGroup{})
+	if !ok || g.Spec.SchedulingConstraints == nil || g.Spec.SchedulingConstraints.Topology[0].Key != "polder.dev/rack" ||
+		g.Annotations[v1alpha1.AnnotationPreferredTopology] != "kubernetes.io/hostname,example.com/row" {
+		t.Errorf("group there: %v, %+v", ok, g)
+	}
+
+	c = newCluster(t, withoutGangs)
+	c.submit(near.DeepCopy())
+	c.expect("digits", v1alpha1.StateFailed, "spec.topology.required: this cluster serves no PodGroups")
+
+	c = newCluster(t)
+	c.refuse = func(o client.Object) error {
+		if g, ok := o.(*schedulingv1beta1.PodGroup); ok {
+			g.Spec.SchedulingConstraints = nil // as an API server does whose gate is off
+		}
+		return nil
+	}
+	c.submit(near)
+	c.expect("digits", v1alpha1.StateFailed, "TopologyAwareWorkloadScheduling is off")
+}
+
 func TestPublishFailsThenWorks(t *testing.T) {
 	c := newCluster(t)
 	c.submit(digits(1))
