@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"polder.dev/polder/controlplane/apiserver"
 	"polder.dev/polder/controlplane/controllermanager"
 	"polder.dev/polder/controlplane/etcd"
@@ -58,7 +60,7 @@ func runScheduler(c layout.Cloud) int {
 }
 
 func schedulerFiles(c layout.Cloud) error {
-	return scheduler.Files(c, plugin.Profile(c.Config.Scheduler.Policy))
+	return scheduler.Files(c, plugin.Profile(corev1.DefaultSchedulerName, c.Config.Scheduler.Policy))
 }
 
 // own turns a function that runs until its context ends into a component.

@@ -107,8 +107,8 @@ func flags(c layout.Cloud) []string {
 		"endpoint-reconciler-type":           "lease",
 		"profiling":                          "false",
 		"tls-min-version":                    "VersionTLS12",
-		// Gang scheduling of training workers.
-		"feature-gates":  "GenericWorkload=true",
+		// Gang scheduling of training workers, in one domain of the topology if they ask.
+		"feature-gates":  "GenericWorkload=true,TopologyAwareWorkloadScheduling=true",
 		"runtime-config": "scheduling.k8s.io/v1beta1=true",
 	}
 	out := make([]string, 0, len(all))

@@ -34,7 +34,8 @@ clientConnection: {kubeconfig: %q, qps: 1000, burst: 2000}
 
 func flags(c layout.Cloud) []string {
 	kubeconfig := c.Kubeconfig("scheduler")
-	gates := "GenericWorkload=true"
+	// A gang is in one domain of the topology if it asks for that.
+	gates := "GenericWorkload=true,TopologyAwareWorkloadScheduling=true"
 	if c.Config.Scheduler.Policy != layout.PolicyStock {
 		// A write for each pod, to tell those who add nodes where it is about to go. There
 		// are none here, and devices that are written already keep a pod where they are.

@@ -75,6 +75,7 @@ func TestDriverInPods(t *testing.T) {
 		})
 	})
 	t.Run("it publishes for no other node", func(t *testing.T) { c.confinedDriver(t) })
+	t.Run("another scheduler gives them out", func(t *testing.T) { c.secondScheduler(t, driverImage) })
 }
 
 // driverFiles is a directory with the program, which becomes the image's.
