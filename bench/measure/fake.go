@@ -78,7 +78,7 @@ func (c *cloud) fakes(ctx context.Context, k *kube.Client, nodes []sched.Node, s
 			corev1.ResourcePods:   *resource.NewQuantity(n.Size.Pods, resource.DecimalSI),
 		}
 		node := &corev1.Node{
-			ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: map[string]string{fakeTaint: "", corev1.LabelHostname: n.Name}},
+			ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labelsOf(n)},
 			Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: fakeTaint, Effect: corev1.TaintEffectNoSchedule}}},
 			Status: corev1.NodeStatus{Capacity: amount, Allocatable: amount,
 				Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Fake"}}},
@@ -101,6 +101,14 @@ func (c *cloud) fakes(ctx context.Context, k *kube.Client, nodes []sched.Node, s
 		}
 		return k.Create(ctx, s)
 	})
+}
+
+func labelsOf(n *sched.Node) map[string]string {
+	out := map[string]string{fakeTaint: "", corev1.LabelHostname: n.Name}
+	for _, l := range n.Domain {
+		out[l.Level] = l.Name
+	}
+	return out
 }
 
 func selectors(expression string) []resourcev1.DeviceSelector {

@@ -48,6 +48,7 @@ var benchmarks = []benchmark{
 	{name: "test", run: measureTest},
 	{name: "device", run: measureDevice},
 	{name: "rate", run: measureRate},
+	{name: "gang", run: measureGang},
 	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
 }
@@ -59,6 +60,8 @@ type bench struct {
 	openb string // folder of the traces
 	seeds int    // of the traces in the real scheduler
 	rows  []row
+
+	pictures string // folder for pictures of growth; "" for none
 }
 
 // add records the runs of one number.
@@ -108,10 +111,11 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, sched, sim")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, sched, sim")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	out := flag.String("json", "", "file to write the rows to")
+	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
 	if err != nil {
@@ -121,7 +125,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, pictures: *pictures}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {

@@ -44,13 +44,7 @@ func (b *bench) rate(ctx context.Context, policy string) (float64, float64, erro
 	if err != nil {
 		return 0, 0, err
 	}
-	nodes := make([]sched.Node, rateNodes)
-	for i := range nodes {
-		nodes[i] = sched.Node{Name: fmt.Sprintf("node-%04d", i), Size: sched.Amount{CPU: 64_000, Memory: 256 << 30, Pods: 110}, Devices: make([]sched.Device, rateDevices)}
-		for j := range nodes[i].Devices {
-			nodes[i].Devices[j].Model = "A100"
-		}
-	}
+	nodes := alike(rateNodes, rateDevices)
 	if err := b.cloud.fakes(ctx, k, nodes, false); err != nil {
 		return 0, 0, err
 	}
@@ -66,4 +60,16 @@ func (b *bench) rate(ctx context.Context, policy string) (float64, float64, erro
 		return 0, 0, fmt.Errorf("%d of %d pods were placed", d.placed, ratePods)
 	}
 	return ratePods / d.took.Seconds(), float64(d.busy.Milliseconds()) / ratePods, nil
+}
+
+// alike are nodes with so many devices each.
+func alike(n, devices int) []sched.Node {
+	nodes := make([]sched.Node, n)
+	for i := range nodes {
+		nodes[i] = sched.Node{Name: fmt.Sprintf("node-%04d", i), Size: sched.Amount{CPU: 64_000, Memory: 256 << 30, Pods: 110}, Devices: make([]sched.Device, devices)}
+		for j := range nodes[i].Devices {
+			nodes[i].Devices[j].Model = "A100"
+		}
+	}
+	return nodes
 }

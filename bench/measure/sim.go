@@ -65,15 +65,21 @@ func measureSim(ctx context.Context, b *bench) error {
 
 // decisions shows how their time grows with the cluster.
 func (b *bench) decisions(ctx context.Context) error {
+	percentiles := []struct{ what, metric string }{{"median", "p50-us"}, {"99th percentile", "p99-us"}}
+	g := growth{title: "A decision and its placement, nodes of 8 devices", x: "nodes", y: "µs", of: make([]series, len(percentiles))}
 	for _, nodes := range []int{100, 300, 1000, 3000, 10000} {
 		name := fmt.Sprintf("BenchmarkDecide/nodes=%d", nodes)
-		for _, m := range []struct{ what, metric string }{{"median", "p50-us"}, {"99th percentile", "p99-us"}} {
+		for i, m := range percentiles {
 			runs, err := goBench(ctx, "./sched", name, m.metric, b.runs)
 			if err != nil {
 				return err
 			}
 			b.add(fmt.Sprintf("decision and placement on %d nodes of 8 devices, %s", nodes, m.what), "µs", runs, "go test -bench "+name+" ./sched")
+			g.of[i].name, g.of[i].x, g.of[i].y = m.what, append(g.of[i].x, float64(nodes)), append(g.of[i].y, median(runs))
 		}
+	}
+	if err := b.draw("decision.svg", g); err != nil {
+		return err
 	}
 	runs, err := goBench(ctx, "./sched", "BenchmarkFirst/nodes=10000", "ns/op", b.runs)
 	for i := range runs {
