@@ -40,7 +40,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)
 	}
-	cfg.QPS, cfg.Burst = 100, 200
+	cfg.QPS = -1 // the API server sees to it that nobody takes all of it, and knows better than we
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return err
@@ -112,7 +112,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
-	if err := queues.Register(m); err != nil {
+	if err := queues.Register(ctx, m); err != nil {
 		return err
 	}
 	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -49,6 +50,8 @@ var benchmarks = []benchmark{
 	{name: "device", run: measureDevice},
 	{name: "rate", run: measureRate},
 	{name: "gang", run: measureGang},
+	{name: "queues", run: measureQueues},
+	{name: "queues-large", run: measureQueuesLarge},
 	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
 }
@@ -59,6 +62,8 @@ type bench struct {
 	runs  int
 	openb string // folder of the traces
 	seeds int    // of the traces in the real scheduler
+	part  int    // of a load of queues, in percent
+	cpu   string // file for a profile of the controller of queues
 	rows  []row
 
 	pictures string // folder for pictures of growth; "" for none
@@ -82,6 +87,25 @@ func (r row) String() string {
 		each = append(each, fmt.Sprintf("%.*g", digits, v))
 	}
 	return fmt.Sprintf("| %s | %.*g %s | %s | %s |", r.What, digits, r.Median, r.Unit, strings.Join(each, ", "), r.Note)
+}
+
+// profiled writes a profile of this program from now on, if there is to be one, until
+// end.
+func (b *bench) profiled() (end func()) {
+	if b.cpu == "" {
+		return func() {}
+	}
+	f, err := os.Create(b.cpu)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		b.note("-cpuprofile: %v", err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}
 }
 
 func median(v []float64) float64 {
@@ -111,9 +135,11 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, sched, sim")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
+	part := flag.Int("part", 100, "percent of the workloads that queues and queues-large make")
+	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large: of the controller and of what makes the load")
 	out := flag.String("json", "", "file to write the rows to")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
@@ -125,7 +151,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, pictures: *pictures}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {

@@ -21,7 +21,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
 			w := &world{
 				now: began, runtimes: map[string]*v1alpha1.Runtime{}, spaces: map[string]*corev1.Namespace{},
-				pods: map[types.UID]types.NamespacedName{}, live: map[types.NamespacedName]bool{}, past: map[string]past{},
+				pods: map[types.UID]string{}, live: map[string]bool{}, past: map[string]past{},
 			}
 			root := q("root", "", gpus("8000"))
 			root.Spec.Namespaces = []string{"*"}
@@ -36,13 +36,13 @@ func BenchmarkDecide(b *testing.B) {
 			for i := range jobs {
 				j := train(fmt.Sprintf("j%05d", i), fmt.Sprintf("q%02d", i%100), int32(1+i%8))
 				j.CreationTimestamp = metav1.NewTime(began.Add(time.Duration(i) * time.Second))
-				w.jobs = append(w.jobs, *j)
+				w.items = append(w.items, w.trainItem(j))
 			}
 			for b.Loop() {
 				w.offers = claim.Offers(devices, nil)
 				d := decide(w)
-				if i := len(d.verdicts); i != jobs {
-					b.Fatalf("%d verdicts", i)
+				if n := len(d.starts) + len(d.waiting) + len(d.words); n != jobs {
+					b.Fatalf("%d verdicts", n)
 				}
 			}
 		})

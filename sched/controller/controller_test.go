@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type cloud struct {
 	client client.WithWatch
 	clock  *clocktesting.FakePassiveClock
 	c      *Controller
+	mu     sync.Mutex
 	writes int
 	refuse func(client.Object) error
 	uids   int
@@ -52,7 +54,7 @@ func newCloud(t *testing.T, objects ...client.Object) *cloud {
 	}
 	c := &cloud{t: t, clock: clocktesting.NewFakePassiveClock(began)}
 	c.client = fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Queue{}).
+		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Queue{}).WithIndex(&v1alpha1.TrainJob{}, Unfinished, unfinished).
 		WithInterceptorFuncs(interceptor.Funcs{
 			SubResourcePatch: func(ctx context.Context, to client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 				if c.refuse != nil {
@@ -60,7 +62,9 @@ func newCloud(t *testing.T, objects ...client.Object) *cloud {
 						return err
 					}
 				}
+				c.mu.Lock()
 				c.writes++
+				c.mu.Unlock()
 				return to.SubResource(sub).Patch(ctx, o, p, opts...)
 			},
 		}).Build()

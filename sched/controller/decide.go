@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -8,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/sched/queue"
@@ -27,27 +28,23 @@ const (
 	reasonRefused    = "Refused"
 )
 
-// verdict is what is decided of one job.
+// verdict is what is decided of one item.
 type verdict struct {
-	job   *v1alpha1.TrainJob
+	item  *item
 	queue *v1alpha1.JobQueue // nil: it waits in none
-	// turned says that it may run and might not before, or the other way.
-	turned bool
 }
 
-func (v *verdict) name() string {
-	if v.queue == nil {
-		return "(none)"
-	}
-	return v.queue.Name
-}
-
-// decision is what one look decided.
+// decision is what one look decided. Verdicts are what must be written: first what
+// must end, then what has been waiting for that, then the others in their order.
 type decision struct {
-	verdicts []verdict
-	status   map[string]*v1alpha1.QueueStatus
-	past     map[string]past
-	pending  int
+	ends, starts, words []verdict
+	// waiting are those that a word may be due to: why they wait. To find the words for
+	// all takes longer than all else, so they are found for those that are told.
+	waiting []*item
+	why     func(*item) *v1alpha1.JobQueue
+	status  map[string]*v1alpha1.QueueStatus
+	past    map[string]past
+	pending int
 }
 
 // desk is where a decision is made.
@@ -58,15 +55,16 @@ type desk struct {
 	ready  map[string]bool
 	wrong  map[string]string
 	known  map[string]*v1alpha1.Queue
-	jobs   map[string]*v1alpha1.TrainJob // in the state, by id
+	byID   map[string]*item              // that are in a queue
 	out    map[string]*v1alpha1.JobQueue // by id
+	order  map[string]int                // in which they were admitted, by id
 }
 
 // decide is a function of the world alone.
 func decide(w *world) *decision {
 	d := &desk{
 		world: w, supply: survey(w, speedsOf(w.queues)), ready: map[string]bool{}, known: map[string]*v1alpha1.Queue{},
-		jobs: map[string]*v1alpha1.TrainJob{}, out: map[string]*v1alpha1.JobQueue{},
+		byID: make(map[string]*item, len(w.items)), out: map[string]*v1alpha1.JobQueue{}, order: map[string]int{},
 	}
 	for i := range w.queues {
 		d.known[w.queues[i].Name] = &w.queues[i]
@@ -91,81 +89,83 @@ func decide(w *world) *decision {
 			state.SetPast(q.Name, p.share, p.at)
 		}
 	}
-	for i := range w.jobs {
-		d.enter(&w.jobs[i])
+	for i := range w.items {
+		d.enter(&w.items[i])
 	}
 	d.apply(state.Cycle(w.now))
 	return d.conclude()
 }
 
-// enter puts one job into the state: as admitted, or as waiting.
-func (d *desk) enter(j *v1alpha1.TrainJob) {
-	name := d.queueOf(j)
-	if name == "" {
+// workload is what the core is told of an item.
+func workload(i *item) queue.Workload {
+	w := i.work()
+	w.ID, w.Queue = i.id, i.queue
+	return w
+}
+
+// enter puts one item into the state: as admitted, or as waiting.
+func (d *desk) enter(i *item) {
+	if i.queue == "" {
 		return
 	}
-	id, was := idOf(j), j.Status.Queue
-	live := d.live[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}]
-	holds := was != nil && was.Name == name && (was.Admitted || was.Reason == reasonReserved)
-	adopted := live && (was == nil || was.Name != name && was.Admitted) // it ran before this queue was its own
-	if (holds || adopted) && d.ready[name] {
-		r := queue.Run{Started: d.now, Saved: saved(j)}
-		if was != nil && was.Name == name {
+	d.byID[i.id] = i
+	was := i.was
+	holds := was != nil && was.Name == i.queue && (was.Admitted || was.Reason == reasonReserved)
+	adopted := i.live && (was == nil || was.Name != i.queue && was.Admitted) // it ran before this queue was its own
+	if (holds || adopted) && i.ready && d.ready[i.queue] {
+		r := queue.Run{Started: d.now, Saved: i.saved}
+		if was != nil && was.Name == i.queue {
 			r.Flavors = was.Flavors
 			if was.Time != nil {
 				r.Started = was.Time.Time
 			}
 		}
-		if g, ok := d.supply.given[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}]; ok {
+		if g, ok := d.supply.given[i.id]; ok {
 			r.Flavors = []string{g}
 		}
-		if err := d.state.Admitted(d.workload(j, name), r); err == nil {
-			d.jobs[id] = j
-			d.out[id] = was
+		if err := d.state.Admitted(workload(i), r); err == nil {
+			d.out[i.id] = was
 			if adopted {
-				d.out[id] = &v1alpha1.JobQueue{Name: name, Admitted: true, Reason: reasonAdmitted, Message: "it ran before it was in queue " + name, Flavors: r.Flavors}
+				d.out[i.id] = &v1alpha1.JobQueue{Name: i.queue, Admitted: true, Reason: reasonAdmitted, Message: "it ran before it was in queue " + i.queue, Flavors: r.Flavors}
 			} else if !slices.Equal(r.Flavors, was.Flavors) {
-				d.out[id] = was.DeepCopy()
-				d.out[id].Flavors = r.Flavors
+				d.out[i.id] = was.DeepCopy()
+				d.out[i.id].Flavors = r.Flavors
 			}
 			return
 		}
 	}
 	if holds && was.Admitted || adopted { // what runs is left alone, whatever became of its queue
-		d.out[id] = was
-		d.keep(j)
+		d.out[i.id] = was
 		return
 	}
-	d.waits(j, name, live)
+	d.waits(i)
 }
 
-// keep remembers a job that is in no state.
-func (d *desk) keep(j *v1alpha1.TrainJob) { d.jobs[idOf(j)] = j }
-
-// waits puts in a job that waits, or says why it cannot.
-func (d *desk) waits(j *v1alpha1.TrainJob, name string, live bool) {
-	d.keep(j)
+// waits puts in an item that waits, or says why it cannot.
+func (d *desk) waits(i *item) {
 	refuse := func(reason, format string, args ...any) {
-		d.out[idOf(j)] = &v1alpha1.JobQueue{Name: name, Reason: reason, Message: fmt.Sprintf(format, args...)}
+		d.out[i.id] = &v1alpha1.JobQueue{Name: i.queue, Reason: reason, Message: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case d.known[name] == nil:
-		refuse(reasonUnknown, "spec.queue %q is not a queue of this cloud: `polder queue ls` lists them", name)
-	case !d.open(name, j.Namespace):
-		refuse(reasonNotAllowed, "spec.queue %q takes no jobs of namespace %s: name another, or have an administrator add it to the queue's spec.namespaces", name, j.Namespace)
-	case !d.ready[name]:
-		refuse(reasonNotReady, "queue %s is not ready: %s", name, d.wrong[name])
+	case d.known[i.queue] == nil:
+		refuse(reasonUnknown, "%s %q is not a queue of this cloud: `polder queue ls` lists them", i.field(), i.queue)
+	case !d.open(i.queue, i.namespace):
+		refuse(reasonNotAllowed, "%s %q takes no jobs of namespace %s: name another, or have an administrator add it to the queue's spec.namespaces", i.field(), i.queue, i.namespace)
+	case !d.ready[i.queue]:
+		refuse(reasonNotReady, "queue %s is not ready: %s", i.queue, d.wrong[i.queue])
+	case !i.ready:
+		refuse(reasonRefused, "%s", i.wrong)
 	default:
-		if err := d.state.Add(d.workload(j, name)); err != nil {
+		if err := d.state.Add(workload(i)); err != nil {
 			refuse(reasonRefused, "%s", err)
 			return
 		}
-		if live {
+		if i.live {
 			var flavors []string
-			if j.Status.Queue != nil {
-				flavors = j.Status.Queue.Flavors
+			if i.was != nil {
+				flavors = i.was.Flavors
 			}
-			d.state.Leaving(idOf(j), flavors)
+			d.state.Leaving(i.id, flavors)
 		}
 	}
 }
@@ -191,14 +191,15 @@ func (d *desk) apply(p queue.Plan) {
 	at := &metav1.Time{Time: d.now.Truncate(time.Second)}
 	for _, v := range p.Preempt {
 		q := &v1alpha1.JobQueue{Name: v.Queue, Reason: reasonPreempted, Message: v.Why, Time: at}
-		if was := d.jobs[v.ID].Status.Queue; was != nil {
+		if was := d.byID[v.ID].was; was != nil {
 			q.Flavors = was.Flavors
 		}
 		d.out[v.ID] = q
 	}
-	for _, a := range p.Admit {
+	for n, a := range p.Admit {
 		d.out[a.ID] = &v1alpha1.JobQueue{Name: a.Queue, Reason: reasonReserved, Flavors: a.Flavors, Software: d.supply.software(a.Flavors), Time: at}
 		d.out[a.ID].Message = admission(a)
+		d.order[a.ID] = n + 1
 	}
 }
 
@@ -214,18 +215,39 @@ func admission(a queue.Admission) string {
 	return s
 }
 
-// conclude says of every job how it stands, and of every queue.
+// conclude says of every item how it stands, and of every queue.
 func (d *desk) conclude() *decision {
-	r := &decision{status: map[string]*v1alpha1.QueueStatus{}, past: map[string]past{}, pending: d.state.Pending()}
-	for i := range d.world.jobs {
-		j := &d.world.jobs[i]
-		next := d.stands(j)
-		was := j.Status.Queue
-		r.verdicts = append(r.verdicts, verdict{job: j, queue: next, turned: rank(was) != rank(next)})
-		if rank(next) == rankReserved {
+	r := &decision{status: map[string]*v1alpha1.QueueStatus{}, past: map[string]past{}, pending: d.state.Pending(), why: d.why}
+	for n := range d.items {
+		i := &d.items[n]
+		was := rank(i.was)
+		next, known := d.stands(i)
+		if !known {
+			if was != rankAdmitted && was != rankReserved {
+				r.waiting = append(r.waiting, i)
+				continue
+			}
+			next = d.why(i)
+		}
+		is := rank(next)
+		if is == rankReserved {
 			r.pending++ // it waits for others to be gone
 		}
+		switch v := (verdict{i, next}); {
+		case next == i.was || apiequality.Semantic.DeepEqual(next, i.was):
+		case is == was:
+			r.words = append(r.words, v)
+		case is == rankPreempted || was == rankAdmitted:
+			r.ends = append(r.ends, v)
+		case is == rankWaits:
+			r.words = append(r.words, v)
+		default:
+			r.starts = append(r.starts, v)
+		}
 	}
+	slices.SortStableFunc(r.starts, func(a, b verdict) int { // those that made others end, and have waited for it, are first
+		return cmp.Compare(d.order[a.item.id], d.order[b.item.id])
+	})
 	for _, u := range d.state.Usage() {
 		r.past[u.Queue] = past{u.Past, d.now}
 		r.status[u.Queue] = d.usage(&u)
@@ -262,39 +284,44 @@ func rank(q *v1alpha1.JobQueue) int {
 	return rankWaits
 }
 
-// stands says how a job stands with its queue.
-func (d *desk) stands(j *v1alpha1.TrainJob) *v1alpha1.JobQueue {
-	id, was := idOf(j), j.Status.Queue
-	q := d.out[id]
+// stands says how an item stands with its queue; known is false where it waits and only
+// the words for it are to be found.
+func (d *desk) stands(i *item) (q *v1alpha1.JobQueue, known bool) {
+	q = d.out[i.id]
 	switch {
-	case d.jobs[id] == nil:
-		return nil // it waits in no queue
+	case i.queue == "":
+		return nil, true // it waits in no queue
 	case q != nil && q.Reason == reasonReserved:
-		after := d.state.After(id)
+		after := d.state.After(i.id)
 		if q = q.DeepCopy(); len(after) > 0 {
 			q.Message = fmt.Sprintf("queue %s has room for it as soon as what makes room is gone (%d to go)", q.Name, len(after))
-			return q
+			return q, true
 		}
 		q.Admitted, q.Reason = true, reasonAdmitted
-		if was != nil && was.Reason == reasonReserved {
+		if i.was != nil && i.was.Reason == reasonReserved {
 			q.Message = admission(queue.Admission{Queue: q.Name, Flavors: q.Flavors})
 		}
-		return q
+		return q, true
 	case q != nil:
-		return q
-	case was != nil && was.Reason == reasonPreempted && d.live[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}]:
-		return was // until it has made room
+		return q, true
+	case i.was != nil && i.was.Reason == reasonPreempted && i.live:
+		return i.was, true // until it has made room
 	}
-	why, ok := d.state.Why(id)
+	return nil, false
+}
+
+// why finds the words for an item that waits.
+func (d *desk) why(i *item) *v1alpha1.JobQueue {
+	why, ok := d.state.Why(i.id)
 	if !ok {
-		return was
+		return i.was
 	}
-	q = &v1alpha1.JobQueue{Name: d.queueOf(j), Reason: why.Code, Message: why.Sentence}
+	q := &v1alpha1.JobQueue{Name: i.queue, Reason: why.Code, Message: why.Sentence}
 	if !why.When.IsZero() {
 		q.Expected = &metav1.Time{Time: why.When.Truncate(time.Minute)}
 	}
-	if was != nil && d.live[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}] {
-		q.Flavors = was.Flavors // what its last pods still have
+	if i.was != nil && i.live {
+		q.Flavors = i.was.Flavors // what its last pods still have
 	}
 	return q
 }

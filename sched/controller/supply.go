@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/claim"
@@ -18,9 +16,9 @@ import (
 // supply is what there is of devices, by flavour.
 type supply struct {
 	flavors []queue.Flavor
-	// given is the flavour whose devices a job has been allocated; none where it is of
-	// several.
-	given map[types.NamespacedName]string
+	// given is the flavour whose devices an item has been allocated, by its id; none
+	// where it is of several.
+	given map[string]string
 }
 
 // flavorKey tells flavours apart: devices that are equal in it are equal to a queue.
@@ -50,7 +48,7 @@ func survey(w *world, speeds map[string]float64) *supply {
 		}
 	}
 	given := s.allocated(w)
-	out := &supply{given: map[types.NamespacedName]string{}, flavors: []queue.Flavor{
+	out := &supply{given: map[string]string{}, flavors: []queue.Flavor{
 		{Name: queue.CPU, Resource: queue.CPU, Capacity: -1}, {Name: queue.Memory, Resource: queue.Memory, Capacity: -1},
 	}}
 	names := s.names()
@@ -63,9 +61,9 @@ func survey(w *world, speeds map[string]float64) *supply {
 		}
 		out.flavors = append(out.flavors, *f)
 	}
-	for job, k := range given {
+	for id, k := range given {
 		if k != nil {
-			out.given[job] = names[*k]
+			out.given[id] = names[*k]
 		}
 	}
 	return out
@@ -154,41 +152,39 @@ func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 	}
 }
 
-// allocated takes off what work that waits in no queue has, and says what the other
-// jobs were given: nil is several flavours.
-func (s *surveyor) allocated(w *world) map[types.NamespacedName]*flavorKey {
-	queued := map[types.NamespacedName]bool{}
-	for i := range w.jobs {
-		if j := &w.jobs[i]; w.queueOf(j) != "" {
-			queued[types.NamespacedName{Namespace: j.Namespace, Name: j.Name}] = true
-		}
+// allocated takes off what work that waits in no queue has, and says what the items
+// were given: nil is several flavours.
+func (s *surveyor) allocated(w *world) map[string]*flavorKey {
+	queued := map[string]bool{}
+	for i := range w.items {
+		queued[w.items[i].id] = w.items[i].queue != ""
 	}
-	out := map[types.NamespacedName]*flavorKey{}
+	out := map[string]*flavorKey{}
 	for i := range w.claims {
 		c := &w.claims[i]
 		if c.Status.Allocation == nil {
 			continue
 		}
-		var job types.NamespacedName
+		id := ""
 		for _, o := range c.OwnerReferences {
-			job = cmp.Or(job, w.pods[o.UID])
+			id = cmp.Or(id, w.pods[o.UID])
 		}
 		for _, r := range c.Status.Allocation.Devices.Results {
-			id := claim.ID{Driver: r.Driver, Pool: r.Pool, Device: r.Device}
-			k, known := s.device[id]
+			d := claim.ID{Driver: r.Driver, Pool: r.Pool, Device: r.Device}
+			k, known := s.device[d]
 			if !known || r.AdminAccess != nil && *r.AdminAccess {
 				continue
 			}
-			if !queued[job] {
+			if !queued[id] {
 				if !s.shared[k] {
-					s.flavors[k].Capacity -= s.takes[id]
+					s.flavors[k].Capacity -= s.takes[d]
 				}
 				continue
 			}
-			if before, seen := out[job]; !seen {
-				out[job] = &k
+			if before, seen := out[id]; !seen {
+				out[id] = &k
 			} else if before != nil && *before != k {
-				out[job] = nil
+				out[id] = nil
 			}
 		}
 	}

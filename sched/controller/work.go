@@ -32,11 +32,11 @@ func options() queue.Options {
 	return o
 }
 
-// workload is a job as a queue sees it.
-func (w *world) workload(j *v1alpha1.TrainJob, in string) queue.Workload {
+// workload is what a job asks for.
+func (w *world) workload(j *v1alpha1.TrainJob) queue.Workload {
 	r := claim.Of(j.Spec.Accelerators)
 	out := queue.Workload{
-		ID: idOf(j), Queue: in, Priority: j.Spec.Priority, Created: j.CreationTimestamp.Time, Duration: duration(j),
+		Priority: j.Spec.Priority, Created: j.CreationTimestamp.Time, Duration: duration(j),
 		PodSets: []queue.PodSet{{
 			Count: int(max(1, j.Spec.Workers)), CPU: 500, Memory: 1 << 30, // as the API server would fill them in
 			Ask: queue.Ask{Count: r.Count, Kinds: r.Kinds, Software: w.software(j), MemoryMin: r.Memory, Precision: r.Precision, Share: r.Share},
@@ -50,8 +50,6 @@ func (w *world) workload(j *v1alpha1.TrainJob, in string) queue.Workload {
 	}
 	return out
 }
-
-func idOf(j *v1alpha1.TrainJob) string { return j.Namespace + "/" + j.Name }
 
 // duration is how long an admitted job will have run when it ends, if what is left
 // takes as long for each epoch as what is done; 0 if that is not known.

@@ -22,17 +22,31 @@ import (
 type world struct {
 	now      time.Time
 	queues   []v1alpha1.Queue
-	jobs     []v1alpha1.TrainJob // that have not ended, with what was written of them
+	items    []item // that have not ended, with what was written of them
 	runtimes map[string]*v1alpha1.Runtime
 	spaces   map[string]*corev1.Namespace
-	pods     map[types.UID]types.NamespacedName // of jobs, with their job
-	live     map[types.NamespacedName]bool      // jobs that have pods which have not ended
+	pods     map[types.UID]string // of items, with the item's id
+	live     map[string]bool      // ids of items that have pods which have not ended
 	offers   []claim.Offer
 	claims   []resourcev1.ResourceClaim
 	past     map[string]past
 }
 
-// read gathers the world.
+// Unfinished is the index of TrainJobs by whether they have ended: those that have are
+// kept for long, and are most of them.
+const Unfinished = "unfinished"
+
+// unfinished is the value of a TrainJob in that index.
+func unfinished(o client.Object) []string {
+	j, ok := o.(*v1alpha1.TrainJob)
+	if !ok || j.Status.State.Done() || j.DeletionTimestamp != nil {
+		return nil
+	}
+	return []string{"true"}
+}
+
+// read gathers the world. What comes from the cache is not copied, and must not be
+// changed.
 func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 	var (
 		queues   v1alpha1.QueueList
@@ -49,17 +63,18 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 		list client.ObjectList
 		opts []client.ListOption
 	}{
-		{"queues", &queues, nil}, {"train jobs", &jobs, nil}, {"runtimes", &runtimes, nil}, {"namespaces", &spaces, nil},
+		{"queues", &queues, nil}, {"train jobs", &jobs, []client.ListOption{client.MatchingFields{Unfinished: "true"}}},
+		{"runtimes", &runtimes, nil}, {"namespaces", &spaces, nil},
 		{"pods", &pods, []client.ListOption{client.HasLabels{v1alpha1.LabelTrainJob}}},
 		{"resource slices", &devices, nil}, {"device taint rules", &rules, nil}, {"resource claims", &claims, nil},
 	} {
-		if err := c.client.List(ctx, l.list, l.opts...); err != nil {
+		if err := c.client.List(ctx, l.list, append(l.opts, client.UnsafeDisableDeepCopy)...); err != nil {
 			return nil, fmt.Errorf("listing %s: %w", l.what, err)
 		}
 	}
 	w := &world{
 		now: now, queues: queues.Items, runtimes: map[string]*v1alpha1.Runtime{}, spaces: map[string]*corev1.Namespace{},
-		pods: map[types.UID]types.NamespacedName{}, live: map[types.NamespacedName]bool{},
+		pods: map[types.UID]string{}, live: map[string]bool{},
 		offers: claim.Offers(devices.Items, rules.Items), claims: claims.Items, past: c.past,
 	}
 	slices.SortFunc(w.queues, func(a, b v1alpha1.Queue) int { return cmp.Compare(a.Name, b.Name) })
@@ -71,40 +86,38 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		job := types.NamespacedName{Namespace: p.Namespace, Name: p.Labels[v1alpha1.LabelTrainJob]}
-		w.pods[p.UID] = job
+		id := idOf(types.NamespacedName{Namespace: p.Namespace, Name: p.Labels[v1alpha1.LabelTrainJob]})
+		w.pods[p.UID] = id
 		if !over(p) {
-			w.live[job] = true
+			w.live[id] = true
 		}
 	}
-	c.recall(w, jobs.Items)
+	w.items = make([]item, 0, len(jobs.Items))
+	for i := range jobs.Items {
+		w.items = append(w.items, w.trainItem(&jobs.Items[i]))
+	}
+	c.recall(w)
 	return w, nil
 }
 
-// recall puts what was written into those jobs of which the cache does not show it yet.
-func (c *Controller) recall(w *world, jobs []v1alpha1.TrainJob) {
-	there := make(map[types.UID]bool, len(jobs))
-	for i := range jobs {
-		j := &jobs[i]
-		if j.Status.State.Done() || j.DeletionTimestamp != nil {
-			continue
-		}
-		there[j.UID] = true
-		if a, ok := c.assumed[j.UID]; ok {
-			if apiequality.Semantic.DeepEqual(a.queue, j.Status.Queue) || w.now.Sub(a.at) > assumeFor {
-				delete(c.assumed, j.UID)
+// recall puts what was written into those items of which the cache does not show it
+// yet, forgets those that are gone, and has them in order.
+func (c *Controller) recall(w *world) {
+	there := make(map[types.UID]bool, len(w.items))
+	for n := range w.items {
+		i := &w.items[n]
+		there[i.uid] = true
+		if a, ok := c.assumed[i.uid]; ok {
+			if w.now.Sub(a.at) > assumeFor || apiequality.Semantic.DeepEqual(a.queue, i.was) {
+				delete(c.assumed, i.uid)
 			} else {
-				j.Status.Queue = a.queue
+				i.was = a.queue
 			}
 		}
-		w.jobs = append(w.jobs, *j)
 	}
-	gone := func(uid types.UID) bool { return !there[uid] }
-	maps.DeleteFunc(c.assumed, func(uid types.UID, _ assumption) bool { return gone(uid) })
-	maps.DeleteFunc(c.told, func(uid types.UID, _ time.Time) bool { return gone(uid) })
-	slices.SortFunc(w.jobs, func(a, b v1alpha1.TrainJob) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	maps.DeleteFunc(c.assumed, func(uid types.UID, _ assumption) bool { return !there[uid] })
+	maps.DeleteFunc(c.told, func(uid types.UID, _ time.Time) bool { return !there[uid] })
+	slices.SortFunc(w.items, func(a, b item) int { return cmp.Compare(a.id, b.id) })
 }
 
 // over reports whether a pod needs nothing any more.
