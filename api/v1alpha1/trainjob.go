@@ -95,8 +95,8 @@ type TrainJobSpec struct {
 	// Output says what becomes of /polder/output.
 	// +optional
 	Output Output `json:"output,omitempty,omitzero"`
-	// DeadlineSeconds ends the job, failed, this long after it was created.
-	// 0: no deadline.
+	// DeadlineSeconds ends the job, failed, this long after it was created, without the
+	// time that it waited in a queue. 0: no deadline.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:default=86400
 	// +optional
@@ -367,6 +367,10 @@ type TrainJobStatus struct {
 	// Queue is what its queue has decided about the job; nothing if it waits in none.
 	// +optional
 	Queue *JobQueue `json:"queue,omitempty"`
+	// QueuedSeconds is how long the job had waited in queues when it was admitted last;
+	// it does not count for the deadline.
+	// +optional
+	QueuedSeconds int64 `json:"queuedSeconds,omitempty"`
 	// Ready is the number of workers that run now.
 	// +optional
 	Ready int32 `json:"ready,omitempty"`

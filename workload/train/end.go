@@ -84,11 +84,12 @@ func overdue(w *world, p *plan, _ *Config) bool {
 	return p.end(w, v1alpha1.StateFailed, "DeadlineExceeded", message)
 }
 
-// untilDeadline is the time left; ok is false when there is no deadline.
+// untilDeadline is the time left, to which waiting in a queue adds; ok is false when
+// there is no deadline.
 func untilDeadline(w *world) (left time.Duration, ok bool) {
 	if w.job.Spec.DeadlineSeconds <= 0 {
 		return 0, false
 	}
-	end := w.job.CreationTimestamp.Add(time.Duration(w.job.Spec.DeadlineSeconds) * time.Second)
+	end := w.job.CreationTimestamp.Add(time.Duration(w.job.Spec.DeadlineSeconds)*time.Second + inQueues(w.job, w.now))
 	return end.Sub(w.now), true
 }

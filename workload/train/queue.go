@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -47,11 +48,20 @@ func preempted(w *world, p *plan, _ *Config) bool {
 
 // queued waits until the job's queue has admitted it, with nothing created.
 func queued(w *world, p *plan, _ *Config) bool {
-	if w.queue == "" || w.current() != nil {
+	if w.current() != nil {
 		return false
 	}
-	if admitted(w.job, w.queue) {
-		p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, "Admitted", w.job.Status.Queue.Message)
+	if w.queue == "" || admitted(w.job, w.queue) {
+		since := waitsSince(w.job)
+		if !since.IsZero() {
+			p.status.QueuedSeconds += int64(w.now.Sub(since) / time.Second)
+		}
+		switch {
+		case w.queue != "":
+			p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, "Admitted", w.job.Status.Queue.Message)
+		case !since.IsZero():
+			p.set(w, v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, "NoQueue", "the job is in no queue any more")
+		}
 		return false
 	}
 	reason, message := "InQueue", fmt.Sprintf("queue %s has not looked at it yet", w.queue)
@@ -62,4 +72,22 @@ func queued(w *world, p *plan, _ *Config) bool {
 	p.status.State, p.status.Message = v1alpha1.StatePending, "waits in queue "+w.queue+": "+message
 	p.look(queueLookEvery)
 	return true
+}
+
+// waitsSince is since when the job has been waiting in its queue; zero if it is not.
+func waitsSince(job *v1alpha1.TrainJob) time.Time {
+	c := apimeta.FindStatusCondition(job.Status.Conditions, v1alpha1.ConditionQuotaReserved)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return time.Time{}
+	}
+	return c.LastTransitionTime.Time
+}
+
+// inQueues is how long the job has waited in queues, now and before.
+func inQueues(job *v1alpha1.TrainJob, now time.Time) time.Duration {
+	d := time.Duration(job.Status.QueuedSeconds) * time.Second
+	if since := waitsSince(job); !since.IsZero() {
+		d += max(0, now.Sub(since))
+	}
+	return d
 }

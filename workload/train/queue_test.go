@@ -119,3 +119,29 @@ func TestNothingStartsOnAnOldWord(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitingDoesNotCount for the deadline, before the first attempt or between two.
+func TestWaitingDoesNotCount(t *testing.T) {
+	c := newCluster(t)
+	job := digits(1)
+	job.Spec.Queue, job.Spec.DeadlineSeconds = "vision", 100
+	c.submit(job)
+	c.wait("digits", time.Hour)
+	c.expect("digits", v1alpha1.StatePending, "waits in queue vision")
+	c.decides("digits", v1alpha1.JobQueue{Name: "vision", Admitted: true, Reason: "Admitted"})
+	if got := c.job("digits").Status.QueuedSeconds; got != 3600 {
+		t.Errorf("it has waited for %d s", got)
+	}
+	c.runAll("digits", "digits-0")
+	c.wait("digits", time.Minute)
+	c.decides("digits", v1alpha1.JobQueue{Name: "vision", Reason: reasonPreempted, Message: "queue vision had borrowed it"})
+	c.reap()
+	c.wait("digits", time.Hour)
+	c.expect("digits", v1alpha1.StatePending, "waits in queue vision")
+	c.decides("digits", v1alpha1.JobQueue{Name: "vision", Admitted: true, Reason: "Admitted"})
+	c.runAll("digits", "digits-1")
+	c.wait("digits", 39*time.Second)
+	c.expect("digits", v1alpha1.StateRunning)
+	c.wait("digits", time.Second)
+	c.expect("digits", v1alpha1.StateFailed, "spec.deadlineSeconds (100)")
+}
