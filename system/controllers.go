@@ -108,7 +108,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := emulator.Register(m); err != nil {
 		return err
 	}
-	queues, err := queue.New(log, m.GetClient(), clock.RealClock{})
+	queues, err := queue.New(log, queue.Deps{Client: m.GetClient(), Clock: clock.RealClock{}, Metrics: metrics.Registry})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -207,7 +208,8 @@ func (c *cloud) controller(ctx context.Context, scheme *runtime.Scheme) (stop fu
 	if err != nil {
 		return nil, err
 	}
-	queues, err := controller.New(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), m.GetClient(), clock.RealClock{})
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	queues, err := controller.New(log, controller.Deps{Client: m.GetClient(), Clock: clock.RealClock{}, Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,19 @@ type Controller struct {
 	turn     string                  // id of the item that was asked last whether it must be told
 	reported map[string]time.Time    // queues' status
 	assumed  map[types.UID]assumption
+	ended    map[types.UID]time.Time // when it last had to make room
 	past     map[string]past
+	meters   *meters
+}
+
+// Deps are what a Controller works with. All are needed.
+type Deps struct {
+	// Client reads through the manager's cache and writes.
+	Client client.Client
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Metrics is where the queues' metrics are registered.
+	Metrics prometheus.Registerer
 }
 
 // assumption is what was written of a job.
@@ -70,13 +83,18 @@ type past struct {
 }
 
 // New returns a Controller; Register hands it to a manager.
-func New(log *slog.Logger, c client.Client, clk clock.PassiveClock) (*Controller, error) {
-	if log == nil || c == nil || clk == nil {
+func New(log *slog.Logger, deps Deps) (*Controller, error) {
+	if log == nil || deps.Client == nil || deps.Clock == nil || deps.Metrics == nil {
 		return nil, errors.New("queue controller: a dependency is missing")
 	}
+	m, err := newMeters(deps.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	return &Controller{
-		log: log, client: c, clock: clk, told: map[types.UID]time.Time{}, reported: map[string]time.Time{},
-		assumed: map[types.UID]assumption{}, past: map[string]past{},
+		log: log, client: deps.Client, clock: deps.Clock, meters: m,
+		told: map[types.UID]time.Time{}, reported: map[string]time.Time{}, assumed: map[types.UID]assumption{},
+		ended: map[types.UID]time.Time{}, past: map[string]past{},
 	}, nil
 }
 
@@ -154,7 +172,10 @@ func (c *Controller) Reconcile(ctx context.Context) (reconcile.Result, error) {
 	}
 	d := decide(w)
 	c.past = d.past
-	c.pace = 3 * c.clock.Since(now) // so that it takes a third of a core at most
+	took := c.clock.Since(now)
+	c.meters.decision.Observe(took.Seconds())
+	c.meters.set(d.status)
+	c.pace = 3 * took // so that it takes a third of a core at most
 	again, err := c.write(ctx, w, d)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -83,7 +85,7 @@ func (c *cloud) must(err error) {
 func (c *cloud) restart() {
 	c.t.Helper()
 	var err error
-	c.c, err = New(slog.New(slog.DiscardHandler), c.client, c.clock)
+	c.c, err = New(slog.New(slog.DiscardHandler), Deps{Client: c.client, Clock: c.clock, Metrics: prometheus.NewRegistry()})
 	c.must(err)
 }
 
@@ -224,6 +226,19 @@ func TestJobsAreAdmittedAndMakeRoom(t *testing.T) {
 	want := []v1alpha1.QueueUsage{{Of: "GPUs", Nominal: "4", Used: "4"}}
 	if s := c.queue("vision").Status; s.Pending != 2 || s.Admitted != 1 || s.Share != "0.5000" || cmp.Diff(want, s.Usage) != "" {
 		t.Errorf("status %+v", s)
+	}
+
+	m := c.c.meters
+	for name, got := range map[string]float64{
+		"pending":  testutil.ToFloat64(m.pending.WithLabelValues("vision")) - 2,
+		"admitted": testutil.ToFloat64(m.admitted.WithLabelValues("vision")) - 1,
+		"used":     testutil.ToFloat64(m.used.WithLabelValues("vision", "GPUs")) - 4,
+		"nominal":  testutil.ToFloat64(m.nominal.WithLabelValues("lab", "GPUs")) - 8,
+		"waits":    float64(testutil.CollectAndCount(m.wait)) - 1, // since the restart, of speech
+	} {
+		if got != 0 {
+			t.Errorf("the metric of %s is off by %v", name, got)
+		}
 	}
 
 	writes := c.writes

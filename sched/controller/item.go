@@ -29,6 +29,7 @@ type item struct {
 	live      bool               // something of it has resources, or is about to
 	ready     bool               // its demand is known; if not, wrong says why
 	wrong     string
+	created   time.Time
 	saved     time.Time // when it last kept what it had done
 
 	// work is what it asks for.
@@ -45,7 +46,7 @@ func (w *world) trainItem(j *v1alpha1.TrainJob) item {
 	key := types.NamespacedName{Namespace: j.Namespace, Name: j.Name}
 	return item{
 		id: idOf(key), what: whatTrain, namespace: j.Namespace, name: j.Name, uid: j.UID,
-		queue: w.queueOf(j), was: j.Status.Queue, live: w.live[idOf(key)], ready: true, saved: saved(j),
+		queue: w.queueOf(j), was: j.Status.Queue, live: w.live[idOf(key)], ready: true, created: j.CreationTimestamp.Time, saved: saved(j),
 		work: func() queue.Workload { return w.workload(j) },
 		tell: func(ctx context.Context, c client.Client, q *v1alpha1.JobQueue) error { return tellTrain(ctx, c, j, q) },
 	}

@@ -116,7 +116,9 @@ func (c *Controller) recall(w *world) {
 		}
 	}
 	maps.DeleteFunc(c.assumed, func(uid types.UID, _ assumption) bool { return !there[uid] })
-	maps.DeleteFunc(c.told, func(uid types.UID, _ time.Time) bool { return !there[uid] })
+	for _, m := range []map[types.UID]time.Time{c.told, c.ended} {
+		maps.DeleteFunc(m, func(uid types.UID, _ time.Time) bool { return !there[uid] })
+	}
 	slices.SortFunc(w.items, func(a, b item) int { return cmp.Compare(a.id, b.id) })
 }
 

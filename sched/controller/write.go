@@ -90,6 +90,7 @@ func (c *Controller) tell(ctx context.Context, verdicts []verdict, now time.Time
 				errs = append(errs, fmt.Errorf("writing what queue %s decided of %s: %w", v.name(), v.item, err))
 			case err == nil:
 				c.assumed[v.item.uid] = assumption{v.queue, now}
+				c.turned(v, now)
 			}
 			return nil
 		})
