@@ -108,11 +108,17 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := emulator.Register(m); err != nil {
 		return err
 	}
-	queues, err := queue.New(log, queue.Deps{Client: m.GetClient(), Clock: clock.RealClock{}, Metrics: metrics.Registry})
+	held, err := cache.New(cfg, cache.Options{Scheme: scheme, Mapper: m.GetRESTMapper(), HTTPClient: m.GetHTTPClient(), ByObject: queue.HeldOptions()})
+	if err != nil {
+		return fmt.Errorf("making controllers: %w", err)
+	}
+	queues, err := queue.New(log, queue.Deps{
+		Client: m.GetClient(), Held: held, Judge: newJudge(), Events: m.GetEventRecorder(queue.Name), Clock: clock.RealClock{}, Metrics: metrics.Registry,
+	})
 	if err != nil {
 		return err
 	}
-	if err := queues.Register(ctx, m); err != nil {
+	if err := queues.Register(ctx, m, held); err != nil {
 		return err
 	}
 	wall, err := firewall.New(log, clients, c.PodCIDR(), firewall.Guard{Policy: tenant.PolicyName, Exempt: tenant.System})

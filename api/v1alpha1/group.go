@@ -56,8 +56,9 @@ const (
 	// LabelTenant, on a namespace, names the tenant that owns it. Namespaces
 	// of one tenant may talk to each other; those of two may not.
 	LabelTenant = Group + "/tenant"
-	// LabelQueue, on a namespace, names the Queue of its jobs that name none. Without
-	// it such jobs are held back by nothing.
+	// LabelQueue, on a namespace, names the Queue of its training jobs that name none.
+	// Without it such jobs are held back by nothing. On a batch/v1 Job or on a pod it
+	// names the Queue that holds it.
 	LabelQueue = Group + "/queue"
 	// LabelFabric and LabelRack, on a node, name the scale-up domain and the rack that it
 	// is in. A node without the first is in the one that its devices say they are in.
@@ -66,6 +67,13 @@ const (
 	// AnnotationPreferredTopology, on a PodGroup, lists labels of nodes, the tightest
 	// first: its pods are placed in one domain of the first that has room for all.
 	AnnotationPreferredTopology = Group + "/preferred-topology"
+	// LabelPriority, on a Job or pod with a queue, is its priority there: -1000 to 1000.
+	LabelPriority = Group + "/priority"
+	// AnnotationQueue, on a Job or pod with a queue, is what the queue has decided: a
+	// JobQueue as JSON. The controller of Queues writes it and nobody else.
+	AnnotationQueue = Group + "/queue-status"
+	// GateQueue is the scheduling gate of a pod that its queue holds.
+	GateQueue = Group + "/queue"
 )
 
 // RegistryHost is the name by which images and models of the cloud's own

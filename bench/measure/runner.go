@@ -19,8 +19,9 @@ import (
 const (
 	// runnerWorkers is how many end workloads at once, as in Kueue's runner.
 	runnerWorkers = 5
-	// loadCreators is how many create at once.
-	loadCreators = 64
+	// loadCreators is how many create at once: the loads want more each second than a
+	// small server can take.
+	loadCreators = 16
 )
 
 // runner makes a load, has each workload end when it has been admitted for its runtime,

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +43,7 @@ type cloud struct {
 	client client.WithWatch
 	clock  *clocktesting.FakePassiveClock
 	c      *Controller
+	events *events.FakeRecorder
 	mu     sync.Mutex
 	writes int
 	refuse func(client.Object) error
@@ -54,7 +56,7 @@ func newCloud(t *testing.T, objects ...client.Object) *cloud {
 	if err := errors.Join(scheme.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
 		t.Fatal(err)
 	}
-	c := &cloud{t: t, clock: clocktesting.NewFakePassiveClock(began)}
+	c := &cloud{t: t, clock: clocktesting.NewFakePassiveClock(began), events: events.NewFakeRecorder(1000)}
 	c.client = fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Queue{}).WithIndex(&v1alpha1.TrainJob{}, Unfinished, unfinished).
 		WithInterceptorFuncs(interceptor.Funcs{
@@ -85,7 +87,9 @@ func (c *cloud) must(err error) {
 func (c *cloud) restart() {
 	c.t.Helper()
 	var err error
-	c.c, err = New(slog.New(slog.DiscardHandler), Deps{Client: c.client, Clock: c.clock, Metrics: prometheus.NewRegistry()})
+	c.c, err = New(slog.New(slog.DiscardHandler), Deps{
+		Client: c.client, Held: c.client, Judge: named{}, Events: c.events, Clock: c.clock, Metrics: prometheus.NewRegistry(),
+	})
 	c.must(err)
 }
 

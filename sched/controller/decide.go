@@ -109,6 +109,11 @@ func (d *desk) enter(i *item) {
 		return
 	}
 	d.byID[i.id] = i
+	if i.ready {
+		if err := d.asking(i); err != nil {
+			i.ready, i.wrong = false, err.Error()
+		}
+	}
 	was := i.was
 	holds := was != nil && was.Name == i.queue && (was.Admitted || was.Reason == reasonReserved)
 	adopted := i.live && (was == nil || was.Name != i.queue && was.Admitted) // it ran before this queue was its own
@@ -157,7 +162,7 @@ func (d *desk) waits(i *item) {
 		refuse(reasonRefused, "%s", i.wrong)
 	default:
 		if err := d.state.Add(workload(i)); err != nil {
-			refuse(reasonRefused, "%s", err)
+			refuse(reasonRefused, "%s", i.words(err.Error()))
 			return
 		}
 		if i.live {
@@ -220,6 +225,9 @@ func (d *desk) conclude() *decision {
 	r := &decision{status: map[string]*v1alpha1.QueueStatus{}, past: map[string]past{}, pending: d.state.Pending(), why: d.why}
 	for n := range d.items {
 		i := &d.items[n]
+		if i.going {
+			continue
+		}
 		was := rank(i.was)
 		next, known := d.stands(i)
 		if !known {
@@ -316,7 +324,7 @@ func (d *desk) why(i *item) *v1alpha1.JobQueue {
 	if !ok {
 		return i.was
 	}
-	q := &v1alpha1.JobQueue{Name: i.queue, Reason: why.Code, Message: why.Sentence}
+	q := &v1alpha1.JobQueue{Name: i.queue, Reason: why.Code, Message: i.words(why.Sentence)}
 	if !why.When.IsZero() {
 		q.Expected = &metav1.Time{Time: why.When.Truncate(time.Minute)}
 	}

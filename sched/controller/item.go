@@ -14,7 +14,11 @@ import (
 )
 
 // The kinds of item, as people call them.
-const whatTrain = "train job"
+const (
+	whatTrain = "train job"
+	whatJob   = "job"
+	whatPod   = "pod"
+)
 
 // item is one thing that waits in a queue, or was admitted by one: what the controller
 // has to know of it, whatever its kind is.
@@ -27,8 +31,11 @@ type item struct {
 	queue     string             // that it waits in
 	was       *v1alpha1.JobQueue // what was decided of it last
 	live      bool               // something of it has resources, or is about to
-	ready     bool               // its demand is known; if not, wrong says why
+	going     bool               // it is being deleted, and nothing can be given to it any more
+	ready     bool               // what it asks for is known; if not, wrong says why
 	wrong     string
+	asks      []devices     // that the sets of pods after the first ask for, as claims do
+	object    client.Object // that events are about; nil if its own controller tells of them
 	created   time.Time
 	saved     time.Time // when it last kept what it had done
 

@@ -19,6 +19,16 @@ type supply struct {
 	// given is the flavour whose devices an item has been allocated, by its id; none
 	// where it is of several.
 	given map[string]string
+	// samples are devices of each flavour, by its name: a whole, and one of each size of
+	// part.
+	samples map[string][]sample
+}
+
+// sample stands for devices that differ in nothing that a request can ask for, as far
+// as requests are about what devices are and not about which they are.
+type sample struct {
+	offer *claim.Offer
+	takes int64 // of a device
 }
 
 // flavorKey tells flavours apart: devices that are equal in it are equal to a queue.
@@ -37,7 +47,7 @@ type place struct{ driver, pool, set string }
 func survey(w *world, speeds map[string]float64) *supply {
 	s := &surveyor{
 		whole: map[place]map[string]int64{}, of: map[place]flavorKey{}, flavors: map[flavorKey]*queue.Flavor{},
-		shared: map[flavorKey]bool{}, device: map[claim.ID]flavorKey{}, takes: map[claim.ID]int64{},
+		shared: map[flavorKey]bool{}, samples: map[flavorKey][]sample{}, device: map[claim.ID]flavorKey{}, takes: map[claim.ID]int64{},
 	}
 	for i := range w.offers {
 		s.measure(&w.offers[i])
@@ -48,7 +58,7 @@ func survey(w *world, speeds map[string]float64) *supply {
 		}
 	}
 	given := s.allocated(w)
-	out := &supply{given: map[string]string{}, flavors: []queue.Flavor{
+	out := &supply{given: map[string]string{}, samples: map[string][]sample{}, flavors: []queue.Flavor{
 		{Name: queue.CPU, Resource: queue.CPU, Capacity: -1}, {Name: queue.Memory, Resource: queue.Memory, Capacity: -1},
 	}}
 	names := s.names()
@@ -60,6 +70,7 @@ func survey(w *world, speeds map[string]float64) *supply {
 			f.Capacity = max(0, f.Capacity)
 		}
 		out.flavors = append(out.flavors, *f)
+		out.samples[f.Name] = s.samples[k]
 	}
 	for id, k := range given {
 		if k != nil {
@@ -74,6 +85,7 @@ type surveyor struct {
 	of      map[place]flavorKey
 	flavors map[flavorKey]*queue.Flavor
 	shared  map[flavorKey]bool
+	samples map[flavorKey][]sample
 	device  map[claim.ID]flavorKey
 	takes   map[claim.ID]int64
 }
@@ -138,6 +150,9 @@ func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 		f = &queue.Flavor{Kind: k.kind, Product: k.product, Memory: k.memory, Software: k.software, Speed: speeds[k.product], Precisions: d.Computes()}
 		s.flavors[k] = f
 	}
+	if !slices.ContainsFunc(s.samples[k], func(x sample) bool { return x.takes == n && x.offer.Driver == o.Driver }) {
+		s.samples[k] = append(s.samples[k], sample{o, n})
+	}
 	switch {
 	case parts && !slices.Contains(f.Parts, queue.Part{Memory: d.Memory, Takes: n}):
 		f.Parts = append(f.Parts, queue.Part{Memory: d.Memory, Takes: n})
@@ -157,7 +172,7 @@ func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 func (s *surveyor) allocated(w *world) map[string]*flavorKey {
 	queued := map[string]bool{}
 	for i := range w.items {
-		queued[w.items[i].id] = w.items[i].queue != ""
+		queued[w.items[i].id] = w.items[i].queue != "" && w.items[i].ready
 	}
 	out := map[string]*flavorKey{}
 	for i := range w.claims {

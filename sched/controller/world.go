@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -30,6 +31,14 @@ type world struct {
 	offers   []claim.Offer
 	claims   []resourcev1.ResourceClaim
 	past     map[string]past
+
+	// what the resource claims of Jobs and pods mean
+	claim     map[string]*resourcev1.ResourceClaim         // by namespace/name
+	templates map[string]*resourcev1.ResourceClaimTemplate // by namespace/name
+	classes   map[string]*resourcev1.DeviceClass
+	extended  map[corev1.ResourceName]string // device classes by resource
+	judge     Judge
+	judged    map[string]int64 // what was judged before; see desk.takes
 }
 
 // Unfinished is the index of TrainJobs by whether they have ended: those that have are
@@ -57,18 +66,27 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 		devices  resourcev1.ResourceSliceList
 		rules    resourcev1.DeviceTaintRuleList
 		claims   resourcev1.ResourceClaimList
+
+		heldJobs  batchv1.JobList
+		heldPods  corev1.PodList
+		templates resourcev1.ResourceClaimTemplateList
+		classes   resourcev1.DeviceClassList
 	)
+	inQueue := []client.ListOption{client.HasLabels{v1alpha1.LabelQueue}}
 	for _, l := range []struct {
 		what string
 		list client.ObjectList
 		opts []client.ListOption
+		from client.Reader
 	}{
-		{"queues", &queues, nil}, {"train jobs", &jobs, []client.ListOption{client.MatchingFields{Unfinished: "true"}}},
-		{"runtimes", &runtimes, nil}, {"namespaces", &spaces, nil},
-		{"pods", &pods, []client.ListOption{client.HasLabels{v1alpha1.LabelTrainJob}}},
-		{"resource slices", &devices, nil}, {"device taint rules", &rules, nil}, {"resource claims", &claims, nil},
+		{"queues", &queues, nil, c.client}, {"train jobs", &jobs, []client.ListOption{client.MatchingFields{Unfinished: "true"}}, c.client},
+		{"runtimes", &runtimes, nil, c.client}, {"namespaces", &spaces, nil, c.client},
+		{"pods", &pods, []client.ListOption{client.HasLabels{v1alpha1.LabelTrainJob}}, c.client},
+		{"resource slices", &devices, nil, c.client}, {"device taint rules", &rules, nil, c.client}, {"resource claims", &claims, nil, c.client},
+		{"jobs", &heldJobs, inQueue, c.held}, {"pods with a queue", &heldPods, inQueue, c.held},
+		{"resource claim templates", &templates, nil, c.client}, {"device classes", &classes, nil, c.client},
 	} {
-		if err := c.client.List(ctx, l.list, append(l.opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		if err := l.from.List(ctx, l.list, append(l.opts, client.UnsafeDisableDeepCopy)...); err != nil {
 			return nil, fmt.Errorf("listing %s: %w", l.what, err)
 		}
 	}
@@ -76,6 +94,8 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 		now: now, queues: queues.Items, runtimes: map[string]*v1alpha1.Runtime{}, spaces: map[string]*corev1.Namespace{},
 		pods: map[types.UID]string{}, live: map[string]bool{},
 		offers: claim.Offers(devices.Items, rules.Items), claims: claims.Items, past: c.past,
+		claim: map[string]*resourcev1.ResourceClaim{}, templates: map[string]*resourcev1.ResourceClaimTemplate{},
+		classes: map[string]*resourcev1.DeviceClass{}, extended: extendedResources(classes.Items), judge: c.judge, judged: map[string]int64{},
 	}
 	slices.SortFunc(w.queues, func(a, b v1alpha1.Queue) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range runtimes.Items {
@@ -92,12 +112,49 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 			w.live[id] = true
 		}
 	}
-	w.items = make([]item, 0, len(jobs.Items))
+	w.items = make([]item, 0, len(jobs.Items)+len(heldJobs.Items)+len(heldPods.Items))
 	for i := range jobs.Items {
 		w.items = append(w.items, w.trainItem(&jobs.Items[i]))
 	}
+	for i := range claims.Items {
+		w.claim[claims.Items[i].Namespace+"/"+claims.Items[i].Name] = &claims.Items[i]
+	}
+	for i := range templates.Items {
+		w.templates[templates.Items[i].Namespace+"/"+templates.Items[i].Name] = &templates.Items[i]
+	}
+	for i := range classes.Items {
+		w.classes[classes.Items[i].Name] = &classes.Items[i]
+	}
+	w.hold(heldJobs.Items, heldPods.Items)
 	c.recall(w)
 	return w, nil
+}
+
+// hold takes in the Jobs and pods that bear the label of a queue and are no training
+// job's.
+func (w *world) hold(jobs []batchv1.Job, pods []corev1.Pod) {
+	for i := range jobs {
+		if jobs[i].Labels[v1alpha1.LabelTrainJob] != "" {
+			continue
+		}
+		if it, ok := w.heldJob(&jobs[i]); ok {
+			w.items = append(w.items, it)
+		}
+	}
+	for i := range pods {
+		p := &pods[i]
+		if p.Labels[v1alpha1.LabelTrainJob] != "" {
+			continue
+		}
+		id := ownerOf(p)
+		w.pods[p.UID] = id
+		if id != idOfPod(p.Namespace, p.Name) {
+			continue
+		}
+		if it, ok := w.heldPod(p); ok {
+			w.items = append(w.items, it)
+		}
+	}
 }
 
 // recall puts what was written into those items of which the cache does not show it

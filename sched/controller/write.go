@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,10 +19,10 @@ import (
 
 // Limits on what one look writes. What is admitted or ended is written at once, by
 // several at a time: a write takes the API server milliseconds, most of them waiting
-// for a disk. Words come after it, and fewer while there is much of it.
+// for a disk. Words come after it, and take a quarter of the time at most.
 const (
 	// writers is how many write at once.
-	writers = 16
+	writers = 24
 	// startFor is how long a look writes admissions. What is not written by then was not
 	// decided: the next look decides it anew, with what has ended in the meantime.
 	startFor = 2 * time.Second
@@ -29,9 +30,10 @@ const (
 	// another one, and tellEvery how often one is told the same with other numbers.
 	asksMax   = 1000
 	tellEvery = 30 * time.Second
-	// wordsMax is how many words are written in one look, and wordsMin how many even
-	// when there is much else.
-	wordsMax, wordsMin = 100, 5
+	// wordsMax is how many words, and numbers of queues, are written in one look, and
+	// wordsFor how long, if there are admissions to go on with.
+	wordsMax = 100
+	wordsFor = 250 * time.Millisecond
 	// reportEvery is how often the numbers of a queue are written.
 	reportEvery = 3 * time.Second
 )
@@ -45,28 +47,39 @@ func (c *Controller) write(ctx context.Context, w *world, d *decision) (again ti
 	if err := c.tell(ctx, d.ends, w.now, nil); err != nil {
 		return 0, err // what could not be ended is not replaced
 	}
-	from, late := c.clock.Now(), false
-	err = c.tell(ctx, d.starts, w.now, func() bool {
-		late = late || c.clock.Since(from) > startFor
-		return late
-	})
-	if err != nil {
+	over := c.within(startFor)
+	if err := c.tell(ctx, d.starts, w.now, over); err != nil {
 		return 0, err
 	}
-	busy := len(d.ends) + len(d.starts)
-	words, more := c.due(w, d, max(wordsMin, wordsMax-busy))
-	err = c.tell(ctx, words, w.now, nil)
-	for _, v := range words {
-		c.told[v.item.uid] = w.now
+	if over() {
+		again = paceMin
 	}
-	left, e := c.report(ctx, w, d, max(wordsMin, wordsMax-busy))
+	busy := len(d.ends)+len(d.starts) > 0
+	from := c.clock.Now()
+	if left := c.quiet.Sub(from); busy && left > 0 {
+		return paceMin, nil
+	}
+	over = nil
+	if busy {
+		over = c.within(wordsFor)
+	}
+	words, more := c.due(w, d)
+	err = c.tell(ctx, words, w.now, over)
+	left, e := c.report(ctx, w, d, over)
+	c.quiet = c.clock.Now().Add(3 * c.clock.Since(from))
 	if left {
-		again = reportEvery
+		again = min(reportEvery, cmp.Or(again, reportEvery))
 	}
-	if late || more {
+	if more {
 		again = paceMin
 	}
 	return again, errors.Join(err, e)
+}
+
+// within says for how long something may go on.
+func (c *Controller) within(d time.Duration) (over func() bool) {
+	from := c.clock.Now()
+	return func() bool { return c.clock.Since(from) > d }
 }
 
 // tell writes down verdicts, in their order, until stop says so.
@@ -89,14 +102,28 @@ func (c *Controller) tell(ctx context.Context, verdicts []verdict, now time.Time
 			case client.IgnoreNotFound(err) != nil:
 				errs = append(errs, fmt.Errorf("writing what queue %s decided of %s: %w", v.name(), v.item, err))
 			case err == nil:
-				c.assumed[v.item.uid] = assumption{v.queue, now}
+				c.assumed[v.item.uid], c.told[v.item.uid] = assumption{v.queue, now}, now
 				c.turned(v, now)
+				c.record(v)
 			}
 			return nil
 		})
 	}
 	_ = g.Wait() // errs are all
 	return errors.Join(errs...)
+}
+
+// record tells of a Job or pod in an event what was decided, if it is for another reason
+// than before.
+func (c *Controller) record(v verdict) {
+	if v.item.object == nil || v.queue == nil || sameReason(v.queue, v.item.was) {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if v.queue.Reason == reasonPreempted || v.queue.Reason == reasonRefused {
+		kind = corev1.EventTypeWarning
+	}
+	c.events.Eventf(v.item.object, nil, kind, v.queue.Reason, "Queue", "%s", v.queue.Message)
 }
 
 func (v *verdict) name() string {
@@ -106,12 +133,12 @@ func (v *verdict) name() string {
 	return v.queue.Name
 }
 
-// due are the words that are to be written now, at most n of them: of those that have
+// due are the words that are to be written now: of those that have
 // not been told anything yet, and then in turn of those for which it is another reason,
 // or the same one and long ago. more says that there are more.
-func (c *Controller) due(w *world, d *decision, n int) (words []verdict, more bool) {
+func (c *Controller) due(w *world, d *decision) (words []verdict, more bool) {
 	add := func(v verdict) {
-		if more = more || len(words) == n; !more {
+		if more = more || len(words) == wordsMax; !more {
 			words = append(words, v)
 		}
 	}
@@ -156,9 +183,9 @@ func sameReason(a, b *v1alpha1.JobQueue) bool {
 // pastEvery is how often the share that a queue had is written, if nothing else is.
 const pastEvery = time.Minute
 
-// report writes the status of queues that say something new, at most n of them, those
-// first that were not written for longest. left says that some are left.
-func (c *Controller) report(ctx context.Context, w *world, d *decision, n int) (left bool, err error) {
+// report writes the status of queues that say something new, those first that were not
+// written for longest, until over says so. left says that some are left.
+func (c *Controller) report(ctx context.Context, w *world, d *decision, over func() bool) (left bool, err error) {
 	var news []*v1alpha1.Queue
 	for i := range w.queues {
 		q := &w.queues[i]
@@ -171,12 +198,16 @@ func (c *Controller) report(ctx context.Context, w *world, d *decision, n int) (
 		}
 	}
 	slices.SortStableFunc(news, func(a, b *v1alpha1.Queue) int { return c.reported[a.Name].Compare(c.reported[b.Name]) })
-	if len(news) > n {
-		news, left = news[:n], true
+	if len(news) > wordsMax {
+		news, left = news[:wordsMax], true
 	}
 	var g errgroup.Group
 	g.SetLimit(writers)
 	for _, q := range news {
+		if over != nil && over() {
+			left = true
+			break
+		}
 		c.reported[q.Name] = w.now
 		next := q.DeepCopy()
 		next.Status = *d.status[q.Name]

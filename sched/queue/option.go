@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -50,8 +51,13 @@ func sane(w *Workload) error {
 			return &Error{Field: at + "cpu", Why: "must not be below zero, nor beyond what any machine has"}
 		case p.Memory < 0 || p.Memory > most/int64(p.Count)*1024:
 			return &Error{Field: at + "memory", Why: "must not be below zero, nor beyond what any machine has"}
-		case p.Ask.Count < 0 || p.Ask.Count > 1024 || p.Ask.MemoryMin < 0:
+		case p.Ask.Count < 0 || p.Ask.Count > devicesMax || p.Ask.MemoryMin < 0:
 			return &Error{Field: at + "accelerators", Why: "must ask for 0 to 1024 devices, and for no negative memory"}
+		}
+		for _, n := range p.Ask.Takes {
+			if n < 1 || n > devicesMax*Device {
+				return &Error{Field: at + "accelerators", Why: "must take something of a flavour, and at most 1024 devices"}
+			}
 		}
 		for _, k := range p.Ask.Kinds {
 			if !slices.Contains(device.Kinds(), k) {
@@ -146,6 +152,9 @@ func (s *State) fitting(a *Ask, leaf int) ([]int, *Error) {
 
 // serves reports whether a device of the flavour will do.
 func serves(f *Flavor, a *Ask, kinds []device.Kind) bool {
+	if a.Takes != nil {
+		return f.Resource == "" && a.Takes[f.Name] > 0
+	}
 	return f.Resource == "" && slices.Contains(kinds, f.Kind) &&
 		(len(a.Products) == 0 || slices.Contains(a.Products, f.Product)) &&
 		(len(a.Software) == 0 || slices.Contains(a.Software, f.Software)) &&
@@ -156,6 +165,9 @@ func serves(f *Flavor, a *Ask, kinds []device.Kind) bool {
 // takes is what one device of the ask takes of the flavour: the smallest part that has
 // the memory, if a part will do and it is known how much memory is needed.
 func takes(a *Ask, f *Flavor) int64 {
+	if a.Takes != nil {
+		return a.Takes[f.Name]
+	}
 	if !a.Share || a.MemoryMin <= 0 {
 		return Device
 	}
@@ -173,6 +185,9 @@ func takes(a *Ask, f *Flavor) int64 {
 
 // String says in words what is asked.
 func (a *Ask) String() string {
+	if a.Takes != nil {
+		return strings.Join(append(slices.Sorted(maps.Keys(a.Takes)), "devices")[:max(1, len(a.Takes))], " or ")
+	}
 	var kinds []string
 	for _, k := range a.Kinds {
 		kinds = append(kinds, strings.ToUpper(string(k))+"s")

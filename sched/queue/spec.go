@@ -94,6 +94,9 @@ type Ask struct {
 	Precision device.Precision
 	// Share accepts a part of a device that has the memory.
 	Share bool
+	// Takes is how much each takes of the flavours that will do, by their names, where
+	// that is known; then only Count counts of the rest. See Fraction.
+	Takes map[string]int64
 }
 
 // Run is what is known of a workload that has been admitted.
@@ -126,5 +129,6 @@ const (
 	classesMax = 256
 	flavorsMax = 1024
 	podsMax    = 1_000_000
-	optionsMax = 64 // combinations of flavours that are tried for one workload
+	devicesMax = 1024 // of one pod
+	optionsMax = 64   // combinations of flavours that are tried for one workload
 )
