@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -135,7 +133,11 @@ func (o *options) queueShow() *cobra.Command {
 		if r := apimeta.FindStatusCondition(q.Status.Conditions, v1alpha1.ConditionReady); r != nil && r.Status != metav1.ConditionTrue {
 			fmt.Fprintf(w, "It is not ready: %s\n", r.Message)
 		}
-		rows := jobsIn(jobs.Items, q.Name)
+		held, err := heldIn(cmd.Context(), c, q.Name)
+		if err != nil {
+			return err
+		}
+		rows := append(jobsIn(jobs.Items, q.Name), held...)
 		if len(rows) == 0 {
 			fmt.Fprintf(w, "No job of namespace %s is in it.\n", c.Namespace)
 			return nil
@@ -178,74 +180,4 @@ func (o *options) completeQueues(cmd *cobra.Command, args []string, _ string) ([
 		names = append(names, list[i].Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-func (o *options) why() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:               "why JOB",
-		Short:             "Say in a sentence why a job does not run yet, or how it stands",
-		Args:              exactly("JOB"),
-		ValidArgsFunction: o.completeJobs,
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		j, err := findJob(cmd.Context(), c, args[0])
-		if err != nil {
-			return err
-		}
-		a := because(j, time.Now())
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), a)
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), a.Sentence)
-		return nil
-	}
-	return o.flags(cmd, "json")
-}
-
-// answer is what `polder why` says.
-type answer struct {
-	Job      string         `json:"job"`
-	State    v1alpha1.State `json:"state"`
-	Reason   string         `json:"reason"`
-	Queue    string         `json:"queue,omitempty"`
-	Expected *metav1.Time   `json:"expected,omitempty"`
-	Sentence string         `json:"sentence"`
-}
-
-// because reads from a job's conditions why it does not run.
-func because(j *v1alpha1.TrainJob, now time.Time) answer {
-	a := answer{Job: j.Name, State: v1alpha1.State(state(j))}
-	is := func(kind string) *metav1.Condition { return apimeta.FindStatusCondition(j.Status.Conditions, kind) }
-	off := func(kind string) bool { c := is(kind); return c != nil && c.Status == metav1.ConditionFalse }
-	message, _, _ := strings.Cut(j.Status.Message, "\n")
-	say := func(reason, format string, args ...any) answer {
-		a.Reason, a.Sentence = reason, strings.TrimSuffix(fmt.Sprintf(format, args...), ".")+"."
-		return a
-	}
-	switch {
-	case j.Status.State.Done():
-		return say(string(j.Status.State), "Job %s has ended, %s: %s", j.Name, j.Status.State, message)
-	case off(v1alpha1.ConditionAccepted):
-		return say(is(v1alpha1.ConditionAccepted).Reason, "Job %s cannot run yet: %s", j.Name, is(v1alpha1.ConditionAccepted).Message)
-	case off(v1alpha1.ConditionQuotaReserved):
-		c := is(v1alpha1.ConditionQuotaReserved)
-		in := "its queue"
-		if q := j.Status.Queue; q != nil {
-			a.Queue, a.Expected, in = q.Name, q.Expected, "queue "+q.Name
-		}
-		return say(c.Reason, "Job %s has waited for %s in %s: %s", j.Name, term.Age(j.CreationTimestamp.Time, now), in, c.Message)
-	case j.Status.State == v1alpha1.StateRunning:
-		return say("Running", "Job %s runs, with %d of %d workers", j.Name, j.Status.Ready, j.Spec.Workers)
-	case message != "":
-		reason := a.State
-		if c := is(v1alpha1.ConditionRunning); c != nil && c.Reason != "" {
-			return say(c.Reason, "Job %s is %s: %s", j.Name, reason, message)
-		}
-		return say(string(reason), "Job %s is %s: %s", j.Name, reason, message)
-	}
-	return say("Unseen", "Job %s has not been looked at yet: if that lasts, `polder status` shows whether the controllers run", j.Name)
 }

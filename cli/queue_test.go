@@ -87,3 +87,27 @@ func TestWhy(t *testing.T) {
 		}
 	}
 }
+
+func TestWhyOfKubernetes(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	const note = `{"name":"q","admitted":false,"reason":"QuotaExceeded","message":"2 too few"}`
+	for name, tc := range map[string]struct {
+		queue, note, reason, says string
+	}{
+		"no queue": {"", "", "NoQueue", "job/j waits in no queue, because it has no label polder.dev/queue; `kubectl describe` tells more."},
+		"unseen":   {"q", "", "Unseen", "Queue q has not looked at job/j yet: if that lasts, `polder status` shows whether the controllers run."},
+		"waits":    {"q", note, "QuotaExceeded", "job/j has waited for 60s in queue q: 2 too few."},
+		"admitted": {"q", `{"name":"q","admitted":true,"reason":"Admitted","message":"admitted by queue q"}`, "Admitted", "Queue q has admitted job/j: admitted by queue q."},
+	} {
+		o := &metav1.ObjectMeta{Name: "j", CreationTimestamp: metav1.NewTime(now.Add(-time.Minute)), Labels: map[string]string{}, Annotations: map[string]string{}}
+		if tc.queue != "" {
+			o.Labels[v1alpha1.LabelQueue] = tc.queue
+		}
+		if tc.note != "" {
+			o.Annotations[v1alpha1.AnnotationQueue] = tc.note
+		}
+		if got := heldBecause("job/j", o, now); got.Reason != tc.reason || got.Sentence != tc.says {
+			t.Errorf("%s: %s: %s\nwant %s: %s", name, got.Reason, got.Sentence, tc.reason, tc.says)
+		}
+	}
+}

@@ -121,6 +121,14 @@ func (c *Client) Raw(ctx context.Context, path string) ([]byte, error) {
 	return b, nil
 }
 
+// Object is one that a Client reads and writes, ObjectList what it lists, and ListOption
+// narrows a List.
+type (
+	Object     = client.Object
+	ObjectList = client.ObjectList
+	ListOption = client.ListOption
+)
+
 // Key is the name of an object in a namespace.
 func Key(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
