@@ -31,68 +31,79 @@ type TrainJob struct {
 }
 
 // TrainJobSpec is what to run. It cannot be changed once written, but for
-// cancel, deadline, retries and move: a changed job is another job.
+// cancel, deadline, retries and move: a changed job is another job. What a field is, is
+// compared at the field, and here only whether it is there: each look at a field from
+// here costs the API server as much as the comparison, with every write of a status.
 //
-// +kubebuilder:validation:XValidation:rule="self.runtime == oldSelf.runtime",fieldPath=".runtime",message="spec is immutable: runtime cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.code == oldSelf.code",fieldPath=".code",message="spec is immutable: code cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.command == oldSelf.command",fieldPath=".command",message="spec is immutable: command cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="self.workers == oldSelf.workers",fieldPath=".workers",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",fieldPath=".parameters",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",fieldPath=".env",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators) && (!has(self.accelerators) || self.accelerators == oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.topology) == has(oldSelf.topology) && (!has(self.topology) || self.topology == oldSelf.topology)",fieldPath=".topology",message="spec is immutable: topology cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds) && (!has(self.keepSeconds) || self.keepSeconds == oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)",fieldPath=".queue",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
-// +kubebuilder:validation:XValidation:rule="has(self.priority) == has(oldSelf.priority) && (!has(self.priority) || self.priority == oldSelf.priority)",fieldPath=".priority",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.workers) == has(oldSelf.workers)",fieldPath=".workers",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.parameters) == has(oldSelf.parameters)",fieldPath=".parameters",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.env) == has(oldSelf.env)",fieldPath=".env",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.data) == has(oldSelf.data)",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.resources) == has(oldSelf.resources)",fieldPath=".resources",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.accelerators) == has(oldSelf.accelerators)",fieldPath=".accelerators",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.topology) == has(oldSelf.topology)",fieldPath=".topology",message="spec is immutable: topology cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.checkpoints) == has(oldSelf.checkpoints)",fieldPath=".checkpoints",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.keepSeconds) == has(oldSelf.keepSeconds)",fieldPath=".keepSeconds",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.queue) == has(oldSelf.queue)",fieldPath=".queue",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
+// +kubebuilder:validation:XValidation:rule="has(self.priority) == has(oldSelf.priority)",fieldPath=".priority",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 type TrainJobSpec struct {
 	// Runtime names the Runtime to run on.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: runtime cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	Runtime string `json:"runtime"`
 	// Code to run; mounted read-only at /polder/code, the working directory.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: code cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	Code Code `json:"code"`
 	// Command and its arguments, run in /polder/code on every worker.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: command cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	Command []string `json:"command"`
 	// Parameters of the run. Each is passed as the environment variable
 	// POLDER_PARAM_<NAME in upper case> and recorded in the model's lineage.
 	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: parameters cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Env adds environment variables to every worker.
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: env cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Env []corev1.EnvVar `json:"env,omitempty"`
 	// Data sets, each mounted read-only at /polder/data/<name>.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: data cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Data []DataSource `json:"data,omitempty"`
 	// Workers is the number of pods that train together.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	// +kubebuilder:default=1
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: workers cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Workers int32 `json:"workers,omitempty"`
 	// Resources of each worker.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: resources cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Resources WorkerResources `json:"resources,omitempty,omitzero"`
 	// Accelerators of each worker.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: accelerators cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Accelerators Accelerators `json:"accelerators,omitempty,omitzero"`
 	// Topology says how near to each other the workers are.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: topology cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Topology Topology `json:"topology,omitempty,omitzero"`
 	// Checkpoints says where and how many; the volume holds the output too.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: checkpoints cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Checkpoints Checkpoints `json:"checkpoints,omitempty,omitzero"`
 	// Output says what becomes of /polder/output.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: output cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Output Output `json:"output,omitempty,omitzero"`
 	// DeadlineSeconds ends the job, failed, this long after it was created, without the
@@ -111,17 +122,20 @@ type TrainJobSpec struct {
 	// KeepSeconds is how long pods and the volume are kept after the end.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:default=3600
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: keepSeconds cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	KeepSeconds *int64 `json:"keepSeconds,omitempty"`
 	// Queue that the job waits in until there is room for it. Empty: the one that the
 	// namespace's label polder.dev/queue names, and without one the job does not wait.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: queue cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Queue string `json:"queue,omitempty"`
 	// Priority in its queue: those of higher priority are looked at first, and may end
 	// those of lower priority where the queue says so.
 	// +kubebuilder:validation:Minimum=-1000
 	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: priority cannot be changed, only cancel, deadlineSeconds, retries and move can: submit a new job instead"
 	// +optional
 	Priority int32 `json:"priority,omitempty"`
 	// Cancel ends the job; `polder cancel` sets it.

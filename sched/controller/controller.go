@@ -229,7 +229,7 @@ func (c *Controller) Reconcile(ctx context.Context) (reconcile.Result, error) {
 	took := c.clock.Since(now)
 	c.meters.decision.Observe(took.Seconds())
 	c.meters.set(d.status)
-	c.pace = 3 * took // so that it takes a third of a core at most
+	c.pace = 2 * took // so that it takes half a core at most
 	again, err := c.write(ctx, w, d)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -5,7 +5,9 @@
 //
 // It starts and ends nothing: workload/train does, by what status.queue says. So a job
 // that must make room is gone only when it has no pods left, and what takes its place
-// is told to wait (reason Reserved) until then.
+// is told to wait (reason Reserved) until then. Of Jobs of Kubernetes and of pods that
+// belong to none it holds those with the label polder.dev/queue, by what Kubernetes has
+// for it: spec.suspend and a scheduling gate (held.go).
 //
 // Every decision is made anew of what the objects say, so a controller that is
 // restarted, or killed between two writes, goes on where it was: jobs that are admitted

@@ -19,7 +19,7 @@ import (
 
 // Limits on what one look writes. What is admitted or ended is written at once, by
 // several at a time: a write takes the API server milliseconds, most of them waiting
-// for a disk. Words come after it, and take a quarter of the time at most.
+// for a disk. Words come after it, and take a tenth of the time at most.
 const (
 	// writers is how many write at once.
 	writers = 24
@@ -66,7 +66,7 @@ func (c *Controller) write(ctx context.Context, w *world, d *decision) (again ti
 	words, more := c.due(w, d)
 	err = c.tell(ctx, words, w.now, over)
 	left, e := c.report(ctx, w, d, over)
-	c.quiet = c.clock.Now().Add(3 * c.clock.Since(from))
+	c.quiet = c.clock.Now().Add(9 * c.clock.Since(from))
 	if left {
 		again = min(reportEvery, cmp.Or(again, reportEvery))
 	}

@@ -202,3 +202,40 @@ func TestALargePodIsJudged(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyJumpsTheQueue: the gate, the label and the queue's word stay as they are.
+func TestNobodyJumpsTheQueue(t *testing.T) {
+	v := policy(t, "polder-queue")
+	held := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "p", Labels: map[string]string{"polder.dev/queue": "q", "other": "a"}}}
+	held.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "polder.dev/queue"}, {Name: "other"}}
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		says   string // "" lets it through
+	}{
+		"another label": {func(p *corev1.Pod) { p.Labels["other"] = "b" }, ""},
+		"another gate":  {func(p *corev1.Pod) { p.Spec.SchedulingGates = p.Spec.SchedulingGates[:1] }, ""},
+		"the gate":      {func(p *corev1.Pod) { p.Spec.SchedulingGates = p.Spec.SchedulingGates[1:] }, "taken off by the queue alone"},
+		"all gates":     {func(p *corev1.Pod) { p.Spec.SchedulingGates = nil }, "taken off by the queue alone"},
+		"the label":     {func(p *corev1.Pod) { p.Labels["polder.dev/queue"] = "r" }, "cannot be changed"},
+		"no label":      {func(p *corev1.Pod) { p.Labels = nil }, "cannot be changed"},
+		"the word":      {func(p *corev1.Pod) { p.Annotations = map[string]string{"polder.dev/queue-status": "{}"} }, "only its controller writes it"},
+	} {
+		after := held.DeepCopy()
+		tc.change(after)
+		if got := decide(t, v, after, held); (got.Message == "") != (tc.says == "") || !strings.Contains(got.Message, tc.says) {
+			t.Errorf("%s: %q, want %q", name, got.Message, tc.says)
+		}
+	}
+	plain := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "p"}}
+	if got := decide(t, v, held, plain); !strings.Contains(got.Message, "cannot be changed") {
+		t.Errorf("a label that comes later: %q", got.Message)
+	}
+	if got := decide(t, v, held, nil); got.Message != "" {
+		t.Errorf("a new pod: %q", got.Message)
+	}
+	known := held.DeepCopy()
+	known.Annotations = map[string]string{"polder.dev/queue-status": `{"admitted":true}`}
+	if got := decide(t, v, known, nil); !strings.Contains(got.Message, "only its controller writes it") {
+		t.Errorf("a new pod with a word of the queue: %q", got.Message)
+	}
+}
