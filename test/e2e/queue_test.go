@@ -11,10 +11,13 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
 )
 
 // TestQueue has one job at a time in a queue: those behind it are told why they wait, one
@@ -66,6 +69,72 @@ func TestQueue(t *testing.T) {
 	if out := c.must(t, "queue", "ls"); !strings.Contains(out, q.Name) {
 		t.Errorf("polder queue ls does not show it:\n%s", out)
 	}
+}
+
+// TestQueueHoldsKubernetes has a Job and a pod wait for their queue: nobody but the queue
+// lets them go, and they are told why they wait.
+func TestQueueHoldsKubernetes(t *testing.T) {
+	c := shared(t)
+	c.probe(t)
+	api := c.api(t)
+	ns := c.namespace(t, "held", nil)
+	q := &v1alpha1.Queue{ObjectMeta: metav1.ObjectMeta{Name: "held"}, Spec: v1alpha1.QueueSpec{
+		Namespaces: []string{ns}, Quotas: []v1alpha1.QueueQuota{{Resource: "cpu", Nominal: resource.MustParse("25m")}},
+	}}
+	if err := api.Create(brief(t), q); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+		defer cancel()
+		if err := api.Delete(ctx, q); err != nil {
+			t.Error(err)
+		}
+	})
+	labels := map[string]string{v1alpha1.LabelQueue: q.Name}
+	template := probePod(ns, "", "serve", "8080", "here")
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "first", Labels: labels}, Spec: batchv1.JobSpec{
+		Template: corev1.PodTemplateSpec{Spec: template.Spec},
+	}}
+	if err := api.Create(brief(t), job); err != nil {
+		t.Fatal(err)
+	}
+	if s := job.Spec.Suspend; s == nil || !*s {
+		t.Error("the Job was not made suspended")
+	}
+	waitFor(t, time.Minute, "the Job's pod", func(ctx context.Context) error {
+		if err := api.Get(ctx, kube.Key(ns, "first"), job); err != nil {
+			return err
+		}
+		if *job.Spec.Suspend || job.Status.Active != 1 {
+			return fmt.Errorf("suspended %v, %d pods; the queue said %s", *job.Spec.Suspend, job.Status.Active, job.Annotations[v1alpha1.AnnotationQueue])
+		}
+		return nil
+	})
+	pod := probePod(ns, "second", "look")
+	pod.Labels = labels
+	if err := api.Create(brief(t), pod); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, time.Minute, "the pod being told", func(context.Context) error {
+		out, errs, code := c.run("why", "pod/second", "-n", ns)
+		if code != 0 || !strings.Contains(out, "too few") {
+			return fmt.Errorf("%s%s", out, errs)
+		}
+		return nil
+	})
+	if err := api.Delete(brief(t), job, kube.InForeground); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, jobLimit, "the pod having run", func(ctx context.Context) error {
+		if err := api.Get(ctx, kube.Key(ns, "second"), pod); err != nil {
+			return err
+		}
+		if pod.Status.Phase != corev1.PodSucceeded {
+			return fmt.Errorf("the pod is %s; its queue said %s", pod.Status.Phase, pod.Annotations[v1alpha1.AnnotationQueue])
+		}
+		return nil
+	})
 }
 
 // waits sees that a job waits for its queue, and is told so in a sentence.
