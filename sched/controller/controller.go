@@ -69,6 +69,8 @@ type Controller struct {
 	assumed  map[types.UID]assumption
 	ended    map[types.UID]time.Time // when it last had to make room
 	past     map[string]past
+	sorted   *surveyor // the devices of the slices and rules in seen, by their versions
+	seen     map[types.UID]string
 	meters   *meters
 }
 

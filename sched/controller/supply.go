@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strconv"
 
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/claim"
@@ -41,21 +44,19 @@ type flavorKey struct {
 // place is a set of counters that a whole and its parts share.
 type place struct{ driver, pool, set string }
 
-// survey sorts the devices that drivers publish into flavours. Parts of a device
-// belong to the flavour of the whole, and take of it what they take of its counters.
-// What work that no queue knows has of them is no capacity.
+// survey says what there is of devices. What work that no queue knows has of them is no
+// capacity.
 func survey(w *world, speeds map[string]float64) *supply {
-	s := &surveyor{
-		whole: map[place]map[string]int64{}, of: map[place]flavorKey{}, flavors: map[flavorKey]*queue.Flavor{},
-		shared: map[flavorKey]bool{}, samples: map[flavorKey][]sample{}, device: map[claim.ID]flavorKey{}, takes: map[claim.ID]int64{},
+	base := w.devicesBy
+	if base == nil {
+		base = sorted(w.offers)
 	}
-	for i := range w.offers {
-		s.measure(&w.offers[i])
-	}
-	for _, parts := range []bool{false, true} {
-		for i := range w.offers {
-			s.sort(&w.offers[i], parts, speeds)
-		}
+	s := *base
+	s.flavors = make(map[flavorKey]*queue.Flavor, len(base.flavors))
+	for k, f := range base.flavors {
+		c := *f
+		c.Speed = speeds[k.product]
+		s.flavors[k] = &c
 	}
 	given := s.allocated(w)
 	out := &supply{given: map[string]string{}, samples: map[string][]sample{}, flavors: []queue.Flavor{
@@ -78,6 +79,40 @@ func survey(w *world, speeds map[string]float64) *supply {
 		}
 	}
 	return out
+}
+
+// sorted sorts the devices that drivers publish into flavours. Parts of a device belong
+// to the flavour of the whole, and take of it what they take of its counters. With many
+// devices it takes longer than the rest of a decision, and is done when they change.
+func sorted(offers []claim.Offer) *surveyor {
+	s := &surveyor{
+		whole: map[place]map[string]int64{}, of: map[place]flavorKey{}, flavors: map[flavorKey]*queue.Flavor{},
+		shared: map[flavorKey]bool{}, samples: map[flavorKey][]sample{}, device: map[claim.ID]flavorKey{}, takes: map[claim.ID]int64{},
+	}
+	for i := range offers {
+		s.measure(&offers[i])
+	}
+	for _, parts := range []bool{false, true} {
+		for i := range offers {
+			s.sort(&offers[i], parts)
+		}
+	}
+	return s
+}
+
+// sortedFor returns what was sorted for the same slices and rules before, or sorts them.
+func (c *Controller) sortedFor(devices []resourcev1.ResourceSlice, rules []resourcev1.DeviceTaintRule) *surveyor {
+	seen := make(map[types.UID]string, len(devices)+len(rules))
+	for i := range devices {
+		seen[devices[i].UID] = devices[i].ResourceVersion
+	}
+	for i := range rules {
+		seen[rules[i].UID] = rules[i].ResourceVersion
+	}
+	if c.sorted == nil || len(seen) != len(devices)+len(rules) || !maps.Equal(seen, c.seen) {
+		c.sorted, c.seen = sorted(claim.Offers(devices, rules)), seen
+	}
+	return c.sorted
 }
 
 type surveyor struct {
@@ -132,7 +167,7 @@ func (s *surveyor) fraction(o *claim.Offer) (int64, place) {
 }
 
 // sort puts one device into its flavour: wholes first, then parts.
-func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
+func (s *surveyor) sort(o *claim.Offer, parts bool) {
 	n, at := s.fraction(o)
 	d := o.Describe()
 	isPart := at != (place{}) && (n < queue.Device || d.Form != device.Whole) // also one that is nearly the whole
@@ -147,7 +182,7 @@ func (s *surveyor) sort(o *claim.Offer, parts bool, speeds map[string]float64) {
 	s.device[o.ID()] = k
 	f := s.flavors[k]
 	if f == nil {
-		f = &queue.Flavor{Kind: k.kind, Product: k.product, Memory: k.memory, Software: k.software, Speed: speeds[k.product], Precisions: d.Computes()}
+		f = &queue.Flavor{Kind: k.kind, Product: k.product, Memory: k.memory, Software: k.software, Precisions: d.Computes()}
 		s.flavors[k] = f
 	}
 	if !slices.ContainsFunc(s.samples[k], func(x sample) bool { return x.takes == n && x.offer.Driver == o.Driver }) {

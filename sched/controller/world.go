@@ -28,10 +28,11 @@ type world struct {
 	spaces   map[string]*corev1.Namespace
 	pods     map[types.UID]string // of items, with the item's id
 	live     map[string]bool      // ids of items that have pods which have not ended
-	offers   []claim.Offer
+	offers   []claim.Offer        // of devices, unless they are sorted already
 	claims   []resourcev1.ResourceClaim
 	past     map[string]past
 
+	devicesBy *surveyor
 	// what the resource claims of Jobs and pods mean
 	claim     map[string]*resourcev1.ResourceClaim         // by namespace/name
 	templates map[string]*resourcev1.ResourceClaimTemplate // by namespace/name
@@ -93,7 +94,7 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 	w := &world{
 		now: now, queues: queues.Items, runtimes: map[string]*v1alpha1.Runtime{}, spaces: map[string]*corev1.Namespace{},
 		pods: map[types.UID]string{}, live: map[string]bool{},
-		offers: claim.Offers(devices.Items, rules.Items), claims: claims.Items, past: c.past,
+		devicesBy: c.sortedFor(devices.Items, rules.Items), claims: claims.Items, past: c.past,
 		claim: map[string]*resourcev1.ResourceClaim{}, templates: map[string]*resourcev1.ResourceClaimTemplate{},
 		classes: map[string]*resourcev1.DeviceClass{}, extended: extendedResources(classes.Items), judge: c.judge, judged: map[string]int64{},
 	}
