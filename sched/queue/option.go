@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"polder.dev/polder/device"
@@ -15,22 +16,33 @@ func (s *State) groupOf(w *Workload, leaf int) (*group, error) {
 	if err := sane(w); err != nil {
 		return nil, err
 	}
-	var key strings.Builder
-	fmt.Fprint(&key, w.Priority)
-	for _, p := range w.PodSets {
-		fmt.Fprintf(&key, "|%d %d %d %v", p.Count, p.CPU, p.Memory, p.Ask)
-	}
+	key := keyOf(w)
 	l := s.tree.nodes[leaf].leaf
-	if g := l.groups[key.String()]; g != nil {
+	if g := l.groups[key]; g != nil {
 		return g, nil
 	}
 	demands, err := s.demands(w, leaf)
 	if err != nil {
 		return nil, err
 	}
-	g := &group{key: key.String(), leaf: leaf, demands: demands}
+	g := &group{key: key, leaf: leaf, demands: demands}
 	l.groups[g.key] = g
 	return g, nil
+}
+
+// keyOf is what workloads have in common that can be given the same. It is asked of all,
+// with each decision.
+func keyOf(w *Workload) string {
+	key := strconv.AppendInt(make([]byte, 0, 64), int64(w.Priority), 10)
+	for _, p := range w.PodSets {
+		for _, n := range [...]int64{int64(p.Count), p.CPU, p.Memory} {
+			key = strconv.AppendInt(append(key, '|'), n, 10)
+		}
+		if p.Ask.Count > 0 {
+			key = fmt.Appendf(key, " %v", p.Ask)
+		}
+	}
+	return string(key)
 }
 
 // sane refuses numbers that mean nothing.
