@@ -26,6 +26,9 @@ import (
 // program's name, name one: that is how the supervisor starts its children. ok
 // is false for every other command line; code is the exit code.
 func Part(args []string) (code int, ok bool) {
+	if len(args) > 1 && args[0] == "scheduler" && args[1] == "run" {
+		return runSecond(args[2:]), true
+	}
 	if len(args) != 2 {
 		return 0, false
 	}

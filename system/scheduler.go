@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ cloud that ` + "`polder up`" + ` made does by itself. On another cluster (1.36 o
 Deployment does it, which ` + "`manifest`" + ` prints. Pods that name it as their schedulerName
 are its own; those with resource claims must.`,
 	}
-	cmd.AddCommand(schedulerManifest(), schedulerRun())
+	cmd.AddCommand(schedulerManifest())
 	return cmd
 }
 
@@ -51,21 +52,24 @@ func schedulerManifest() *cobra.Command {
 	return cmd
 }
 
-// schedulerRun is what those pods run.
-func schedulerRun() *cobra.Command {
+// runSecond is what those pods run. It is no verb of the command line, which takes away
+// the flags that Kubernetes' libraries look for.
+func runSecond(args []string) (code int) {
 	var s scheduler.Second
 	var dir string
 	cmd := &cobra.Command{
-		Use: "run", Short: "Be the scheduler, in a pod", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			code, err := s.Run(dir, plugin.Profile(s.Name, s.Policy), plugin.Options(plugin.Config{Policy: s.Policy})...)
-			if err == nil && code != 0 {
-				os.Exit(code) // it has said why
-			}
+		Use: "polder scheduler run", Short: "Be the scheduler, in a pod", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(*cobra.Command, []string) (err error) {
+			code, err = s.Run(dir, plugin.Profile(s.Name, s.Policy), plugin.Options(plugin.Config{Policy: s.Policy})...)
 			return err
 		},
 	}
 	secondFlags(cmd, &s)
 	cmd.Flags().StringVar(&dir, "dir", "/run/scheduler", "directory to write to")
-	return cmd
+	cmd.SetArgs(args)
+	if err := cmd.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		return 1
+	}
+	return code
 }
