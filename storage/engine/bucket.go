@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"sync"
+
+	"polder.dev/polder/storage"
+)
+
+// bucket implements storage.Bucket.
+type bucket struct {
+	store  *Store
+	name   string
+	number uint64
+
+	// mu is held for reading by who commits, for writing by who changes the bucket. It
+	// is taken before a part's lock.
+	mu    sync.RWMutex
+	value bucketValue
+	gone  bool
+}
+
+var _ storage.Bucket = (*bucket)(nil)
+
+func newBucket(s *Store, name string, v bucketValue) *bucket {
+	return &bucket{store: s, name: name, number: v.Number, value: v}
+}
+
+func (b *bucket) Name() string { return b.name }
+
+func (b *bucket) copies() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return max(b.value.Settings.Copies, 1)
+}
+
+// settings are those of now, or an error where there is no bucket any more.
+func (b *bucket) settings() (storage.Settings, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.value.Settings, b.alive()
+}
+
+func (b *bucket) alive() error {
+	switch {
+	case b.store.closed.Load():
+		return storage.ErrClosed
+	case b.gone:
+		return fmt.Errorf("bucket %s: %w", b.name, storage.ErrNoBucket)
+	}
+	return nil
+}
+
+// part is where all of a key lies.
+func (b *bucket) part(key string, set *storage.Settings) Part {
+	id := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(key)), b.number)
+	return Part{ID: string(append(id, key...)), Copies: max(set.Copies, 1)}
+}
+
+func (b *bucket) Info(context.Context) (storage.BucketInfo, error) {
+	b.mu.RLock()
+	v, err := b.value, b.alive()
+	b.mu.RUnlock()
+	if err != nil {
+		return storage.BucketInfo{}, err
+	}
+	out := storage.BucketInfo{Name: b.name, Created: v.Created, Settings: v.Settings}
+	out.Settings.Labels = maps.Clone(v.Settings.Labels)
+	copies := int64(max(v.Settings.Copies, 1))
+	for kind, to := range map[byte]*storage.Count{kindCurrent: &out.Usage.Objects, kindOlder: &out.Usage.Older, kindPart: &out.Usage.Parts} {
+		n, err := b.store.ledger.Usage(space(kind, b.number))
+		if err != nil {
+			return storage.BucketInfo{}, fmt.Errorf("usage of bucket %s: %w", b.name, err)
+		}
+		*to = storage.Count{Number: n.Number / copies, Bytes: n.Bytes / copies}
+	}
+	return out, nil
+}
+
+func (b *bucket) Configure(_ context.Context, change func(*storage.Settings) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.alive(); err != nil {
+		return err
+	}
+	v := b.value
+	v.Settings.Labels = maps.Clone(v.Settings.Labels)
+	if err := change(&v.Settings); err != nil {
+		return err
+	}
+	if err := b.store.check(&v.Settings); err != nil {
+		return fmt.Errorf("bucket %s: %w", b.name, err)
+	}
+	if err := b.allowed(&v.Settings); err != nil {
+		return fmt.Errorf("bucket %s: %w", b.name, err)
+	}
+	if err := b.store.commitBucket(b.name, b.store.ledger.Rev(), v.encode()); err != nil {
+		return fmt.Errorf("configuring bucket %s: %w", b.name, err)
+	}
+	b.value = v
+	return nil
+}
+
+// allowed refuses changes that what is stored contradicts.
+func (b *bucket) allowed(to *storage.Settings) error {
+	if b.value.Settings.Versioning != storage.Unversioned && to.Versioning == storage.Unversioned {
+		return fmt.Errorf("%w: versioning can be suspended, not undone", storage.ErrInvalid)
+	}
+	if to.Copies == max(b.value.Settings.Copies, 1) {
+		return nil
+	}
+	for _, kind := range []byte{kindCurrent, kindOlder, kindUpload, kindPart} {
+		any, err := b.store.any(space(kind, b.number))
+		if err != nil {
+			return err
+		}
+		if any {
+			return fmt.Errorf("%w: the number of copies can change only while the bucket is empty", storage.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// transact decides and commits a change of one key. decide sees nothing but committed
+// state, and nobody else changes the key until it is committed.
+func (b *bucket) transact(key string, decide func(t *transaction) error) error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if err := b.alive(); err != nil {
+		return err
+	}
+	t := &transaction{b: b, key: key, set: &b.value.Settings, part: b.part(key, &b.value.Settings)}
+	defer b.store.ledger.Lock(t.part)()
+	if err := decide(t); err != nil {
+		return err
+	}
+	if len(t.changes) == 0 {
+		return nil
+	}
+	if t.rev == 0 {
+		t.rev = b.store.ledger.Rev()
+	}
+	return b.store.ledger.Commit(Batch{Part: t.part, Rev: t.rev, Durability: t.set.Durability, Changes: t.changes})
+}

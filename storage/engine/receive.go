@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"polder.dev/polder/storage"
+)
+
+// incoming is a body that was received and is not committed yet.
+type incoming struct {
+	size  int64
+	etag  string // "" where the bucket wants none that costs
+	sum   uint32 // CRC32C of the body, where etag is ""
+	data  []byte // of a small body
+	stage Stage  // of a larger one
+	lent  *[]byte
+}
+
+// discard gives up what was not committed, and the memory in any case.
+func (in *incoming) discard() {
+	if in.stage != nil {
+		in.stage.Discard()
+	}
+	if in.lent != nil {
+		chunks.Put(in.lent)
+		in.lent, in.data = nil, nil
+	}
+}
+
+// plainETag is one without a hash of the body: unlike that of any other version.
+func (in *incoming) plainETag(rev uint64) string {
+	b := binary.BigEndian.AppendUint64(nil, rev)
+	b = binary.BigEndian.AppendUint32(b, uint32(in.size))
+	b = binary.BigEndian.AppendUint32(b, in.sum)
+	return hex.EncodeToString(b) + "-1"
+}
+
+// chunks are what bodies are read into. A body has at most ring of them, so a thousand
+// at once take 384 MiB.
+var chunks = sync.Pool{New: func() any { b := make([]byte, InlineMax); return &b }}
+
+const ring = 3
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// receive reads a body to its end. A small one stays in memory, which is lent until
+// discard; a larger one goes to a stage.
+func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, body io.Reader, o *storage.PutOptions) (*incoming, error) {
+	in := &incoming{}
+	buf := in.room(o.Size)
+	n, err := readFull(ctx, body, buf)
+	in.size = int64(n)
+	switch {
+	case err == io.EOF:
+		in.data = buf[:n]
+		in.hash(set.PlainETag && o.MD5 == "")
+	case err == nil && in.lent == nil:
+		err = fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, o.Size)
+	case err == nil:
+		err = b.stream(ctx, p, set, in, body, o)
+	}
+	if err != nil && err != io.EOF {
+		in.discard()
+		return nil, err
+	}
+	if err := in.check(o); err != nil {
+		in.discard()
+		return nil, err
+	}
+	return in, nil
+}
+
+// room is a buffer for a body's beginning: as long as the body if that is short, with
+// one byte more to meet its end.
+func (in *incoming) room(size int64) []byte {
+	if size > 0 && size < InlineMax/4 {
+		return make([]byte, size+1)
+	}
+	in.lent = chunks.Get().(*[]byte)
+	return *in.lent
+}
+
+// hash sums a small body.
+func (in *incoming) hash(plain bool) {
+	if plain {
+		in.sum = crc32.Checksum(in.data, castagnoli)
+		return
+	}
+	in.etag = sumMD5(in.data)
+}
+
+// check compares the body with what was said of it, and lets the caller seal it.
+func (in *incoming) check(o *storage.PutOptions) error {
+	if o.Size > 0 && in.size != o.Size {
+		return fmt.Errorf("%w: the body has %d bytes, not %d", storage.ErrDigest, in.size, o.Size)
+	}
+	if o.MD5 != "" && in.etag != "" && in.etag != o.MD5 {
+		return fmt.Errorf("%w: the body's MD5 is %s, not %s", storage.ErrDigest, in.etag, o.MD5)
+	}
+	if o.Seal != nil {
+		return o.Seal(&o.Meta)
+	}
+	return nil
+}
+
+// stream passes a body on, from its first chunk, which is read already. The hash runs
+// beside the writing, one or two chunks behind.
+func (b *bucket) stream(ctx context.Context, p Part, set *storage.Settings, in *incoming, body io.Reader, o *storage.PutOptions) (err error) {
+	if in.stage, err = b.store.ledger.Stage(p, o.Size); err != nil {
+		return err
+	}
+	h := b.store.digest.begin(set.PlainETag && o.MD5 == "")
+	chunk := in.lent
+	in.lent = nil
+	for n := int(in.size); ; {
+		h.write(chunk, n)
+		if n > 0 {
+			if _, err = in.stage.Write((*chunk)[:n]); err != nil {
+				break
+			}
+		}
+		if n < len(*chunk) {
+			break
+		}
+		chunk = h.next()
+		if n, err = readFull(ctx, body, *chunk); err != nil && err != io.EOF {
+			h.write(chunk, 0)
+			break
+		}
+		in.size += int64(n)
+		if o.Size > 0 && in.size > o.Size {
+			h.write(chunk, 0)
+			err = fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, o.Size)
+			break
+		}
+	}
+	in.etag, in.sum = h.end()
+	if err == io.EOF {
+		err = nil
+	}
+	return err
+}
+
+// readFull fills p; io.EOF says that the body ended before that.
+func readFull(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		m, err := r.Read(p[n:])
+		if m < 0 || m > len(p)-n {
+			return n, errors.New("the body's reader returned an impossible count")
+		}
+		n += m
+		if err == io.EOF && n == len(p) {
+			return n, nil // the next read says so again
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
