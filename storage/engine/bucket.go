@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	"polder.dev/polder/storage"
 )
@@ -21,21 +22,22 @@ type bucket struct {
 	mu    sync.RWMutex
 	value bucketValue
 	gone  bool
+
+	copied atomic.Int32 // value.Settings.Copies
 }
 
 var _ storage.Bucket = (*bucket)(nil)
 
 func newBucket(s *Store, name string, v bucketValue) *bucket {
-	return &bucket{store: s, name: name, number: v.Number, value: v}
+	b := &bucket{store: s, name: name, number: v.Number, value: v}
+	b.copied.Store(int32(max(v.Settings.Copies, 1)))
+	return b
 }
 
 func (b *bucket) Name() string { return b.name }
 
-func (b *bucket) copies() int {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return max(b.value.Settings.Copies, 1)
-}
+// copies may be asked by the ledger while it works for a holder of mu.
+func (b *bucket) copies() int { return int(b.copied.Load()) }
 
 // settings are those of now, or an error where there is no bucket any more.
 func (b *bucket) settings() (storage.Settings, error) {
@@ -101,6 +103,7 @@ func (b *bucket) Configure(_ context.Context, change func(*storage.Settings) err
 		return fmt.Errorf("configuring bucket %s: %w", b.name, err)
 	}
 	b.value = v
+	b.copied.Store(int32(max(v.Settings.Copies, 1)))
 	return nil
 }
 

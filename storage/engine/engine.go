@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,6 +23,7 @@ type Store struct {
 
 	mu      sync.RWMutex
 	buckets map[string]*bucket
+	numbers map[uint64]*bucket
 	making  sync.Mutex // one bucket is made or deleted at a time
 }
 
@@ -29,7 +31,7 @@ var _ storage.Store = (*Store)(nil)
 
 // New reads the buckets of a ledger. It takes the ledger over: Close closes it.
 func New(ledger Ledger, now func() time.Time) (*Store, error) {
-	s := &Store{ledger: ledger, now: now, digest: NewDigester(), buckets: map[string]*bucket{}}
+	s := &Store{ledger: ledger, now: now, digest: NewDigester(), buckets: map[string]*bucket{}, numbers: map[uint64]*bucket{}}
 	c := ledger.Scan([]byte{kindBucket}, []byte{kindBucket + 1}, false)
 	for c.Next() {
 		e := c.Entry()
@@ -39,7 +41,7 @@ func New(ledger Ledger, now func() time.Time) (*Store, error) {
 			return nil, fmt.Errorf("%w: bucket %q: %w", storage.ErrCorrupt, e.Key[1:], err)
 		}
 		name := string(e.Key[1:])
-		s.buckets[name] = newBucket(s, name, v)
+		s.enter(newBucket(s, name, v))
 	}
 	if err := c.Close(); err != nil {
 		return nil, fmt.Errorf("reading the buckets: %w", err)
@@ -47,16 +49,48 @@ func New(ledger Ledger, now func() time.Time) (*Store, error) {
 	return s, nil
 }
 
-// CopiesOf returns how many copies the bucket with this number keeps.
-func (s *Store) CopiesOf(number uint64) int {
+// CopiesOfPart returns how many copies of a part its bucket keeps.
+func (s *Store) CopiesOfPart(id string) int {
+	if len(id) < 8 {
+		return 1
+	}
+	number := binary.BigEndian.Uint64([]byte(id))
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, b := range s.buckets {
-		if b.number == number {
-			return b.copies()
-		}
+	if b := s.numbers[number]; b != nil {
+		return b.copies()
 	}
 	return 1
+}
+
+// CopiesMin and CopiesMost are over all buckets; 1 if there are none.
+func (s *Store) CopiesMin() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := 0
+	for _, b := range s.buckets {
+		if c := b.copies(); out == 0 || c < out {
+			out = c
+		}
+	}
+	return max(out, 1)
+}
+
+// CopiesMost is the most that a bucket keeps.
+func (s *Store) CopiesMost() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := 1
+	for _, b := range s.buckets {
+		out = max(out, b.copies())
+	}
+	return out
+}
+
+// enter adds a bucket to the tables.
+func (s *Store) enter(b *bucket) {
+	s.buckets[b.name] = b
+	s.numbers[b.number] = b
 }
 
 func (s *Store) CreateBucket(_ context.Context, name string, set storage.Settings) (storage.Bucket, error) {
@@ -81,7 +115,7 @@ func (s *Store) CreateBucket(_ context.Context, name string, set storage.Setting
 	}
 	b := newBucket(s, name, v)
 	s.mu.Lock()
-	s.buckets[name] = b
+	s.enter(b)
 	s.mu.Unlock()
 	return b, nil
 }
@@ -181,6 +215,7 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	b.gone = true
 	s.mu.Lock()
 	delete(s.buckets, name)
+	delete(s.numbers, b.number)
 	s.mu.Unlock()
 	return nil
 }

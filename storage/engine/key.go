@@ -107,6 +107,12 @@ func RangesOf(id string) [][2][]byte {
 	return out
 }
 
+// BucketRange is where the entries of the zero part lie.
+func BucketRange() [2][]byte { return [2][]byte{{kindBucket}, {kindBucket + 1}} }
+
+// IsNote reports whether a key is a note of expiry, which is moved alone.
+func IsNote(k []byte) bool { return k[0] == kindExpiry }
+
 // after is the first key above all that begin with prefix.
 func after(prefix []byte) []byte {
 	b := append([]byte(nil), prefix...)

@@ -1,0 +1,237 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/disk/shelf"
+	"polder.dev/polder/storage/engine"
+)
+
+// ledger implements engine.Ledger over the disks.
+type ledger struct{ s *Store }
+
+var _ engine.Ledger = ledger{}
+
+func (l ledger) Rev() uint64 { return l.s.rev.Add(1) }
+
+func (l ledger) CopiesMax() int {
+	n := 0
+	for _, d := range l.s.top.Load().disks {
+		if !d.Draining {
+			n++
+		}
+	}
+	return n
+}
+
+func (l ledger) Close() error {
+	l.s.admin.Lock()
+	defer l.s.admin.Unlock()
+	return l.s.closeShelves()
+}
+
+func (l ledger) Lock(p engine.Part) func() {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(p.ID)) // a hash never fails
+	m := &l.s.lock[h.Sum32()%uint32(len(l.s.lock))]
+	m.Lock()
+	return m.Unlock
+}
+
+// Get asks the part's first disk that works. While parts move, it asks all.
+func (l ledger) Get(p engine.Part, key []byte) (engine.Entry, bool, error) {
+	t := l.s.top.Load()
+	homes := t.homes(p)
+	if t.pool.Settled {
+		for _, d := range homes {
+			if d.ok() {
+				return d.shelf.Get(key)
+			}
+		}
+		return engine.Entry{}, false, homes[0].missing()
+	}
+	var best engine.Entry
+	found := false
+	for _, d := range t.disks {
+		if !d.ok() {
+			return engine.Entry{}, false, d.missing()
+		}
+		e, ok, err := d.shelf.Get(key)
+		if err != nil {
+			return e, false, err
+		}
+		if ok && (!found || e.Rev > best.Rev) {
+			best, found = e, true
+		}
+	}
+	return best, found, nil
+}
+
+// Scan merges the disks. It fails if one is away whose entries no other has.
+func (l ledger) Scan(from, to []byte, reverse bool) engine.Cursor {
+	t := l.s.top.Load()
+	var all []engine.Cursor
+	var missing error
+	for _, d := range t.disks {
+		if d.ok() {
+			all = append(all, d.shelf.Scan(from, to, reverse))
+		} else if missing = d.missing(); l.covered() {
+			missing = nil
+		}
+	}
+	if len(all) == 1 && missing == nil {
+		return all[0]
+	}
+	return &merge{cursors: all, reverse: reverse, err: missing}
+}
+
+// covered reports whether every bucket keeps more copies than disks are away.
+func (l ledger) covered() bool {
+	away := 0
+	for _, d := range l.s.top.Load().disks {
+		if !d.ok() {
+			away++
+		}
+	}
+	return l.s.Store != nil && l.s.CopiesMin() > away
+}
+
+func (l ledger) Usage(prefix []byte) (storage.Count, error) {
+	var out storage.Count
+	for _, d := range l.s.top.Load().disks {
+		if d.shelf != nil {
+			u := d.shelf.Usage(prefix)
+			out.Number += u.Number
+			out.Bytes += u.Bytes
+		}
+	}
+	return out, nil
+}
+
+// stage writes a blob to each home.
+type stage struct {
+	homes  []*disk
+	stages []*shelf.Stage
+	size   int64
+}
+
+func (l ledger) Stage(p engine.Part, size int64) (engine.Stage, error) {
+	g := &stage{homes: l.s.top.Load().homes(p)}
+	for _, d := range g.homes {
+		if !d.ok() {
+			g.Discard()
+			return nil, d.missing()
+		}
+		one, err := d.shelf.Stage(size)
+		if err != nil {
+			g.Discard()
+			return nil, err
+		}
+		g.stages = append(g.stages, one)
+	}
+	return g, nil
+}
+
+func (g *stage) Write(p []byte) (int, error) {
+	for _, one := range g.stages {
+		if _, err := one.Write(p); err != nil {
+			return 0, err
+		}
+	}
+	g.size += int64(len(p))
+	return len(p), nil
+}
+
+func (g *stage) Discard() {
+	for _, one := range g.stages {
+		one.Discard()
+	}
+}
+
+// on returns the stage of a disk; if the part has moved there since, it is copied.
+func (g *stage) on(d *disk) (*shelf.Stage, error) {
+	for i, h := range g.homes {
+		if h.ID == d.ID {
+			return g.stages[i], nil
+		}
+	}
+	if len(g.stages) == 0 {
+		return nil, fmt.Errorf("%w: nothing was staged", storage.ErrInvalid)
+	}
+	to, err := d.shelf.Stage(g.size)
+	if err != nil {
+		return nil, err
+	}
+	g.homes, g.stages = append(g.homes, d), append(g.stages, to)
+	return to, g.stages[0].CopyTo(to)
+}
+
+// Commit writes to all homes of a part at once.
+func (l ledger) Commit(b engine.Batch) error {
+	t := l.s.top.Load()
+	homes := t.homes(b.Part)
+	for _, d := range homes {
+		if !d.ok() {
+			return d.missing()
+		}
+	}
+	if !t.pool.Settled && b.Part.ID != "" {
+		if err := l.s.gather(t, b.Part, &b); err != nil {
+			return err
+		}
+	}
+	if len(homes) == 1 {
+		return commitOn(homes[0], b)
+	}
+	errs := make([]error, len(homes))
+	var wg sync.WaitGroup
+	for i, d := range homes {
+		wg.Go(func() { errs[i] = commitOn(d, b) })
+	}
+	wg.Wait()
+	return l.s.undo(b.Part, homes, errs)
+}
+
+func commitOn(d *disk, b engine.Batch) error {
+	changes := make([]engine.Change, len(b.Changes))
+	copy(changes, b.Changes)
+	for i := range changes {
+		if changes[i].Stage == nil {
+			continue
+		}
+		one, err := changes[i].Stage.(*stage).on(d)
+		if err != nil {
+			return err
+		}
+		changes[i].Stage = one
+	}
+	return d.shelf.Commit(b.Rev, b.Durability, changes)
+}
+
+// undo makes copies alike again where a commit has succeeded on some disks only: as
+// they were, from a disk that refused. A disk that failed decides nothing; when it is
+// opened again, what others have replaces what it has.
+func (s *Store) undo(p engine.Part, homes []*disk, errs []error) error {
+	err := errors.Join(errs...)
+	if err == nil || p.ID == "" {
+		return err
+	}
+	for i, old := range homes {
+		if errs[i] == nil || !old.ok() {
+			continue
+		}
+		for j, d := range homes {
+			if errs[j] == nil && d.ok() {
+				if e := copyPart(old, d, p.ID, s.rev.Add(1)); e != nil {
+					return fmt.Errorf("%w: %w", storage.ErrUnavailable, errors.Join(err, e))
+				}
+			}
+		}
+		return err
+	}
+	return err
+}

@@ -1,0 +1,425 @@
+package shelf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path"
+	"sync"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/disk/drive"
+	"polder.dev/polder/storage/engine"
+)
+
+// A file holds the bytes of one blob, then the checksums of its blocks, then a foot.
+const (
+	blockBytes = 64 << 10
+	footBytes  = 40
+	fileMagic  = "PLDRBLB\x01"
+)
+
+func (s *Shelf) filePath(id uint64) string {
+	return path.Join(s.dir, "blobs", fmt.Sprintf("%02x", id>>56), fmt.Sprintf("%016x", id))
+}
+
+// foot ends a file.
+type foot struct {
+	id    uint64
+	size  int64
+	table uint32 // checksum of the checksums
+}
+
+func (f foot) encode() []byte {
+	b := make([]byte, footBytes)
+	copy(b, fileMagic)
+	binary.LittleEndian.PutUint64(b[8:], f.id)
+	binary.LittleEndian.PutUint64(b[16:], uint64(f.size))
+	binary.LittleEndian.PutUint32(b[24:], blockBytes)
+	binary.LittleEndian.PutUint32(b[28:], f.table)
+	binary.LittleEndian.PutUint32(b[36:], checksum(b[:36]))
+	return b
+}
+
+func decodeFoot(b []byte) (foot, bool) {
+	if len(b) != footBytes || string(b[:8]) != fileMagic || binary.LittleEndian.Uint32(b[36:]) != checksum(b[:36]) {
+		return foot{}, false
+	}
+	f := foot{binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), binary.LittleEndian.Uint32(b[28:])}
+	return f, binary.LittleEndian.Uint32(b[24:]) == blockBytes
+}
+
+func blocks(size int64) int64 { return (size + blockBytes - 1) / blockBytes }
+
+// Stage is a file that is being written: an engine.Stage.
+type Stage struct {
+	s     *Shelf
+	id    uint64
+	file  drive.File
+	size  int64
+	sums  []uint32
+	ended bool // the foot is written
+	done  bool // committed or discarded
+}
+
+// Stage begins a file for size bytes, or 0 where that is unknown.
+func (s *Shelf) Stage(size int64) (*Stage, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	if err := s.room(size); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	id := s.rng.Uint64()
+	s.staged[id] = true
+	s.mu.Unlock()
+	f, err := s.fs.Create(s.filePath(id))
+	if err == nil && size > 0 {
+		if err = f.Allocate(size + blocks(size)*4 + footBytes); err != nil {
+			_ = f.Close()
+			_ = s.fs.Remove(s.filePath(id))
+		}
+	}
+	if err != nil {
+		s.unstage(id)
+		return nil, full(fmt.Errorf("staging a file: %w", err))
+	}
+	return &Stage{s: s, id: id, file: f}, nil
+}
+
+func (s *Shelf) unstage(id uint64) {
+	s.mu.Lock()
+	delete(s.staged, id)
+	s.mu.Unlock()
+}
+
+func (g *Stage) Write(p []byte) (int, error) {
+	if _, err := g.file.WriteAt(p, g.size); err != nil {
+		return 0, full(fmt.Errorf("writing a file: %w", err))
+	}
+	for b := p; len(b) > 0; {
+		at := g.size % blockBytes
+		if at == 0 {
+			g.sums = append(g.sums, 0)
+		}
+		n := min(int64(len(b)), blockBytes-at)
+		last := &g.sums[len(g.sums)-1]
+		*last = crc32.Update(*last, castagnoli, b[:n])
+		b = b[n:]
+		g.size += n
+	}
+	return len(p), nil
+}
+
+// end writes the foot, and syncs if asked to.
+func (g *Stage) end(sync bool) error {
+	if g.ended {
+		return nil
+	}
+	b := make([]byte, 0, len(g.sums)*4+footBytes)
+	for _, s := range g.sums {
+		b = binary.LittleEndian.AppendUint32(b, s)
+	}
+	b = append(b, foot{g.id, g.size, checksum(b)}.encode()...)
+	if _, err := g.file.WriteAt(b, g.size); err != nil {
+		return full(fmt.Errorf("ending a file: %w", err))
+	}
+	if err := g.file.Truncate(g.size + int64(len(b))); err != nil {
+		return fmt.Errorf("ending a file: %w", err)
+	}
+	g.ended = true
+	if sync {
+		return g.sync()
+	}
+	return nil
+}
+
+func (g *Stage) sync() error {
+	if err := g.file.Sync(); err != nil {
+		return fmt.Errorf("syncing a file: %w", err)
+	}
+	if err := g.s.fs.SyncDir(path.Dir(g.s.filePath(g.id))); err != nil {
+		return fmt.Errorf("syncing a file's directory: %w", err)
+	}
+	return nil
+}
+
+// Discard removes a file that was not committed.
+func (g *Stage) Discard() {
+	if g.done {
+		return
+	}
+	g.done = true
+	_ = g.file.Close()
+	_ = g.s.fs.Remove(g.s.filePath(g.id)) // what is left is found as an orphan
+	g.s.unstage(g.id)
+}
+
+// CopyTo writes what was staged to another stage.
+func (g *Stage) CopyTo(to *Stage) error {
+	_, err := io.Copy(to, io.NewSectionReader(g.file, 0, g.size))
+	return err
+}
+
+// full makes of the system's error that a disk is full one that callers know.
+func full(err error) error {
+	if errors.Is(err, errNoSpace) {
+		return fmt.Errorf("%w: %w", storage.ErrFull, err)
+	}
+	return err
+}
+
+// fileBlob reads a file: an engine.Blob.
+type fileBlob struct {
+	s    *Shelf
+	id   uint64
+	size int64
+
+	mu   sync.Mutex
+	file drive.File
+	sums []byte
+}
+
+func (s *Shelf) openFile(t *item) (engine.Blob, error) {
+	s.mu.Lock()
+	s.pins[t.file]++
+	s.mu.Unlock()
+	b := &fileBlob{s: s, id: t.file, size: t.size}
+	_, _, err := s.fs.Stat(s.filePath(t.file))
+	if err == nil {
+		return b, nil
+	}
+	_ = b.Close()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, engine.ErrGone
+	}
+	return nil, fmt.Errorf("opening a file: %w", err)
+}
+
+// open returns the file and the checksums, read and verified once.
+func (b *fileBlob) open() (drive.File, []byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file == nil {
+		f, err := b.s.fs.Open(b.s.filePath(b.id))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		}
+		b.file = f
+	}
+	if b.sums == nil {
+		sums, err := readSums(b.file, b.id, b.size)
+		if err != nil {
+			return nil, nil, err
+		}
+		b.sums = sums
+	}
+	return b.file, b.sums, nil
+}
+
+// readSums reads the checksums behind the data.
+func readSums(f drive.File, id uint64, size int64) ([]byte, error) {
+	n := blocks(size) * 4
+	tail := make([]byte, n+footBytes)
+	if m, err := f.ReadAt(tail, size); m < len(tail) {
+		if err == io.EOF {
+			err = errors.New("it is too short")
+		}
+		return nil, fmt.Errorf("%w: file %016x: %w", storage.ErrCorrupt, id, err)
+	}
+	if ft, ok := decodeFoot(tail[n:]); !ok || ft.id != id || ft.size != size || ft.table != checksum(tail[:n]) {
+		return nil, fmt.Errorf("%w: file %016x: its checksums are damaged", storage.ErrCorrupt, id)
+	}
+	return tail[:n], nil
+}
+
+func (b *fileBlob) ReadAt(p []byte, off int64) (int, error) {
+	f, sums, err := b.open()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for n < len(p) && off < b.size {
+		at := off % blockBytes
+		left := min(int64(len(p)-n), b.size-off)
+		end := off - at + blockBytes // of the block
+		var k int64
+		if at == 0 && (left >= blockBytes || left == b.size-off) {
+			k = left
+			if off+left < b.size {
+				k = left / blockBytes * blockBytes
+			}
+			k, err = b.blocksAt(f, sums, p[n:int64(n)+k], off)
+		} else {
+			k, err = b.within(f, sums, p[n:int64(n)+left], off, min(end, b.size))
+		}
+		n, off = n+int(k), off+k
+		if err != nil {
+			return n, err
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// blocksAt reads whole blocks into p, and returns how much of them is undamaged.
+func (b *fileBlob) blocksAt(f drive.File, sums, p []byte, off int64) (int64, error) {
+	m, err := f.ReadAt(p, off)
+	if m < len(p) {
+		return 0, fmt.Errorf("%w: file %016x at %d: %w", storage.ErrCorrupt, b.id, off, err)
+	}
+	for at := 0; at < len(p); at += blockBytes {
+		block := p[at:min(at+blockBytes, len(p))]
+		i := (off + int64(at)) / blockBytes
+		if checksum(block) != binary.LittleEndian.Uint32(sums[i*4:]) {
+			return int64(at), fmt.Errorf("%w: file %016x, block %d", storage.ErrCorrupt, b.id, i)
+		}
+	}
+	return int64(len(p)), nil
+}
+
+var blockPool = sync.Pool{New: func() any { b := make([]byte, blockBytes); return &b }}
+
+// within reads part of the block that ends at end.
+func (b *fileBlob) within(f drive.File, sums, p []byte, off, end int64) (int64, error) {
+	begin := off / blockBytes * blockBytes
+	buf := blockPool.Get().(*[]byte)
+	defer blockPool.Put(buf)
+	block := (*buf)[:end-begin]
+	if _, err := b.blocksAt(f, sums, block, begin); err != nil {
+		return 0, err
+	}
+	return int64(copy(p, block[off-begin:])), nil
+}
+
+// Extents verifies what it names by reading it.
+func (b *fileBlob) Extents(off, n int64) ([]storage.Extent, error) {
+	f, sums, err := b.open()
+	if err != nil {
+		return nil, err
+	}
+	if f.OS() == nil {
+		p := make([]byte, n)
+		if _, err := b.ReadAt(p, off); err != nil {
+			return nil, err
+		}
+		return []storage.Extent{{Length: n, Bytes: p}}, nil
+	}
+	buf := blockPool.Get().(*[]byte)
+	defer blockPool.Put(buf)
+	for at := off / blockBytes * blockBytes; at < off+n; at += blockBytes {
+		if _, err := b.blocksAt(f, sums, (*buf)[:min(blockBytes, b.size-at)], at); err != nil {
+			return nil, err
+		}
+	}
+	return []storage.Extent{{File: f.OS(), Offset: off, Length: n}}, nil
+}
+
+func (b *fileBlob) Idle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file != nil {
+		_ = b.file.Close() // it was only read
+		b.file = nil
+	}
+}
+
+// Close unpins the file; the last to do so removes one that was replaced meanwhile.
+func (b *fileBlob) Close() error {
+	b.Idle()
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	if b.s.pins[b.id]--; b.s.pins[b.id] == 0 {
+		delete(b.s.pins, b.id)
+		if b.s.doomed[b.id] {
+			delete(b.s.doomed, b.id)
+			b.s.reap = append(b.s.reap, b.id)
+			b.s.wake()
+		}
+	}
+	return nil
+}
+
+// inlineBlob reads data in a volume: an engine.Blob.
+type inlineBlob struct {
+	s *Shelf
+	t *item
+	v *volume
+
+	once sync.Once
+	data []byte
+	err  error
+}
+
+func (s *Shelf) openInline(t *item) (engine.Blob, error) {
+	v := s.pin(t.vol)
+	if v == nil {
+		return nil, engine.ErrGone
+	}
+	return &inlineBlob{s: s, t: t, v: v}, nil
+}
+
+// readInline reads all of the data into p, which is as long.
+func readInline(v *volume, t *item, p []byte) error {
+	if n, err := v.file.ReadAt(p, t.at); n < len(p) {
+		return fmt.Errorf("%w: volume %d at %d: %w", storage.ErrCorrupt, t.vol, t.at, err)
+	}
+	if checksum(p) != t.sum {
+		return fmt.Errorf("%w: volume %d at %d", storage.ErrCorrupt, t.vol, t.at)
+	}
+	return nil
+}
+
+func (b *inlineBlob) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 && int64(len(p)) >= b.t.size { // all at once: no other copy is needed
+		if err := readInline(b.v, b.t, p[:b.t.size]); err != nil {
+			return 0, err
+		}
+		if int64(len(p)) > b.t.size {
+			return int(b.t.size), io.EOF
+		}
+		return len(p), nil
+	}
+	if err := b.load(); err != nil {
+		return 0, err
+	}
+	n := copy(p, b.data[min(off, b.t.size):])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (b *inlineBlob) load() error {
+	b.once.Do(func() {
+		b.data = make([]byte, b.t.size)
+		b.err = readInline(b.v, b.t, b.data)
+	})
+	return b.err
+}
+
+// Extents are in memory: what is small is not worth a call to the kernel for each.
+func (b *inlineBlob) Extents(off, n int64) ([]storage.Extent, error) {
+	if err := b.load(); err != nil {
+		return nil, err
+	}
+	return []storage.Extent{{Length: n, Bytes: b.data[off : off+n : off+n]}}, nil
+}
+
+func (b *inlineBlob) Idle() {}
+
+func (b *inlineBlob) Close() error { return b.s.unpin(b.v) }
+
+// Open pins the blob of an entry of this shelf, or returns engine.ErrGone.
+func (s *Shelf) Open(p Place) (engine.Blob, error) {
+	if p.kind == kindInline {
+		return s.openInline(p.item)
+	}
+	return s.openFile(p.item)
+}
