@@ -17,6 +17,7 @@ import (
 type Client struct {
 	Bucket  storage.Bucket
 	History *History
+	Life    int // History.Life when the client began
 	Rng     *rand.Rand
 	Keys    int
 	// Sizes of bodies; a write takes one of them.
@@ -82,7 +83,7 @@ func (c *Client) Step(ctx context.Context) error {
 }
 
 func (c *Client) write(key, value string, do func() error) error {
-	done := c.History.Write(key, value)
+	done := c.History.Write(c.Life, key, value)
 	err := do()
 	switch {
 	case err == nil:
@@ -114,7 +115,7 @@ func (c *Client) multipart(ctx context.Context, key string) error {
 
 // Read reads a whole object and notes what it was.
 func (c *Client) Read(ctx context.Context, key string) error {
-	done := c.History.Read(key)
+	done := c.History.Read(c.Life, key)
 	o, err := c.Bucket.Open(ctx, key, storage.ReadOptions{})
 	switch {
 	case errors.Is(err, storage.ErrNoObject):

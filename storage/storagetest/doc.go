@@ -44,6 +44,7 @@ func Run(t *testing.T, open New) {
 		{"closed", testClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of the time is the disk's
 			b := &bench{time: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
 			b.Store = open(t, b.now)
 			c.run(t, b)

@@ -12,6 +12,22 @@ type History struct {
 	mu   sync.Mutex
 	tick int64
 	keys map[string]*register
+	life int // of the machine; what ends in a later one counts for nothing
+}
+
+// Life is what Write and Read are told by clients of the machine as it is until Cut.
+func (h *History) Life() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.life
+}
+
+// Cut is called before the power is cut: what has not ended by now has no known outcome,
+// and what is acknowledged without power counts for nothing.
+func (h *History) Cut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.life++
 }
 
 type register struct {
@@ -60,7 +76,7 @@ func (h *History) of(key string) *register {
 }
 
 // Write notes that a write begins; what it returns notes how it ended.
-func (h *History) Write(key, value string) func(Outcome) {
+func (h *History) Write(life int, key, value string) func(Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w := &write{value: value, begin: h.now(), end: never}
@@ -69,6 +85,9 @@ func (h *History) Write(key, value string) func(Outcome) {
 	return func(o Outcome) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if h.life != life {
+			return
+		}
 		switch o {
 		case Acknowledged:
 			w.end = h.now()
@@ -79,13 +98,16 @@ func (h *History) Write(key, value string) func(Outcome) {
 }
 
 // Read notes that a read begins; what it returns notes what it saw.
-func (h *History) Read(key string) func(value string) {
+func (h *History) Read(life int, key string) func(value string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	begin := h.now()
 	return func(value string) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if h.life != life {
+			return
+		}
 		r := h.of(key)
 		r.reads = append(r.reads, seen{value, begin, h.now()})
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"polder.dev/polder/storage"
@@ -24,12 +25,18 @@ func testListings(t *testing.T, b *bench) {
 		return s.String()
 	}
 	all := map[string]bool{}
+	var wg sync.WaitGroup
 	for range 600 {
 		if k := word(7); k != "" && !all[k] {
 			all[k] = true
-			put(t, bk, k, k)
+			wg.Go(func() {
+				if _, err := bk.Put(ctx, k, strings.NewReader(k), storage.PutOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 	}
+	wg.Wait()
 	var names []string
 	for k := range all {
 		names = append(names, k)

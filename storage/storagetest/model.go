@@ -17,7 +17,7 @@ func testModel(t *testing.T, b *bench) {
 	bk := b.bucket(t, storage.Settings{Versioning: storage.Versioned})
 	model := map[string][]version{} // newest first
 	mode := storage.Versioned
-	for i := range 1500 {
+	for i := range 700 {
 		key := fmt.Sprint("k", rng.IntN(6))
 		switch n := rng.IntN(100); {
 		case n < 3:
@@ -44,7 +44,7 @@ func testModel(t *testing.T, b *bench) {
 				model[key] = append(append([]version(nil), vs[:at]...), vs[at+1:]...)
 			}
 		}
-		if i%50 == 0 {
+		if i%50 == 49 {
 			compare(t, bk, model)
 		}
 	}

@@ -9,12 +9,15 @@ import (
 // Cut cuts the power and returns the disk as it is found afterwards. Of what was not
 // synced, each sector and each name is kept or lost at random; how much is kept is at
 // random as well, all and nothing included. The old disk goes on for those who still
-// hold it, but nothing they do counts.
-func (d *Disk) Cut(rng *rand.Rand) *Disk {
+// hold it, but nothing they do counts. With kill only the program has died: all is kept.
+func (d *Disk) Cut(rng *rand.Rand, kill bool) *Disk {
 	defer d.enter()()
 	d.dead = true
 	odds := []float64{0, 0.1, 0.5, 0.9, 1}[rng.IntN(5)]
-	lucky := func() bool { return rng.Float64() < odds }
+	if kill {
+		odds = 1
+	}
+	lucky := func() bool { return rng.Float64() < odds || odds == 1 }
 	out := &Disk{BytesMax: d.BytesMax}
 	defer out.enter()()
 	for dir := range d.dirs {

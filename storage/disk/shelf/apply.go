@@ -106,6 +106,7 @@ func (b *batch) count(key []byte, t *item, sign int64) {
 func (b *batch) commit(vol uint32, end int64) error {
 	s := b.s
 	s.mu.Lock()
+	s.frees = append(s.frees, b.freed...)
 	for k, d := range b.usage {
 		u := s.usage[k]
 		u.Number += d.Number
@@ -139,46 +140,40 @@ func (s *Shelf) apply(group []*record) error {
 		if r.rev > s.revMax.Load() {
 			s.revMax.Store(r.rev)
 		}
-		for _, g := range r.stages {
-			if r.sync {
-				_ = g.file.Close() // it is synced
-			} else {
-				s.unsynced = append(s.unsynced, g)
-			}
-		}
 	}
 	if err := b.commit(s.tail.id, s.tail.end); err != nil {
 		return s.fail(err)
 	}
-	s.unneeded(b.freed)
 	return nil
 }
 
-// unneeded notes files that go once the records that replaced them are durable.
-func (s *Shelf) unneeded(files []uint64) {
-	if len(files) > 0 {
-		s.mu.Lock()
-		s.frees = append(s.frees, files...)
-		s.mu.Unlock()
-	}
-}
-
-// free lets go of the files that durable records have replaced.
-func (s *Shelf) free() {
+// free is called after a sync, and lets go of files that records have replaced. Not at
+// once: recovery must know that these records were durable, or it would miss the files
+// that earlier records name. It knows when the head of a later record, which says so, is
+// durable itself: proved says that this sync made one.
+func (s *Shelf) free(proved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.frees) == 0 {
-		return
+	if proved {
+		s.discard(s.parted)
+		s.parted = nil
 	}
-	for _, id := range s.frees {
+	s.parted = append(s.parted, s.frees...)
+	s.frees = nil
+}
+
+// discard removes files, or leaves that to the last who reads them. s.mu is held.
+func (s *Shelf) discard(files []uint64) {
+	for _, id := range files {
 		if s.pins[id] > 0 {
 			s.doomed[id] = true
 		} else {
 			s.reap = append(s.reap, id)
 		}
 	}
-	s.frees = s.frees[:0]
-	s.wake()
+	if len(files) > 0 {
+		s.wake()
+	}
 }
 
 func (s *Shelf) wake() {
@@ -230,7 +225,7 @@ func (s *Shelf) flush() error {
 		if err := s.sync(); err != nil {
 			return err
 		}
-		s.free()
+		s.free(false)
 	}
 	done, err := s.index.Flush()
 	if err != nil {
@@ -243,13 +238,21 @@ func (s *Shelf) flush() error {
 
 // Checkpoint makes log and index durable. Afterwards nothing needs to be replayed.
 func (s *Shelf) Checkpoint() error {
-	done, err := s.exclusive(func() error { return s.flush() })
+	var proved []uint64
+	done, err := s.exclusive(func() error {
+		err := s.flush()
+		s.mu.Lock()
+		proved, s.parted = s.parted, nil
+		s.mu.Unlock()
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if done != nil {
-		<-done
-	}
+	<-done
+	s.mu.Lock()
+	s.discard(proved)
+	s.mu.Unlock()
 	return nil
 }
 

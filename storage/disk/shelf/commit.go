@@ -19,6 +19,7 @@ type record struct {
 	grows   bool // it takes room that nothing gives back
 	stages  []*Stage
 	expect  *expect // of a record that compaction wrote
+	beat    bool    // it is written although it changes nothing, for what its head says
 
 	vol  *volume
 	off  int64
@@ -214,7 +215,7 @@ func (s *Shelf) commit(group []*record) {
 		return
 	}
 	if sync {
-		s.free()
+		s.free(len(keep) > 0)
 	}
 	s.loose.Store(!sync)
 	s.checkpointIfDue()
@@ -237,7 +238,7 @@ func (s *Shelf) admit(group []*record) ([]*record, error) {
 	var keep []*record
 	for _, r := range group {
 		switch {
-		case len(r.changes) == 0: // it only wants a sync
+		case len(r.changes) == 0 && !r.beat: // it only wants a sync
 		case r.expect != nil:
 			holds, err := s.holds(r)
 			if err != nil {
@@ -291,6 +292,15 @@ func (s *Shelf) write(group []*record) error {
 	}
 	v.end = w.at
 	s.sinceLog += v.end - begin
+	for _, r := range group {
+		for _, g := range r.stages {
+			if r.sync {
+				_ = g.file.Close() // it is synced
+			} else {
+				s.unsynced = append(s.unsynced, g) // before the log is, which names it
+			}
+		}
+	}
 	return nil
 }
 
@@ -380,10 +390,19 @@ func (s *Shelf) Sync() error {
 	return s.submit(&record{sync: true, turn: make(chan bool, 1)})
 }
 
-// Flush makes durable what was committed before, if it is not.
+// Flush makes durable what was committed before, if it is not, and lets go of files that
+// are not needed any more.
 func (s *Shelf) Flush() error {
-	if !s.loose.Load() {
+	if s.loose.Load() {
+		if err := s.Sync(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	waiting := len(s.parted) > 0
+	s.mu.Unlock()
+	if !waiting {
 		return nil
 	}
-	return s.Sync()
+	return s.submit(&record{sync: true, beat: true, turn: make(chan bool, 1)})
 }

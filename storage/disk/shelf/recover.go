@@ -204,14 +204,14 @@ func (s *Shelf) replayVolume(v *volume, from int64, last bool) error {
 			durable = max(durable, int64(r.synced))
 		}
 	}
-	found, err := s.believe(v, found, durable)
+	end := max(from, volumeHeadBytes)
+	found, err := s.believe(found, end, durable)
 	if err != nil {
 		return err
 	}
-	end := max(from, volumeHeadBytes)
 	b := s.begin()
 	for _, r := range found {
-		if r.off > end && r.off <= durable {
+		if r.off > end {
 			s.Recovered.Damaged++
 		}
 		end = r.off + r.bytes()
@@ -252,31 +252,18 @@ func (s *Shelf) replayRecord(b *batch, v *volume, r *scanned) (*batch, error) {
 	if err := b.commit(v.id, r.off+r.bytes()); err != nil {
 		return b, err
 	}
-	s.unneeded(b.freed)
 	s.checkpointIfDue()
 	return s.begin(), s.Err()
 }
 
 func (s *Shelf) settle(b *batch, v *volume) error {
-	if err := b.commit(v.id, v.end); err != nil {
-		return err
-	}
-	s.unneeded(b.freed)
-	s.free()
-	return nil
+	return b.commit(v.id, v.end)
 }
 
-// trusted reports whether a record counts: it does if it was durable, whatever became
-// of its data since, and else if all of it is there.
-func (s *Shelf) trusted(r *scanned, durable int64) (bool, error) {
-	if r.off < durable {
-		return true, nil
-	}
-	if r.dataBad {
-		return false, nil
-	}
-	if r.flags&flagWritten == 0 {
-		return true, nil
+// whole reports whether all of a record is there, with the files it names.
+func (s *Shelf) whole(r *scanned) (bool, error) {
+	if r.dataBad || r.flags&flagWritten == 0 {
+		return !r.dataBad, nil
 	}
 	for _, c := range r.list {
 		if c.kind != kindFile {
@@ -314,31 +301,27 @@ func (s *Shelf) wholeFile(id uint64, size int64) (bool, error) {
 	return true, nil
 }
 
-// believe returns the records that count. The others are struck out, durably and before
-// any is replayed: later records will say that the log was durable behind them.
-func (s *Shelf) believe(v *volume, found []*scanned, durable int64) ([]*scanned, error) {
-	var out []*scanned
-	for _, r := range found {
-		keep, err := s.trusted(r, durable)
-		if err != nil {
-			return nil, err
+// believe returns the records that count: all that were durable, and of the others
+// those before the first that is not whole. So what is lost is always the newest, and no
+// record counts without those that it builds on.
+func (s *Shelf) believe(found []*scanned, end, durable int64) ([]*scanned, error) {
+	for i, r := range found {
+		if r.off >= durable {
+			keep := r.off == end
+			if keep {
+				var err error
+				if keep, err = s.whole(r); err != nil {
+					return nil, err
+				}
+			}
+			if !keep {
+				s.Recovered.Torn += len(found) - i
+				return found[:i], nil
+			}
 		}
-		if keep {
-			out = append(out, r)
-			continue
-		}
-		s.Recovered.Torn++
-		if _, err := v.file.WriteAt(make([]byte, recordHeadBytes), r.off); err != nil {
-			return nil, fmt.Errorf("striking out a torn record: %w", err)
-		}
+		end = r.off + r.bytes()
 	}
-	if len(out) == len(found) {
-		return out, nil
-	}
-	if err := v.file.Sync(); err != nil {
-		return nil, fmt.Errorf("syncing volume %d: %w", v.id, err)
-	}
-	return out, nil
+	return found, nil
 }
 
 // trim ends the newest volume behind its last record, and syncs it: what was replayed
@@ -402,7 +385,7 @@ func (s *Shelf) orphan(name string) (bool, error) {
 		return false, nil // not ours
 	}
 	s.mu.Lock()
-	used := s.staged[id] || s.pins[id] > 0 || s.doomed[id] || slices.Contains(s.reap, id) || slices.Contains(s.frees, id)
+	used := s.staged[id] || s.pins[id] > 0 || s.doomed[id] || slices.Contains(s.reap, id) || slices.Contains(s.frees, id) || slices.Contains(s.parted, id)
 	s.mu.Unlock()
 	if used {
 		return false, nil

@@ -76,6 +76,7 @@ type Shelf struct {
 	pins    map[uint64]int  // files that are read
 	doomed  map[uint64]bool // files to be removed when they are not read any more
 	frees   []uint64        // files to be removed once the log is durable
+	parted  []uint64        // and once that is known, see free
 	reap    []uint64        // files to be removed
 	wakeup  chan struct{}
 	usage   map[string]storage.Count
