@@ -61,28 +61,53 @@ func (s *Store) change(t *topology) error {
 func (s *Store) AddDisk(dir string, weight float64) (id string, err error) {
 	s.admin.Lock()
 	defer s.admin.Unlock()
-	t := s.top.Load()
-	for _, d := range t.disks {
+	for _, d := range s.top.Load().disks {
 		if !d.ok() {
 			return "", fmt.Errorf("adding a disk: %w", d.missing())
 		}
 	}
-	if err := s.cfg.fs.MkdirAll(dir); err != nil {
-		return "", err
+	return s.join(dir, weight, func(p *pool) {})
+}
+
+// ReplaceDisk puts the empty directory of a disk in the place of one that is away or
+// has failed. What only that one held is lost, so every bucket must keep copies; Balance
+// then makes them again.
+func (s *Store) ReplaceDisk(old, dir string, weight float64) (id string, err error) {
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	t := s.top.Load()
+	i := slices.IndexFunc(t.pool.Members, func(m member) bool { return m.ID == old })
+	switch {
+	case i < 0:
+		return "", fmt.Errorf("%w: there is no disk %s", storage.ErrInvalid, old)
+	case t.disks[i].ok():
+		return "", fmt.Errorf("%w: disk %s works; add the other, and drain this one", storage.ErrInvalid, old)
+	case s.CopiesMin() < 2:
+		return "", fmt.Errorf("%w: some buckets have no copies of what is on disk %s", storage.ErrInvalid, old)
 	}
-	names, err := s.cfg.fs.List(dir)
-	if err != nil {
-		return "", err
+	id, err = s.join(dir, weight, func(p *pool) { p.Members = slices.Delete(p.Members, i, i+1) })
+	if err == nil && t.disks[i].shelf != nil {
+		_ = t.disks[i].shelf.Close() // it has failed
 	}
-	if names = slices.DeleteFunc(names, func(n string) bool { return n == "lost+found" }); len(names) > 0 {
-		return "", fmt.Errorf("%w: %s is not empty: it has %s", storage.ErrInvalid, dir, names[0])
-	}
-	total, _, err := s.cfg.fs.Room(dir)
-	if err != nil {
+	return id, err
+}
+
+// join adds a disk, with what else changes in the pool at the same time.
+func (s *Store) join(dir string, weight float64, also func(*pool)) (string, error) {
+	if err := s.blank(dir); err != nil {
 		return "", err
 	}
 	if weight == 0 {
+		total, _, err := s.cfg.fs.Room(dir)
+		if err != nil {
+			return "", err
+		}
 		weight = float64(total)
+	}
+	t := s.top.Load()
+	source := slices.IndexFunc(t.disks, (*disk).ok)
+	if source < 0 {
+		return "", fmt.Errorf("%w: no disk works", storage.ErrUnavailable)
 	}
 	sh, err := s.openShelf(dir, len(t.disks))
 	if err != nil {
@@ -90,16 +115,33 @@ func (s *Store) AddDisk(dir string, weight float64) (id string, err error) {
 	}
 	d := newDisk(member{ID: s.name(), Weight: weight}, sh)
 	defer ledger{s}.Lock(engine.Part{})()
-	if err := copyPart(t.disks[0], d, "", s.rev.Load()); err != nil {
+	if err := copyPart(t.disks[source], d, "", s.rev.Load()); err != nil {
 		return "", errors.Join(err, sh.Close())
 	}
 	p := t.pool
-	p.Members = append(slices.Clone(p.Members), d.member)
+	p.Members = slices.Clone(p.Members)
+	also(&p)
+	p.Members = append(p.Members, d.member)
 	p.Settled = false
 	if err := s.change(t.with(p, d)); err != nil {
 		return "", errors.Join(err, sh.Close())
 	}
 	return d.ID, nil
+}
+
+// blank makes sure that a directory is there and holds nothing.
+func (s *Store) blank(dir string) error {
+	if err := s.cfg.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	names, err := s.cfg.fs.List(dir)
+	if err != nil {
+		return err
+	}
+	if names = slices.DeleteFunc(names, func(n string) bool { return n == "lost+found" }); len(names) > 0 {
+		return fmt.Errorf("%w: %s is not empty: it has %s", storage.ErrInvalid, dir, names[0])
+	}
+	return nil
 }
 
 // DrainDisk makes a disk give up what it holds. When Balance has moved all of it, the

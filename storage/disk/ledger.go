@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -79,8 +80,8 @@ func (l ledger) Scan(from, to []byte, reverse bool) engine.Cursor {
 	for _, d := range t.disks {
 		if d.ok() {
 			all = append(all, d.shelf.Scan(from, to, reverse))
-		} else if missing = d.missing(); l.covered() {
-			missing = nil
+		} else if !bytes.HasPrefix(from, engine.BucketRange()[0]) && !l.covered() { // buckets are on every disk
+			missing = d.missing()
 		}
 	}
 	if len(all) == 1 && missing == nil {

@@ -244,7 +244,7 @@ func (d *Disk) Names(text string) []string {
 func (d *Disk) Flip(rng *rand.Rand, name string, off, n int64) {
 	defer d.enter()()
 	f := d.files[name]
-	at := off + rng.Int64N(n)
+	at := off + rng.Int64N(min(n, int64(len(f.data))-off))
 	bit := byte(1) << rng.IntN(8)
 	f.data[at] ^= bit
 	if at < int64(len(f.durable)) {

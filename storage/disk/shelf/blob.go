@@ -129,7 +129,7 @@ func (g *Stage) end(sync bool) error {
 		return full(fmt.Errorf("ending a file: %w", err))
 	}
 	if err := g.file.Truncate(g.size + int64(len(b))); err != nil {
-		return fmt.Errorf("ending a file: %w", err)
+		return full(fmt.Errorf("ending a file: %w", err))
 	}
 	g.ended = true
 	if sync {
