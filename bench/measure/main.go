@@ -1,6 +1,6 @@
 // Command measure makes every number of bench/README.md, on clouds of its own that
 // it removes again. It prints one row per number: the median of all runs, and each
-// run. It needs root and a built polder but for -only sim, and an otherwise idle
+// run. It needs root and a built polder but for -only sim, store and many, and an otherwise idle
 // machine.
 package main
 
@@ -54,6 +54,8 @@ var benchmarks = []benchmark{
 	{name: "queues-large", run: measureQueuesLarge},
 	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
+	{name: "store", run: measureStore, alone: true},
+	{name: "many", run: measureMany, alone: true},
 }
 
 // bench is one run of this program.
@@ -67,6 +69,9 @@ type bench struct {
 	rows  []row
 
 	pictures string // folder for pictures of growth; "" for none
+
+	storeDir string // where the stores lie
+	objects  int    // of the store that is measured full
 }
 
 // add records the runs of one number.
@@ -132,14 +137,18 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
+	if order := os.Getenv(fillVariable); order != "" {
+		return fillStore(order)
+	}
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	part := flag.Int("part", 100, "percent of the workloads that queues and queues-large make")
 	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large: of the controller and of what makes the load")
+	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
 	out := flag.String("json", "", "file to write the rows to")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
@@ -151,7 +160,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {
