@@ -145,6 +145,10 @@ var libraries = []library{
 		rooms: []string{"controlplane/etcd"},
 		why:   "nobody but the API server speaks to etcd",
 	}, {
+		paths: []string{"github.com/cockroachdb"},
+		rooms: []string{"storage/disk/index"},
+		why:   "a disk's index is an ordered map to everybody else, so that it can be another one",
+	}, {
 		paths: []string{"github.com/containerd"},
 		rooms: []string{"node/*"},
 		why:   "only the node knows how containers are run",

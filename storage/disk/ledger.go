@@ -186,18 +186,33 @@ func (l ledger) Commit(b engine.Batch) error {
 		}
 	}
 	if len(homes) == 1 {
-		return commitOn(homes[0], b)
+		changes, err := changesOn(homes[0], b)
+		if err != nil {
+			return err
+		}
+		return homes[0].shelf.Commit(b.Rev, b.Durability, changes)
 	}
 	errs := make([]error, len(homes))
+	done := make([]func(), len(homes))
 	var wg sync.WaitGroup
 	for i, d := range homes {
-		wg.Go(func() { errs[i] = commitOn(d, b) })
+		done[i] = func() {}
+		changes, err := changesOn(d, b)
+		if errs[i] = err; err != nil {
+			continue
+		}
+		wg.Go(func() { done[i], errs[i] = d.shelf.CommitShared(b.Rev, b.Durability, changes) })
 	}
 	wg.Wait()
-	return l.s.undo(b.Part, homes, errs)
+	err := l.s.undo(b.Part, homes, errs)
+	for _, f := range done {
+		f()
+	}
+	return err
 }
 
-func commitOn(d *disk, b engine.Batch) error {
+// changesOn are a batch's changes with the stages of one disk.
+func changesOn(d *disk, b engine.Batch) ([]engine.Change, error) {
 	changes := make([]engine.Change, len(b.Changes))
 	copy(changes, b.Changes)
 	for i := range changes {
@@ -206,11 +221,11 @@ func commitOn(d *disk, b engine.Batch) error {
 		}
 		one, err := changes[i].Stage.(*stage).on(d)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		changes[i].Stage = one
 	}
-	return d.shelf.Commit(b.Rev, b.Durability, changes)
+	return changes, nil
 }
 
 // undo makes copies alike again where a commit has succeeded on some disks only: as

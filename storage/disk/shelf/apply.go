@@ -121,13 +121,26 @@ func (b *batch) commit(vol uint32, end int64) error {
 			_ = b.b.Set(keyLive(id), binary.AppendVarint(nil, v.live))
 		}
 	}
+	shared := s.firstShared(position{vol, end})
 	s.mu.Unlock()
-	mark := binary.BigEndian.AppendUint32(nil, vol)
-	mark = binary.BigEndian.AppendUint64(mark, uint64(end))
-	mark = binary.BigEndian.AppendUint64(mark, s.revMax.Load())
+	mark := binary.BigEndian.AppendUint64(position{vol, end}.encode(), s.revMax.Load())
+	if s.sharing {
+		_ = b.b.Set(keyShared, shared.encode())
+	}
 	_ = b.b.Set(keyMark, mark)
 	s.sinceMem += int64(b.b.Len())
 	return s.index.Apply(b.b)
+}
+
+// firstShared is where the first record lies that other disks may not have, or end. s.mu
+// is held.
+func (s *Shelf) firstShared(end position) position {
+	for p := range s.shared {
+		if p.before(end) {
+			end = p
+		}
+	}
+	return end
 }
 
 // apply makes a group that was written visible.

@@ -19,6 +19,7 @@ type record struct {
 	grows   bool // it takes room that nothing gives back
 	stages  []*Stage
 	expect  *expect // of a record that compaction wrote
+	shared  bool    // other disks commit it as well
 	beat    bool    // it is written although it changes nothing, for what its head says
 
 	vol  *volume
@@ -47,7 +48,25 @@ const groupBytes = 8 << 20
 // Commit makes changes durable, or with Written visible. Stages of changes must be this
 // shelf's.
 func (s *Shelf) Commit(rev uint64, d storage.Durability, changes []engine.Change) error {
-	r := &record{rev: rev, sync: d == storage.Synced, turn: make(chan bool, 1)}
+	return s.make(&record{rev: rev, sync: d == storage.Synced, turn: make(chan bool, 1)}, changes)
+}
+
+// CommitShared is Commit of what other disks commit as well. After a crash Replayed is
+// told of it, unless done was called, which is when all disks have it.
+func (s *Shelf) CommitShared(rev uint64, d storage.Durability, changes []engine.Change) (done func(), err error) {
+	r := &record{rev: rev, sync: d == storage.Synced, shared: true, turn: make(chan bool, 1)}
+	err = s.make(r, changes)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.vol != nil {
+			delete(s.shared, position{r.vol.id, r.off})
+		}
+	}, err
+}
+
+// make fills in a record, and commits it.
+func (s *Shelf) make(r *record, changes []engine.Change) error {
 	if !r.sync {
 		r.flags |= flagWritten
 	}
@@ -292,6 +311,14 @@ func (s *Shelf) write(group []*record) error {
 	}
 	v.end = w.at
 	s.sinceLog += v.end - begin
+	s.mu.Lock()
+	for _, r := range group {
+		if r.shared {
+			s.shared[position{v.id, r.off}] = true
+			s.sharing = true
+		}
+	}
+	s.mu.Unlock()
 	for _, r := range group {
 		for _, g := range r.stages {
 			if r.sync {

@@ -31,10 +31,11 @@ func (s *Shelf) sparse(dead float64) []*volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*volume
+	shared := s.firstShared(position{vol: 1<<32 - 1})
 	for _, id := range slices.Sorted(maps.Keys(s.volumes)) {
 		v := s.volumes[id]
 		// The newest volume is written to; it may change while we look, but never back.
-		if !v.doomed && v.id != slices.Max(slices.Collect(maps.Keys(s.volumes))) && float64(v.live) <= (1-dead)*float64(v.end) {
+		if !v.doomed && v.id < shared.vol && v.id != slices.Max(slices.Collect(maps.Keys(s.volumes))) && float64(v.live) <= (1-dead)*float64(v.end) {
 			out = append(out, v)
 		}
 	}

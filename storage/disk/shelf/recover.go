@@ -13,10 +13,20 @@ import (
 	"polder.dev/polder/storage/disk/index"
 )
 
-// mark is up to where the log is in the index.
-type mark struct {
+// position is a place in the log.
+type position struct {
 	vol uint32
 	off int64
+}
+
+func (p position) before(q position) bool { return p.vol < q.vol || p.vol == q.vol && p.off < q.off }
+
+func (p position) encode() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, p.vol), uint64(p.off))
+}
+
+func decodePosition(b []byte) position {
+	return position{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
 }
 
 // recover opens volumes and index, and replays what is not in the index.
@@ -92,7 +102,7 @@ func (s *Shelf) openVolume(id uint32) (*volume, error) {
 }
 
 // openIndex opens the index and reads the books and the mark.
-func (s *Shelf) openIndex() (m mark, err error) {
+func (s *Shelf) openIndex() (m position, err error) {
 	if s.index, err = index.Open(s.log, s.fs, path.Join(s.dir, "index"), s.CacheBytes); err != nil {
 		return m, err
 	}
@@ -101,7 +111,7 @@ func (s *Shelf) openIndex() (m mark, err error) {
 		return m, err
 	}
 	if ok && len(b) == 20 {
-		m = mark{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
+		m = decodePosition(b)
 		s.revMax.Store(binary.BigEndian.Uint64(b[12:]))
 	}
 	if v := s.volumes[m.vol]; v != nil && v.end < m.off {
@@ -143,7 +153,7 @@ func (r *reader) varint() int64 {
 }
 
 // rebuild begins an empty index; all volumes are replayed then.
-func (s *Shelf) rebuild() (m mark, err error) {
+func (s *Shelf) rebuild() (m position, err error) {
 	s.Recovered.Rebuilt = true
 	s.usage = map[string]storage.Count{}
 	for _, v := range s.volumes {
@@ -164,8 +174,11 @@ func (s *Shelf) rebuild() (m mark, err error) {
 }
 
 // replay reads the log from the mark on.
-func (s *Shelf) replay(m mark) error {
+func (s *Shelf) replay(m position) error {
 	ids := slices.Sorted(maps.Keys(s.volumes))
+	if err := s.tellShared(ids, m); err != nil {
+		return err
+	}
 	for i, id := range ids {
 		if id < m.vol {
 			continue
@@ -180,6 +193,49 @@ func (s *Shelf) replay(m mark) error {
 		}
 	}
 	return nil
+}
+
+// tellShared tells of records below the mark that other disks may not have.
+func (s *Shelf) tellShared(ids []uint32, m position) error {
+	b, ok, err := s.index.Get(keyShared)
+	if err != nil || !ok || len(b) != 12 {
+		return err
+	}
+	s.sharing = true
+	from := decodePosition(b)
+	for _, id := range ids {
+		v := s.volumes[id]
+		at, end := int64(0), v.end
+		if id == from.vol {
+			at = from.off
+		}
+		if id == m.vol {
+			end = m.off
+		}
+		if id < from.vol || id > m.vol {
+			continue
+		}
+		sc := newScanner(v.file, v.volumeHead, at, end, false)
+		for {
+			r, err := sc.next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			s.tell(r)
+		}
+	}
+	return nil
+}
+
+func (s *Shelf) tell(r *scanned) {
+	for i := range r.list {
+		if s.Replayed != nil && r.flags&flagMoved == 0 {
+			s.Replayed(r.list[i].key, r.rev)
+		}
+	}
 }
 
 // replayVolume applies a volume's records from an offset on. All but the last volume
@@ -241,11 +297,7 @@ func (s *Shelf) replayRecord(b *batch, v *volume, r *scanned) (*batch, error) {
 	if err := b.add(v.id, r.off, recordHeadBytes+int64(r.changes), r.rev, r.list); err != nil {
 		return b, err
 	}
-	for i := range r.list {
-		if s.Replayed != nil && r.flags&flagMoved == 0 {
-			s.Replayed(r.list[i].key, r.rev)
-		}
-	}
+	s.tell(r)
 	if b.b.Len() < 4<<20 {
 		return b, nil
 	}

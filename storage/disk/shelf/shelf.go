@@ -80,6 +80,8 @@ type Shelf struct {
 	reap    []uint64        // files to be removed
 	wakeup  chan struct{}
 	usage   map[string]storage.Count
+	shared  map[position]bool // records that other disks may not have yet
+	sharing bool              // there were such records
 
 	queue queue
 
@@ -104,7 +106,8 @@ type Recovery struct {
 
 // Keys of the index's own. They come before all keys of entries.
 var (
-	keyMark = []byte{0, 'w'} // how far the log is in the index
+	keyMark   = []byte{0, 'w'} // how far the log is in the index
+	keyShared = []byte{0, 's'} // from where on other disks may not have what this one has
 )
 
 func keyUsage(prefix string) []byte { return append([]byte{0, 'u'}, prefix...) }
@@ -121,7 +124,7 @@ func Open(cfg Config, dir string, seed uint64) (*Shelf, error) {
 	s := &Shelf{
 		Config: cfg, dir: dir, fs: cfg.FS, log: cfg.Log, rng: rand.New(rand.NewPCG(seed, 0)),
 		volumes: map[uint32]*volume{}, staged: map[uint64]bool{}, pins: map[uint64]int{}, doomed: map[uint64]bool{},
-		wakeup: make(chan struct{}, 1), usage: map[string]storage.Count{},
+		wakeup: make(chan struct{}, 1), usage: map[string]storage.Count{}, shared: map[position]bool{},
 	}
 	for _, d := range []string{"volumes", "blobs", "index"} {
 		if err := s.fs.MkdirAll(path.Join(dir, d)); err != nil {
