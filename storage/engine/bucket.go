@@ -23,14 +23,17 @@ type bucket struct {
 	value bucketValue
 	gone  bool
 
-	copied atomic.Int32 // value.Settings.Copies
+	// What the ledger, or who holds no lock, asks of value.Settings: Copies, and whether
+	// there may be older versions.
+	copied    atomic.Int32
+	versioned atomic.Bool
 }
 
 var _ storage.Bucket = (*bucket)(nil)
 
 func newBucket(s *Store, name string, v bucketValue) *bucket {
 	b := &bucket{store: s, name: name, number: v.Number, value: v}
-	b.copied.Store(int32(max(v.Settings.Copies, 1)))
+	b.show(&v.Settings)
 	return b
 }
 
@@ -103,8 +106,13 @@ func (b *bucket) Configure(_ context.Context, change func(*storage.Settings) err
 		return fmt.Errorf("configuring bucket %s: %w", b.name, err)
 	}
 	b.value = v
-	b.copied.Store(int32(max(v.Settings.Copies, 1)))
+	b.show(&v.Settings)
 	return nil
+}
+
+func (b *bucket) show(set *storage.Settings) {
+	b.copied.Store(int32(max(set.Copies, 1)))
+	b.versioned.Store(set.Versioning != storage.Unversioned)
 }
 
 // allowed refuses changes that what is stored contradicts.

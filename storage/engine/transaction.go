@@ -47,7 +47,7 @@ func (b *bucket) get(p Part, key []byte) (*found, error) {
 // newest finds the newest version or delete marker of a key, or nil.
 func (b *bucket) newest(p Part, key string) (*found, error) {
 	f, err := b.get(p, currentKey(b.number, key))
-	if f != nil || err != nil {
+	if f != nil || err != nil || !b.versioned.Load() {
 		return f, err
 	}
 	f, err = b.older(key, func(*version) bool { return true })
