@@ -10,8 +10,8 @@
 //     never half of one. What fails leaves nothing behind.
 //   - Strong: what was acknowledged is seen by every read and every listing that
 //     begins afterwards. Operations on one key have one order.
-//   - Durable before acknowledged: see Durability, which a bucket chooses. What a read
-//     has shown is durable as well.
+//   - Durable before acknowledged: see Durability, which a bucket chooses. In a bucket
+//     that is Synced, what a read has shown is durable as well.
 //   - Checked: bytes are stored with checksums and verified on every read, so that what
 //     was damaged is an error (ErrCorrupt) and never data.
 //   - Streaming: no operation holds a whole object in memory, however slow its client.

@@ -18,9 +18,10 @@ type Object interface {
 	// damage is repaired.
 	io.ReaderAt
 
-	// Extents returns where bytes [off, off+n) lie, in order, for a front door that
-	// hands files to the kernel (sendfile) or sends memory without a copy. They were
-	// verified when it returns, and are valid until Close.
+	// Extents returns where bytes from off on lie, in order, for a front door that hands
+	// files to the kernel (sendfile) or sends memory without a copy. They may cover less
+	// than n, but never nothing: ask again for the rest. They were verified when it
+	// returns, and are valid until the next call of the object's methods.
 	Extents(off, n int64) ([]Extent, error)
 
 	// Close releases the object. Space of what is deleted is freed afterwards.

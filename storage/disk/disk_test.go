@@ -3,11 +3,13 @@ package disk_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/disk/drive"
 	"polder.dev/polder/storage/disk/drivetest"
 	"polder.dev/polder/storage/storagetest"
 )
@@ -30,27 +32,29 @@ func open(t *testing.T, c disk.Config) *disk.Store {
 	return s
 }
 
-// looked runs a store's Run, as long as the test.
-func looked(t *testing.T, s *disk.Store) *disk.Store {
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := s.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Cleanup(func() {
-		stop()
-		<-ended
-	})
-	return s
+// unsynced is the machine's file system, but for syncs, which are most of the time.
+type unsynced struct{ drive.OS }
+
+type unsyncedFile struct{ drive.File }
+
+func (unsyncedFile) Sync() error { return nil }
+
+func (u unsynced) Create(name string) (drive.File, error) {
+	f, err := u.OS.Create(name)
+	return unsyncedFile{f}, err
 }
+
+func (u unsynced) Open(name string) (drive.File, error) {
+	f, err := u.OS.Open(name)
+	return unsyncedFile{f}, err
+}
+
+func (unsynced) SyncDir(string) error { return nil }
 
 func TestConformance(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T, now func() time.Time) storage.Store {
-			return open(t, disk.Config{Dirs: []string{t.TempDir()}, Now: now, ReserveBytes: 1})
+			return open(t, disk.Config{Dirs: []string{t.TempDir()}, Now: now, ReserveBytes: 1}.On(unsynced{}))
 		})
 	})
 	t.Run("three disks", func(t *testing.T) {
@@ -58,4 +62,48 @@ func TestConformance(t *testing.T) {
 			return open(t, small(3, now).On(&drivetest.Disk{}))
 		})
 	})
+}
+
+// TestDirectory is on the machine's disk, with Run beside, closed and opened again.
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	c := disk.Config{Dirs: []string{t.TempDir()}, ReserveBytes: 1, FlushEvery: 5 * time.Millisecond, TidyEvery: 10 * time.Millisecond}
+	want := map[string][]byte{}
+	for round := range 3 {
+		s := open(t, c)
+		if _, err := disk.Open(c); err == nil {
+			t.Fatal("two stores were opened in one directory")
+		}
+		run, stop := context.WithCancel(ctx)
+		ended := make(chan error)
+		go func() { ended <- s.Run(run) }()
+		b := bucket(t, s, storage.Settings{Durability: storage.Written})
+		check(t, b, want)
+		for range 2 { // what is replaced has to go
+			for k, v := range fill(t, b, 9+round) {
+				want[k] = v
+			}
+		}
+		for left := -1; left != len(want)/3; { // large ones have a file each
+			left = files(t, c.Dirs[0])
+		}
+		check(t, b, want)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// files counts the blobs that have one.
+func files(t *testing.T, dir string) int {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "blobs", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
 }

@@ -144,11 +144,11 @@ func (o *object) each(off, n int64, f func(b Blob, off, n int64) error) error {
 			begin = o.pieces[i-1].end
 		}
 		k := min(n, o.pieces[i].end-off)
-		if len(o.pieces) > 1 {
-			o.warm.use(o.pieces, i)
-		}
 		if err := f(o.pieces[i].blob, off-begin, k); err != nil {
 			return err
+		}
+		if len(o.pieces) > 1 {
+			o.warm.use(o.pieces, i)
 		}
 		off, n = off+k, n-k
 	}
@@ -190,16 +190,22 @@ func (o *object) Extents(off, n int64) ([]storage.Extent, error) {
 		return nil, fmt.Errorf("%w: bytes %d to %d of %d", storage.ErrRange, off, off+n, o.info.Size)
 	}
 	var out []storage.Extent
+	pieces := 0
 	err := o.each(off, n, func(b Blob, off, n int64) error {
+		if pieces++; pieces > warmMax {
+			return errEnough // the files of the first would be closed
+		}
 		e, err := b.Extents(off, n)
 		out = append(out, e...)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return nil, fmt.Errorf("reading %s: %w", o.info.Key, err)
 	}
 	return out, nil
 }
+
+var errEnough = errors.New("enough extents")
 
 func (o *object) Close() error {
 	var errs []error

@@ -8,8 +8,7 @@ import (
 // warmMax is how many blobs of an object made of parts keep their files open.
 const warmMax = 4
 
-// warm remembers which pieces were used last, and lets go of the others' files. Extents
-// of an older piece stay valid only while it is warm, so Extents asks for few at once.
+// warm remembers which pieces were used last, and lets go of the others' files.
 type warm struct {
 	mu   sync.Mutex
 	last []int

@@ -20,11 +20,11 @@ func testMultipart(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := random(7, 2*storage.PartBytesMin+1000)
-	cut := []int{0, storage.PartBytesMin, 2 * storage.PartBytesMin, len(whole)}
+	whole := random(7, 5*storage.PartBytesMin+1000)
+	cut := []int{0, storage.PartBytesMin, 2 * storage.PartBytesMin, 3 * storage.PartBytesMin, 4 * storage.PartBytesMin, 5 * storage.PartBytesMin, len(whole)}
 	var refs []storage.PartRef
 	sum := md5.New()
-	for i, number := range []int{2, 5, 9} {
+	for i, number := range []int{2, 5, 9, 10, 300, storage.PartsMax} {
 		for _, body := range [][]byte{[]byte("is replaced"), whole[cut[i]:cut[i+1]]} {
 			p, err := bk.PutPart(ctx, "k", u.ID, number, bytes.NewReader(body), storage.PutOptions{})
 			if err != nil {
@@ -50,8 +50,8 @@ func testMultipart(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	want(t, "info", info, storage.Info{
-		Key: "k", Size: int64(len(whole)), ETag: fmt.Sprintf("%x-3", sum.Sum(nil)), Modified: b.now(),
-		Meta: storage.Meta{ContentType: "a/b"}, Version: storage.NullVersion, Latest: true, Parts: 3,
+		Key: "k", Size: int64(len(whole)), ETag: fmt.Sprintf("%x-6", sum.Sum(nil)), Modified: b.now(),
+		Meta: storage.Meta{ContentType: "a/b"}, Version: storage.NullVersion, Latest: true, Parts: 6,
 	})
 	checkWhole(t, bk, whole)
 	_, err = bk.Complete(ctx, "k", u.ID, refs, storage.CompleteOptions{})
@@ -61,7 +61,7 @@ func testMultipart(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "parts that are left", i.Usage.Parts.Number, 3)
+	want(t, "parts that are left", i.Usage.Parts.Number, 6)
 	o, err := bk.Open(ctx, "k", storage.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
