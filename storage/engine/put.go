@@ -30,7 +30,7 @@ func (b *bucket) Put(ctx context.Context, key string, body io.Reader, o storage.
 		if err := t.judge(o.If, top); err != nil {
 			return err
 		}
-		if err := t.shelve(); err != nil {
+		if err := t.shelve(top); err != nil {
 			return err
 		}
 		v := &version{size: in.size, etag: in.etag, modified: b.store.now().UnixNano(), meta: o.Meta}
@@ -143,7 +143,7 @@ func (t *transaction) remove(c storage.Conditions) (storage.Deletion, error) {
 		}
 		return storage.Deletion{Found: there, Version: storage.NullVersion}, t.drop(top)
 	}
-	if err := t.shelve(); err != nil {
+	if err := t.shelve(top); err != nil {
 		return storage.Deletion{}, err
 	}
 	v := &version{marker: true, modified: t.b.store.now().UnixNano()}

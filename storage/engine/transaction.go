@@ -160,11 +160,11 @@ func (t *transaction) dropParts(upload uint64, keep map[int]bool) error {
 
 func partNumber(k []byte) int { return int(k[len(k)-2])<<8 | int(k[len(k)-1]) }
 
-// shelve makes room on top: what is there is dropped or becomes an older version.
-func (t *transaction) shelve() error {
-	cur, err := t.b.get(t.part, currentKey(t.b.number, t.key))
-	if err != nil {
-		return err
+// shelve makes room above the newest version: it is dropped or becomes an older one.
+func (t *transaction) shelve(top *found) error {
+	cur := top
+	if cur != nil && !cur.current { // a delete marker, which is with the older ones already
+		cur = nil
 	}
 	keep := t.set.Versioning == storage.Versioned || t.set.Versioning == storage.Suspended && cur != nil && !cur.null
 	if cur != nil && keep {

@@ -160,7 +160,7 @@ func (b *bucket) Complete(_ context.Context, key, id string, refs []storage.Part
 		if err := t.judge(o.If, top); err != nil {
 			return err
 		}
-		if err := t.shelve(); err != nil {
+		if err := t.shelve(top); err != nil {
 			return err
 		}
 		t.changes = append(t.changes, Change{Key: u.entry.Key, Delete: true})

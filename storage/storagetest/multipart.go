@@ -86,7 +86,7 @@ func checkWhole(t *testing.T, bk storage.Bucket, whole []byte) {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(3, 3))
-	for range 30 {
+	for range 8 {
 		off := rng.IntN(len(whole))
 		n := rng.IntN(len(whole) - off)
 		got, err := io.ReadAll(storage.Reader(o, int64(off), int64(n)))
