@@ -79,6 +79,9 @@ func (r *Reconciler) readCluster(ctx context.Context, w *world) error {
 		if err := r.readSupply(ctx, w); err != nil {
 			return err
 		}
+		if err := r.readSpeeds(ctx, w); err != nil {
+			return err
+		}
 		if r.cfg.Sandbox != "" {
 			w.supply.sandbox = cmp.Or(labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
 		}

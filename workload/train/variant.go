@@ -25,6 +25,8 @@ type supply struct {
 	claims []resourcev1.ResourceClaim
 	// sandbox is the RuntimeClass of the job's pods, unless a variant says otherwise.
 	sandbox string
+	// speeds of jobs like this one, as far as they were measured.
+	speeds speeds
 }
 
 // choice is how a job's workers get their devices.
@@ -38,7 +40,8 @@ type choice struct {
 
 // choose picks the variant of rt that a worker with these accelerators runs: the
 // cpu variant for none. Otherwise the first, in the order of the software and kinds
-// asked for, whose devices are free for all workers now; if none is, the first whose
+// asked for, whose devices are free for all workers now, unless jobs like this were
+// measured to be faster with another of these; if none is free, the first whose
 // devices the cluster has, so that the job waits for devices of a definite kind.
 func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nodes []corev1.Node, s *supply) (choice, error) {
 	fit := fitting(rt, want)
@@ -54,12 +57,19 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 		return choice{variant: fit[0]}, nil
 	}
 	var possible []choice
+	var best *choice
 	var why, remedy string
 	for _, v := range fit {
 		r := claim.Of(want)
 		r.Software, r.Sandbox = []string{v.Software}, cmp.Or(v.Sandbox, s.sandbox)
 		if s.free(r) >= int(workers) {
-			return choice{v, &r}, nil
+			if best == nil || s.speeds.faster(v.Software, best.variant.Software) {
+				best = &choice{v, &r}
+			}
+			continue
+		}
+		if best != nil {
+			continue
 		}
 		impossible := claim.Impossible(r, s.offers)
 		switch {
@@ -74,6 +84,9 @@ func choose(rt *v1alpha1.Runtime, want v1alpha1.Accelerators, workers int32, nod
 		if stack, ok := workload.StackOf(v.Software); ok && unservable(want) == nil && stack.OnSome(nodes) {
 			return choice{variant: v}, nil
 		}
+	}
+	if best != nil {
+		return *best, nil
 	}
 	if len(possible) > 0 {
 		return possible[0], nil
