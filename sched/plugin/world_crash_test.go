@@ -52,12 +52,9 @@ func TestNoDeviceIsGivenOutTwice(t *testing.T) {
 // claims does.
 func (w *world) deallocate() {
 	w.t.Helper()
-	list, err := w.ResourceV1().ResourceClaims("default").List(w.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for i := range list.Items {
-		c := &list.Items[i]
+	list := w.claims()
+	for i := range list {
+		c := &list[i]
 		if c.Status.Allocation == nil || len(c.Status.ReservedFor) > 0 {
 			continue
 		}
@@ -72,13 +69,10 @@ func (w *world) deallocate() {
 // overcommitted fails the test if a device has too many takers.
 func (w *world) overcommitted() {
 	w.t.Helper()
-	list, err := w.ResourceV1().ResourceClaims("default").List(w.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	list := w.claims()
 	taken := map[string]int64{}
-	for i := range list.Items {
-		c := &list.Items[i]
+	for i := range list {
+		c := &list[i]
 		if c.Status.Allocation == nil {
 			continue
 		}
@@ -213,13 +207,10 @@ func (w *world) bindTo(name, node string) {
 // heldBy is the claims of a gang that have devices.
 func (w *world) heldBy(gang string) []string {
 	w.t.Helper()
-	list, err := w.ResourceV1().ResourceClaims("default").List(w.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	list := w.claims()
 	var out []string
-	for i := range list.Items {
-		if c := &list.Items[i]; c.Status.Allocation != nil && strings.HasPrefix(c.Name, gang+"-") {
+	for i := range list {
+		if c := &list[i]; c.Status.Allocation != nil && strings.HasPrefix(c.Name, gang+"-") {
 			out = append(out, c.Name)
 		}
 	}

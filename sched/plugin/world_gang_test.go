@@ -182,13 +182,10 @@ func TestGangTriesOtherDevices(t *testing.T) {
 // taken is the devices that claims have.
 func (w *world) taken() []string {
 	w.t.Helper()
-	list, err := w.ResourceV1().ResourceClaims("default").List(w.t.Context(), metav1.ListOptions{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	list := w.claims()
 	out := map[string]bool{}
-	for i := range list.Items {
-		if a := list.Items[i].Status.Allocation; a != nil {
+	for i := range list {
+		if a := list[i].Status.Allocation; a != nil {
 			for _, r := range a.Devices.Results {
 				out[r.Pool+"/"+r.Device] = true
 			}

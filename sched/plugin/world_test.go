@@ -190,6 +190,15 @@ func (w *world) wait(name string, right func(*corev1.Pod) bool) string {
 	}
 }
 
+func (w *world) claims() []resourcev1.ResourceClaim {
+	w.t.Helper()
+	list, err := w.ResourceV1().ResourceClaims("default").List(w.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return list.Items
+}
+
 // groups is what the scheduler says of gangs.
 func (w *world) groups() string {
 	list, err := w.SchedulingV1beta1().PodGroups("default").List(w.t.Context(), metav1.ListOptions{})
