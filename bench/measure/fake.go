@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -166,4 +167,18 @@ func (c *cloud) pods(ctx context.Context, requests []sched.Request) error {
 	return c.all(ctx, len(requests), func(ctx context.Context, k *kube.Client, i int) error {
 		return create(ctx, k, podOf(nameOf(i), requests[i]))
 	})
+}
+
+// accounted waits until pods may be made: they want an account, which somebody makes who
+// stands still later.
+func accounted(ctx context.Context, k *kube.Client) error {
+	for {
+		err := k.Get(ctx, kube.Key(fakeSpace, "default"), &corev1.ServiceAccount{})
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }

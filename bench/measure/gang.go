@@ -69,6 +69,14 @@ func (b *bench) gangs(ctx context.Context, policy string, s shape) (float64, err
 	if err != nil {
 		return 0, err
 	}
+	if err := accounted(ctx, k); err != nil {
+		return 0, err
+	}
+	wake, err := b.cloud.quiet(ctx, "kube-scheduler") // others would find that the nodes are not there
+	defer wake()
+	if err != nil {
+		return 0, err
+	}
 	nodes := alike(gangNodes, gangDevices)
 	for i := range nodes {
 		nodes[i].Domain = []sched.Label{{Level: corev1.LabelTopologyZone, Name: fmt.Sprint("zone-", i%gangZones)}}

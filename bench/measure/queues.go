@@ -101,7 +101,7 @@ func (b *bench) queues(ctx context.Context, l load) error {
 	if err := b.cloud.up(ctx); err != nil {
 		return err
 	}
-	wake, err := b.cloud.quiet(ctx)
+	wake, err := b.cloud.quiet(ctx, "")
 	defer wake()
 	if err != nil {
 		return err
@@ -162,9 +162,9 @@ func ticks(pid int) int64 {
 	return int64(p.ticks)
 }
 
-// quiet has all stand still that speaks to the API server and is not measured, until
-// wake.
-func (c *cloud) quiet(ctx context.Context) (wake func(), err error) {
+// quiet has all stand still that speaks to the API server, but for one component that is
+// measured, until wake.
+func (c *cloud) quiet(ctx context.Context, measured string) (wake func(), err error) {
 	var stopped []int
 	wake = func() {
 		for _, pid := range stopped {
@@ -176,7 +176,7 @@ func (c *cloud) quiet(ctx context.Context) (wake func(), err error) {
 		return wake, err
 	}
 	for _, p := range s.Components {
-		if p.PID == 0 || !slices.Contains([]string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "controllers", "device-driver"}, p.Name) {
+		if p.PID == 0 || p.Name == measured || !slices.Contains([]string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "controllers", "device-driver"}, p.Name) {
 			continue
 		}
 		if err := syscall.Kill(p.PID, syscall.SIGSTOP); err != nil {

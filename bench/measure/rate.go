@@ -44,6 +44,14 @@ func (b *bench) rate(ctx context.Context, policy string) (float64, float64, erro
 	if err != nil {
 		return 0, 0, err
 	}
+	if err := accounted(ctx, k); err != nil {
+		return 0, 0, err
+	}
+	wake, err := b.cloud.quiet(ctx, "kube-scheduler") // others would find that the nodes are not there
+	defer wake()
+	if err != nil {
+		return 0, 0, err
+	}
 	nodes := alike(rateNodes, rateDevices)
 	if err := b.cloud.fakes(ctx, k, nodes, false); err != nil {
 		return 0, 0, err
