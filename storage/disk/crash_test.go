@@ -30,7 +30,6 @@ type life struct {
 	history *storagetest.History
 	clients uint32
 	kill    bool // only the program dies: what was written stays
-	spare   int  // disks that may be added
 }
 
 // livesRounds is after how many cuts a life begins anew, with an empty store.
