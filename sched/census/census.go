@@ -137,7 +137,7 @@ func (t *taker) snapshot() sched.Snapshot {
 		if over(p) || p.Spec.NodeName == "" {
 			continue
 		}
-		a, r := used[p.Spec.NodeName], amounts(p)
+		a, r := used[p.Spec.NodeName], Amounts(&p.Spec)
 		used[p.Spec.NodeName] = sched.Amount{CPU: a.CPU + r.CPU, Memory: a.Memory + r.Memory, Pods: a.Pods + 1}
 	}
 	var s sched.Snapshot
@@ -153,29 +153,4 @@ func (t *taker) snapshot() sched.Snapshot {
 	}
 	slices.SortFunc(s.Nodes, func(a, b sched.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return s
-}
-
-// amounts is what a pod asks for besides devices: what its containers do together, or
-// one of its first ones does alone, and what its sandbox takes.
-func amounts(p *corev1.Pod) sched.Request {
-	var sum, most sched.Request
-	add := func(to *sched.Request, list corev1.ResourceList) {
-		to.CPU, to.Memory = to.CPU+list.Cpu().MilliValue(), to.Memory+list.Memory().Value()
-	}
-	for i := range p.Spec.Containers {
-		add(&sum, p.Spec.Containers[i].Resources.Requests)
-	}
-	for i := range p.Spec.InitContainers {
-		c := &p.Spec.InitContainers[i]
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			add(&sum, c.Resources.Requests)
-			continue
-		}
-		var one sched.Request
-		add(&one, c.Resources.Requests)
-		most.CPU, most.Memory = max(most.CPU, one.CPU), max(most.Memory, one.Memory)
-	}
-	sum.CPU, sum.Memory = max(sum.CPU, most.CPU), max(sum.Memory, most.Memory)
-	add(&sum, p.Spec.Overhead)
-	return sum
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -57,16 +58,11 @@ func tolerates(p *corev1.Pod, n *corev1.Node) bool {
 		if taint.Effect == corev1.TaintEffectPreferNoSchedule {
 			continue
 		}
-		if !slices.ContainsFunc(p.Spec.Tolerations, func(l corev1.Toleration) bool { return tolerated(&l, taint) }) {
+		if !slices.ContainsFunc(p.Spec.Tolerations, func(l corev1.Toleration) bool { return l.ToleratesTaint(logr.Discard(), taint, true) }) {
 			return false
 		}
 	}
 	return true
-}
-
-func tolerated(l *corev1.Toleration, taint *corev1.Taint) bool {
-	return (l.Effect == "" || l.Effect == taint.Effect) && (l.Key == "" || l.Key == taint.Key) &&
-		(l.Operator == corev1.TolerationOpExists || l.Key != "" && l.Value == taint.Value)
 }
 
 // matches reports whether one of the terms takes the node. An empty term takes none.

@@ -75,7 +75,7 @@ func (t *taker) worker(p *corev1.Pod) (r sched.Request, d sched.Decision, why st
 	if len(own) == 0 {
 		return r, d, "a worker of it has no device yet"
 	}
-	r = amounts(p)
+	r = Amounts(&p.Spec)
 	d.Node, r.Share, r.Needs = p.Spec.NodeName, own[0].share, own[0].needs
 	r.Count = len(own)
 	models := map[string]bool{}
@@ -108,7 +108,7 @@ func (t *taker) stranger(p *corev1.Pod) {
 		}
 		for _, q := range c.Spec.Devices.Requests {
 			if e := q.Exactly; e != nil && e.Count > 0 && e.Count <= sched.CountMax && e.Capacity == nil {
-				r := amounts(p)
+				r := Amounts(&p.Spec)
 				r.Count, r.Share = int(e.Count), sched.Whole
 				t.out.Waiting = append(t.out.Waiting, r)
 			}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/sched/census"
 	"polder.dev/polder/sched/queue"
 )
 
@@ -134,8 +135,8 @@ func (w *world) ask(i *item, spec *corev1.PodSpec, n int) {
 		i.wrong = err.Error()
 		return
 	}
-	cpu, memory := requests(spec)
-	work := queue.Workload{Priority: priority, Created: i.created, PodSets: []queue.PodSet{{Count: n, CPU: cpu, Memory: memory}}}
+	amounts := census.Amounts(spec)
+	work := queue.Workload{Priority: priority, Created: i.created, PodSets: []queue.PodSet{{Count: n, CPU: amounts.CPU, Memory: amounts.Memory}}}
 	devices, err := w.devices(i.namespace, spec)
 	if err != nil {
 		i.wrong = err.Error()
@@ -164,38 +165,6 @@ func priorityOf(labels map[string]string) (int32, error) {
 		return 0, fmt.Errorf("the label %s is %q: it must be a whole number from -1000 to 1000", v1alpha1.LabelPriority, text)
 	}
 	return int32(n), nil
-}
-
-// requests are the thousandths of processors and the bytes of memory of one pod, as the
-// scheduler counts them.
-func requests(spec *corev1.PodSpec) (cpu, memory int64) {
-	of := func(c *corev1.Container, name corev1.ResourceName) int64 {
-		q, ok := c.Resources.Requests[name]
-		if !ok {
-			q = c.Resources.Limits[name] // which a request is by default
-		}
-		if name == corev1.ResourceCPU {
-			return q.MilliValue()
-		}
-		return q.Value()
-	}
-	sum := func(name corev1.ResourceName) int64 {
-		always, most := int64(0), int64(0)
-		for n := range spec.InitContainers {
-			c := &spec.InitContainers[n]
-			if p := c.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
-				always += of(c, name)
-				continue
-			}
-			most = max(most, always+of(c, name))
-		}
-		for n := range spec.Containers {
-			always += of(&spec.Containers[n], name)
-		}
-		return max(always, most)
-	}
-	extra := spec.Overhead
-	return sum(corev1.ResourceCPU) + extra.Cpu().MilliValue(), sum(corev1.ResourceMemory) + extra.Memory().Value()
 }
 
 // words are what the core says of an item.

@@ -207,16 +207,3 @@ func TestWhatCannotBeHeld(t *testing.T) {
 		t.Errorf("a seventh of a device counts as %+v", s.Usage)
 	}
 }
-
-// TestRequests are those that the scheduler counts.
-func TestRequests(t *testing.T) {
-	of := func(cpu string) corev1.Container {
-		return corev1.Container{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse(cpu)}, Limits: corev1.ResourceList{"memory": resource.MustParse("1Gi")}}}
-	}
-	sidecar := of("1")
-	sidecar.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
-	s := corev1.PodSpec{InitContainers: []corev1.Container{of("2"), sidecar, of("4")}, Containers: []corev1.Container{of("1"), of("500m")}, Overhead: corev1.ResourceList{"cpu": resource.MustParse("100m")}}
-	if cpu, memory := requests(&s); cpu != 5100 || memory != 3<<30 {
-		t.Errorf("%d thousandths of processors, %d bytes", cpu, memory)
-	}
-}

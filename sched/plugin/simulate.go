@@ -31,11 +31,12 @@ type simulation struct {
 func (c *cluster) simulate() (*simulation, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &simulation{gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string]()}
-	var err error
-	s.before, err = c.present()
-	c.simulated = s
-	return s, err
+	before, err := c.present()
+	if err != nil {
+		return nil, err
+	}
+	c.simulated = &simulation{before: before, gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string]()}
+	return c.simulated, nil
 }
 
 // wake ends it.
