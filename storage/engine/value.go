@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/wire"
 )
 
 // version is the value of entries c and v, and of u and p with fewer fields in use.
@@ -85,47 +86,14 @@ func appendMeta(b []byte, m *storage.Meta) []byte {
 }
 
 // reader takes a value apart, and remembers that it could not.
-type reader struct {
-	b   []byte
-	bad bool
-}
+type reader struct{ wire.Reader }
 
-func (r *reader) uvarint() uint64 {
-	n, k := binary.Uvarint(r.b)
-	if k <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[k:]
-	return n
-}
-
-func (r *reader) varint() int64 {
-	n, k := binary.Varint(r.b)
-	if k <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[k:]
-	return n
-}
-
-func (r *reader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *reader) text() string { return string(r.bytes(r.uvarint())) }
+func (r *reader) text() string { return string(r.Bytes()) }
 
 func (r *reader) table() map[string]string {
-	n := r.uvarint()
+	n := r.Uvarint()
 	out := map[string]string{}
-	for ; n > 0 && !r.bad; n-- {
+	for ; n > 0 && !r.Bad; n-- {
 		k := r.text()
 		out[k] = r.text()
 	}
@@ -136,22 +104,22 @@ func decode(b []byte) (*version, error) {
 	if len(b) == 0 || b[0]>>4 != 0 {
 		return nil, fmt.Errorf("%w: a value of %d bytes in a format that is unknown", storage.ErrCorrupt, len(b))
 	}
-	r := &reader{b: b[1:]}
+	r := &reader{wire.Reader{Left: b[1:]}}
 	v := &version{null: b[0]&flagNull != 0, marker: b[0]&flagMarker != 0}
-	v.rev = r.uvarint()
-	v.size = int64(r.uvarint())
-	v.modified = r.varint()
-	v.upload = r.uvarint()
-	v.parts = int(r.uvarint())
+	v.rev = r.Uvarint()
+	v.size = int64(r.Uvarint())
+	v.modified = r.Varint()
+	v.upload = r.Uvarint()
+	v.parts = int(r.Uvarint())
 	if b[0]&flagMD5 != 0 {
-		v.etag = hex.EncodeToString(r.bytes(16))
+		v.etag = hex.EncodeToString(r.Take(16))
 	} else {
 		v.etag = r.text()
 	}
 	if b[0]&flagMeta != 0 {
 		r.meta(&v.meta)
 	}
-	if r.bad || len(r.b) > 0 {
+	if r.Bad || len(r.Left) > 0 {
 		return nil, fmt.Errorf("%w: a value cannot be read", storage.ErrCorrupt)
 	}
 	return v, nil
@@ -159,16 +127,16 @@ func decode(b []byte) (*version, error) {
 
 func (r *reader) meta(m *storage.Meta) {
 	tables := []*map[string]string{&m.Headers, &m.User, &m.Tags, &m.Checksums, &m.System}
-	for len(r.b) > 0 && !r.bad {
-		switch field := int(r.bytes(1)[0]); {
+	for len(r.Left) > 0 && !r.Bad {
+		switch field := int(r.Take(1)[0]); {
 		case field == 1:
 			m.ContentType = r.text()
 		case field == 2:
-			m.Expires = time.Unix(0, r.varint()).UTC()
+			m.Expires = time.Unix(0, r.Varint()).UTC()
 		case field >= 3 && field < 3+len(tables):
 			*tables[field-3] = r.table()
 		default:
-			r.bad = true
+			r.Bad = true
 		}
 	}
 }

@@ -294,16 +294,6 @@ func (s *Shelf) exclusive(f func() error) (<-chan struct{}, error) {
 		err = f()
 	}
 	done := s.flushing
-	q.mu.Lock()
-	var next *record
-	if len(q.waiting) > 0 {
-		next = q.waiting[0]
-	} else {
-		q.led = false
-	}
-	q.mu.Unlock()
-	if next != nil {
-		next.turn <- false
-	}
+	q.pass()
 	return done, err
 }

@@ -42,6 +42,21 @@ type queue struct {
 	led     bool
 }
 
+// pass has the next that waits lead, or nobody if none does.
+func (q *queue) pass() {
+	q.mu.Lock()
+	var next *record
+	if len(q.waiting) > 0 {
+		next = q.waiting[0]
+	} else {
+		q.led = false
+	}
+	q.mu.Unlock()
+	if next != nil {
+		next.turn <- false
+	}
+}
+
 // groupBytes of data are written before a sync, if so many wait.
 const groupBytes = 8 << 20
 
@@ -193,17 +208,7 @@ func (s *Shelf) lead(own *record) {
 	q.waiting = q.waiting[n:]
 	q.mu.Unlock()
 	s.commit(group)
-	q.mu.Lock()
-	var next *record
-	if len(q.waiting) > 0 {
-		next = q.waiting[0]
-	} else {
-		q.led = false
-	}
-	q.mu.Unlock()
-	if next != nil {
-		next.turn <- false
-	}
+	q.pass()
 	for _, r := range group {
 		if r != own {
 			r.turn <- true

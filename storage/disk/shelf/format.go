@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/wire"
 )
 
 // Sizes and marks of docs/formats/store.md, "Volumes". Numbers are little-endian.
@@ -156,61 +157,31 @@ func appendChanges(b []byte, changes []change) []byte {
 
 func appendBytes(b, p []byte) []byte { return append(binary.AppendUvarint(b, uint64(len(p))), p...) }
 
-// reader takes bytes apart, and remembers that it could not.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) uvarint() uint64 {
-	n, k := binary.Uvarint(r.b)
-	if k <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[k:]
-	return n
-}
-
-func (r *reader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return make([]byte, min(n, 8)) // enough for a number
-	}
-	out := r.b[:n:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *reader) uint32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
-func (r *reader) uint64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
-func (r *reader) bytes() []byte  { return r.take(r.uvarint()) }
-
 // decodeChanges takes apart what appendChanges wrote. Its result shares memory with b.
 func decodeChanges(b []byte) ([]change, error) {
-	r := &reader{b: b}
-	n := r.uvarint()
+	r := &wire.Reader{Left: b}
+	n := r.Uvarint()
 	var out []change
-	for ; n > 0 && !r.bad; n-- {
-		c := change{kind: r.take(1)[0], key: r.bytes()}
+	for ; n > 0 && !r.Bad; n-- {
+		c := change{kind: r.Take(1)[0], key: r.Bytes()}
 		if c.kind != kindDelete {
-			c.weight = int64(r.uvarint()) - 1
-			c.value = r.bytes()
+			c.weight = int64(r.Uvarint()) - 1
+			c.value = r.Bytes()
 		}
 		switch c.kind {
 		case kindDelete, kindPlain:
 		case kindInline:
-			c.size = int64(r.uvarint())
-			c.sum = r.uint32()
+			c.size = int64(r.Uvarint())
+			c.sum = r.Uint32()
 		case kindFile:
-			c.size = int64(r.uvarint())
-			c.file = r.uint64()
+			c.size = int64(r.Uvarint())
+			c.file = r.Uint64()
 		default:
-			r.bad = true
+			r.Bad = true
 		}
 		out = append(out, c)
 	}
-	if r.bad || len(r.b) > 0 {
+	if r.Bad || len(r.Left) > 0 {
 		return nil, fmt.Errorf("%w: changes cannot be read", storage.ErrCorrupt)
 	}
 	return out, nil

@@ -6,6 +6,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/engine"
+	"polder.dev/polder/storage/wire"
 )
 
 // item is what the index holds of an entry: where its record lies, and what is in it.
@@ -42,24 +43,24 @@ func (t *item) encode() []byte {
 }
 
 func decodeItem(b []byte) (*item, error) {
-	r := &reader{b: b}
-	t := &item{kind: r.take(1)[0], rev: r.uvarint(), weight: int64(r.uvarint()) - 1, vol: uint32(r.uvarint()), off: int64(r.uvarint())}
+	r := &wire.Reader{Left: b}
+	t := &item{kind: r.Take(1)[0], rev: r.Uvarint(), weight: int64(r.Uvarint()) - 1, vol: uint32(r.Uvarint()), off: int64(r.Uvarint())}
 	switch t.kind {
 	case kindPlain:
 	case kindInline:
-		t.at = t.off + int64(r.uvarint())
-		t.size = int64(r.uvarint())
-		t.sum = r.uint32()
+		t.at = t.off + int64(r.Uvarint())
+		t.size = int64(r.Uvarint())
+		t.sum = r.Uint32()
 	case kindFile:
-		t.size = int64(r.uvarint())
-		t.file = r.uint64()
+		t.size = int64(r.Uvarint())
+		t.file = r.Uint64()
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || t.size < 0 || t.off < 0 || t.at < 0 {
+	if r.Bad || t.size < 0 || t.off < 0 || t.at < 0 {
 		return nil, fmt.Errorf("%w: an entry of the index cannot be read", storage.ErrCorrupt)
 	}
-	t.value = r.b
+	t.value = r.Left
 	return t, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/disk/index"
+	"polder.dev/polder/storage/wire"
 )
 
 // position is a place in the log.
@@ -123,33 +124,23 @@ func (s *Shelf) openIndex() (m position, err error) {
 func (s *Shelf) readBooks() error {
 	c := s.index.Scan([]byte{0}, firstEntry, false)
 	for c.Next() {
-		r := &reader{b: slices.Clone(c.Value())}
+		r := &wire.Reader{Left: slices.Clone(c.Value())}
 		switch k := c.Key(); {
 		case k[1] == 'u':
-			s.usage[string(k[2:])] = storage.Count{Number: r.varint(), Bytes: r.varint()}
+			s.usage[string(k[2:])] = storage.Count{Number: r.Varint(), Bytes: r.Varint()}
 		case k[1] == 'l' && len(k) == 6:
 			if v := s.volumes[binary.BigEndian.Uint32(k[2:])]; v != nil {
-				v.live = r.varint()
+				v.live = r.Varint()
 			}
 		case k[1] == 'f':
 			c.Seek([]byte{0, 'f' + 1}) // there may be many of them
 		}
-		if r.bad {
+		if r.Bad {
 			_ = c.Close()
 			return fmt.Errorf("%w: the books of the index cannot be read", storage.ErrCorrupt)
 		}
 	}
 	return c.Close()
-}
-
-func (r *reader) varint() int64 {
-	n, k := binary.Varint(r.b)
-	if k <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[k:]
-	return n
 }
 
 // rebuild begins an empty index; all volumes are replayed then.
