@@ -54,7 +54,6 @@ job has not been stopped yet; else the cloud completes it alone.`,
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long one move may take until its job runs again")
 	cmd.Flags().DurationVar(&f.save, "checkpoint-wait", 30*time.Second, "how long a job may go on until its next checkpoint before it is stopped all the same")
 	cmd.Flags().DurationVar(&f.restarts, "restart", 30*time.Second, "what a job is counted to lose by starting again")
-	cmd.MarkFlagsMutuallyExclusive("plan", "apply")
 	for _, name := range []string{"moves-max", "gain-min", "for", "timeout", "checkpoint-wait", "restart"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
@@ -103,7 +102,7 @@ func (f *defragFlags) check() error {
 	const longest = 24 * time.Hour
 	switch {
 	case f.plan == f.apply:
-		return usage.Errorf("give --plan to see which moves would help, or --apply to make them")
+		return usage.Errorf("give either --plan to see which moves would help, or --apply to make them")
 	case f.movesMax < 1:
 		return usage.Errorf("--moves-max is %d; give at least 1", f.movesMax)
 	case !(f.gainMin > 0) || math.IsInf(f.gainMin, 0):
