@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of names. Swift's are the wider for buckets (256), and both have 1024 for keys.
+// Limits of names. A bucket's is room for an account's name and a Swift container's
+// (256 bytes), joined by a slash; both protocols have 1024 for keys.
 const (
-	BucketNameBytesMax = 256
+	BucketNameBytesMax = 520
 	KeyBytesMax        = 1024
 )
 
@@ -20,8 +21,8 @@ func CheckBucket(name string) error {
 		return fmt.Errorf("%w: a bucket's name has 1 to %d bytes, not %d", ErrInvalid, BucketNameBytesMax, len(name))
 	case !utf8.ValidString(name):
 		return fmt.Errorf("%w: bucket name %q is not UTF-8", ErrInvalid, name)
-	case strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("%w: bucket name %q holds a slash or a zero byte", ErrInvalid, name)
+	case strings.Contains(name, "\x00"):
+		return fmt.Errorf("%w: bucket name %q holds a zero byte", ErrInvalid, name)
 	}
 	return nil
 }
