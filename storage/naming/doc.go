@@ -1,4 +1,4 @@
-// Package names says which bucket a client means. The front doors import it. S3 has one
+// Package naming says which bucket a client means. The front doors import it. S3 has one
 // set of names for all, Swift one for each account, and here both are the same buckets:
 //
 //   - A bucket with a name that S3 allows has that name alone ("data") in the store, if it
@@ -13,4 +13,4 @@
 // a dot in front are the store's own, and no client's.
 //
 // It refuses to judge: whether somebody may use a bucket is iam's.
-package names
+package naming
