@@ -19,6 +19,8 @@ func AddToScheme(s *runtime.Scheme) error {
 		&TrainJob{}, &TrainJobList{},
 		&Model{}, &ModelList{},
 		&Queue{}, &QueueList{},
+		&Bucket{}, &BucketList{},
+		&Dataset{}, &DatasetList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

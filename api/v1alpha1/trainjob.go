@@ -233,7 +233,10 @@ type Code struct {
 	Image string `json:"image"`
 }
 
-// DataSource is a data set packed as an image.
+// DataSource is a data set: an image, or what lies in a bucket, which is copied to each
+// worker before its program starts.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.image) ? 1 : 0) + (has(self.dataset) ? 1 : 0) + (has(self.bucket) ? 1 : 0) == 1",message="give one of image, dataset and bucket"
 type DataSource struct {
 	// Name of the directory under /polder/data.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
@@ -241,7 +244,28 @@ type DataSource struct {
 	// Image reference, preferably with digest.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	Image string `json:"image"`
+	// +optional
+	Image string `json:"image,omitempty"`
+	// Dataset of the job's namespace, by name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Dataset string `json:"dataset,omitempty"`
+	// Bucket that is read as it is when the worker starts.
+	// +optional
+	Bucket *BucketSource `json:"bucket,omitempty"`
+}
+
+// BucketSource is a part of a bucket.
+type BucketSource struct {
+	// Name that clients know the bucket by.
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Prefix of the keys; empty: all of the bucket. Files are named by what follows it.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Prefix string `json:"prefix,omitempty"`
 }
 
 // WorkerResources of one worker.
@@ -310,6 +334,10 @@ type Checkpoints struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
+	// Bucket that whole checkpoints are also copied to, while the job goes on, as
+	// PREFIX/NAMESPACE/JOB/FILE. A job that finds its volume empty begins from there.
+	// +optional
+	Bucket *BucketSource `json:"bucket,omitempty"`
 }
 
 // Output names the model made of /polder/output.
