@@ -17,6 +17,8 @@ type Identity struct {
 	DisplayName, Email string
 	// Admin may do everything in its account. Others of the account may do what rules say.
 	Admin bool
+	// Role is what one who is no admin may do with the account's objects.
+	Role Role
 	// Operator may do everything in every account.
 	Operator bool
 	// Service speaks for a service that keeps data of users in accounts of its own

@@ -53,6 +53,7 @@ type Rules struct {
 	Public PublicBlock
 	Read   *SwiftACL
 	Write  *SwiftACL
+	Access []Access
 }
 
 // ParseRules reads the labels of a bucket.
@@ -74,6 +75,9 @@ func ParseRules(s storage.Settings) (*Rules, error) {
 	if r.Write, err = ParseSwiftACL(s.Labels[LabelSwiftWrite]); err != nil {
 		return nil, fmt.Errorf("%s: %w", LabelSwiftWrite, err)
 	}
+	if r.Access, err = ParseAccess(s.Labels[LabelAccess]); err != nil {
+		return nil, fmt.Errorf("%s: %w", LabelAccess, err)
+	}
 	return r, nil
 }
 
@@ -88,15 +92,15 @@ const (
 
 // Allows decides. A policy's Deny holds against everybody but the owner's admins, who
 // may always read and change the policy itself, so that nobody locks a bucket for good.
-// Then operators and the owner's admins may do everything, and others what a policy, an
-// ACL or a Swift ACL gives them.
+// Then operators and the owner's admins may do everything, and others what a policy, a
+// role, an ACL or a Swift ACL gives them.
 func (r *Rules) Allows(q *Request) bool {
 	owner := q.Who.Operator || q.Who.Admin && !q.Who.Anonymous() && q.Who.Account == r.Owner
 	policy := r.Policy.verdict(r, q)
 	if policy == Deny {
 		return owner && aboutPolicy(q.Action)
 	}
-	return owner || policy == Allow || r.grants(q) || r.swift(q)
+	return owner || policy == Allow || r.given(q) || r.grants(q) || r.swift(q)
 }
 
 func aboutPolicy(a Action) bool {

@@ -20,8 +20,8 @@ type User struct {
 	// access key account:name and the password as its secret, as Swift's s3api has it.
 	AccessKey string `json:"accessKey,omitempty"`
 	SecretKey string `json:"secretKey,omitempty"`
-	// Roles are admin (all in its account), operator (all in all accounts), service, or
-	// any other name, which becomes a group.
+	// Roles are admin (all in its account), reader or writer of its objects, operator (all
+	// in all accounts), service, or any other name, which becomes a group.
 	Roles       []string `json:"roles,omitempty"`
 	DisplayName string   `json:"displayName,omitempty"`
 	Email       string   `json:"email,omitempty"`
@@ -116,6 +116,8 @@ func (e User) identity() Identity {
 			who.Admin = true
 		case "operator":
 			who.Operator = true
+		case "reader", "writer":
+			who.Role = Role(r)
 		case "service":
 			who.Service = true
 		default:
