@@ -1,0 +1,138 @@
+package s3
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/naming"
+)
+
+// listBuckets implements ListBuckets: those of who asks. Nobody has none.
+func (q *request) listBuckets() error {
+	if !q.who.Anonymous() && !q.who.Admin && !q.who.Operator {
+		return denied("s3:ListAllMyBuckets")
+	}
+	limit := 10_000
+	if v, ok := q.query.Find("max-buckets"); ok {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > limit {
+			return fail("InvalidArgument", "max-buckets must be 1 to %d, not %q.", limit, v)
+		}
+		limit = n
+	}
+	prefix, after := q.query.Get("prefix"), q.query.Get("continuation-token")
+	x := newXML().root("ListAllMyBucketsResult")
+	x.owner("Owner", q.who.Account, q.who.DisplayName).open("Buckets")
+	count, last, more := 0, "", false
+	for _, full := range q.s.space.Owned(q.who.Account) {
+		name := naming.Name(full)
+		if !strings.HasPrefix(name, prefix) || name <= after {
+			continue
+		}
+		if count == limit {
+			more = true
+			break
+		}
+		b, err := q.s.space.Store().Bucket(q.ctx, full)
+		if errors.Is(err, storage.ErrNoBucket) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		info, err := b.Info(q.ctx)
+		if errors.Is(err, storage.ErrNoBucket) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		x.open("Bucket").text("Name", name).time("CreationDate", info.Created).close("Bucket")
+		count, last = count+1, name
+	}
+	x.close("Buckets").some("Prefix", prefix)
+	if more {
+		x.text("ContinuationToken", last)
+	}
+	return q.reply(x.close("ListAllMyBucketsResult"))
+}
+
+// createBucket implements CreateBucket. To make one's own bucket again changes nothing
+// and is no error, as in S3's first region.
+func (q *request) createBucket() error {
+	if !q.who.Admin && !q.who.Operator || q.who.Anonymous() {
+		return denied("s3:CreateBucket")
+	}
+	if err := naming.CheckS3(q.name); err != nil {
+		return fail("InvalidBucketName", "%s", sentence(err.Error()))
+	}
+	if err := q.constraint(); err != nil {
+		return err
+	}
+	acl, err := q.newACL(q.who.Account, "")
+	if err != nil {
+		return err
+	}
+	set := storage.Settings{Labels: map[string]string{}}
+	if acl != nil {
+		set.Labels[iam.LabelACL] = acl.Encode()
+	}
+	if err := q.newBucket(&set); err != nil {
+		return err
+	}
+	_, err = q.s.space.CreateBucket(q.ctx, q.who.Account, q.name, set)
+	if errors.Is(err, storage.ErrBucketExists) && !errors.Is(err, naming.ErrTaken) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	q.set("Location", "/"+q.name)
+	return q.status(http.StatusOK)
+}
+
+// constraint reads the body of CreateBucket, which may be empty.
+func (q *request) constraint() error {
+	if q.r.ContentLength == 0 {
+		return nil
+	}
+	var c struct {
+		LocationConstraint string
+		Location           struct{ Name, Type string }
+	}
+	if err := q.decode(&c); err != nil {
+		return err
+	}
+	switch c.LocationConstraint {
+	case "", q.s.region, "us-east-1":
+		return nil
+	}
+	return fail("IllegalLocationConstraintException", "The location constraint %q is not this server's region, which is %s.", c.LocationConstraint, q.s.region)
+}
+
+// headBucket implements HeadBucket.
+func (q *request) headBucket() error {
+	q.set("X-Amz-Bucket-Region", q.s.region)
+	return q.status(http.StatusOK)
+}
+
+// deleteBucket implements DeleteBucket.
+func (q *request) deleteBucket() error {
+	if err := q.s.space.Delete(q.ctx, q.bucket); err != nil {
+		return err
+	}
+	return q.status(http.StatusNoContent)
+}
+
+// location implements GetBucketLocation. S3's first region is told as nothing.
+func (q *request) location() error {
+	x := newXML().root("LocationConstraint")
+	if q.s.region != "us-east-1" {
+		escape(&x.b, q.s.region)
+	}
+	return q.reply(x.close("LocationConstraint"))
+}

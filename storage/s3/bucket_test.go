@@ -1,0 +1,42 @@
+package s3
+
+import (
+	"encoding/xml"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBuckets(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.main("PUT", "/data", ""))
+	w.ok(w.main("PUT", "/data", "")) // one's own again
+	w.ok(w.main("PUT", "/logs", ""))
+	w.want(w.as("ALT", "PUT", "/data", nil, nil), 409, "BucketAlreadyExists")
+	w.want(w.as("", "PUT", "/free", nil, nil), 403, "AccessDenied")
+	w.want(w.as("PLAIN", "PUT", "/free", nil, nil), 403, "AccessDenied")
+	w.ok(w.main("HEAD", "/data", ""))
+	w.want(w.main("HEAD", "/nodata", ""), 404, "")
+	w.want(w.as("ALT", "HEAD", "/data", nil, nil), 403, "")
+	for _, bad := range []string{"/a", "/Upper", "/under_score", "/" + strings.Repeat("a", 64), "/192.168.5.123", "/dot..dot", "/-a-a", "/.hidden"} {
+		w.want(w.main("PUT", bad, ""), 400, "InvalidBucketName")
+	}
+	var got struct {
+		Owner   struct{ ID, DisplayName string }
+		Buckets struct{ Bucket []struct{ Name string } }
+	}
+	if err := xml.Unmarshal(w.ok(w.main("GET", "/", "")).body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]struct{ Name string }{{"data"}, {"logs"}}, got.Buckets.Bucket); d != "" || got.Owner.ID != "main" || got.Owner.DisplayName != "Main" {
+		t.Errorf("owner %+v, buckets %s", got.Owner, d)
+	}
+	w.want(w.as("ALT", "DELETE", "/logs", nil, nil), 403, "AccessDenied")
+	w.want(w.main("DELETE", "/logs", ""), 204, "")
+	w.want(w.main("DELETE", "/logs", ""), 404, "NoSuchBucket")
+	w.want(w.main("PUT", "/europe", "<CreateBucketConfiguration><LocationConstraint>mars</LocationConstraint></CreateBucketConfiguration>"), 400, "IllegalLocationConstraintException")
+	w.want(w.main("PUT", "/europe", "<CreateBucketConf"), 400, "MalformedXML")
+	w.want(w.main("POST", "/data?location", ""), 405, "MethodNotAllowed")
+	w.want(w.main("GET", "/data?replication", ""), 501, "NotImplemented")
+}

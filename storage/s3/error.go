@@ -1,0 +1,196 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/s3/sigv4"
+)
+
+// Error is an answer that says no: a code of the S3 API Reference ("Error responses"),
+// the HTTP status that goes with it, and what is wrong in words.
+type Error struct {
+	Code    string
+	Status  int
+	Message string
+	// Extra are further elements of the answer.
+	Extra []Field
+}
+
+// Field is an element of an Error's answer.
+type Field struct{ Name, Value string }
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// fail makes an Error of a code that statuses has.
+func fail(code, format string, args ...any) *Error {
+	status, ok := statuses[code]
+	if !ok {
+		panic("s3: no status is known for code " + code)
+	}
+	return &Error{Code: code, Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+// with adds an element.
+func (e *Error) with(name, value string) *Error {
+	e.Extra = append(e.Extra, Field{name, value})
+	return e
+}
+
+// statuses has the codes that are used.
+var statuses = map[string]int{
+	"AccessControlListNotSupported":      400,
+	"AccessDenied":                       403,
+	"AccessForbidden":                    403,
+	"AuthorizationHeaderMalformed":       400,
+	"AuthorizationQueryParametersError":  400,
+	"BadDigest":                          400,
+	"BucketAlreadyExists":                409,
+	"BucketAlreadyOwnedByYou":            409,
+	"BucketNotEmpty":                     409,
+	"EntityTooLarge":                     400,
+	"EntityTooSmall":                     400,
+	"IllegalLocationConstraintException": 400,
+	"IncompleteBody":                     400,
+	"InternalError":                      500,
+	"InvalidAccessKeyId":                 403,
+	"InvalidArgument":                    400,
+	"InvalidBucketName":                  400,
+	"InvalidBucketState":                 409,
+	"InvalidDigest":                      400,
+	"InvalidPart":                        400,
+	"InvalidPartOrder":                   400,
+	"InvalidRange":                       416,
+	"InvalidRequest":                     400,
+	"InvalidStorageClass":                400,
+	"InvalidTag":                         400,
+	"KeyTooLongError":                    400,
+	"MalformedXML":                       400,
+	"MaxMessageLengthExceeded":           400,
+	"MetadataTooLarge":                   400,
+	"MethodNotAllowed":                   405,
+	"MissingContentLength":               411,
+	"NoSuchBucket":                       404,
+	"NoSuchKey":                          404,
+	"NoSuchUpload":                       404,
+	"NoSuchVersion":                      404,
+	"NotImplemented":                     501,
+	"NotModified":                        304,
+	"PreconditionFailed":                 412,
+	"RequestTimeTooSkewed":               403,
+	"RequestTimeout":                     400,
+	"ServiceUnavailable":                 503,
+	"SignatureDoesNotMatch":              403,
+	"StorageFull":                        507,
+	"XAmzContentChecksumMismatch":        400,
+	"XAmzContentSHA256Mismatch":          400,
+}
+
+// cause says which code an error becomes; the first that fits.
+var causes = []struct {
+	err  error
+	code string
+}{
+	{naming.ErrTaken, "BucketAlreadyExists"},
+	{storage.ErrBucketExists, "BucketAlreadyOwnedByYou"},
+	{storage.ErrNoBucket, "NoSuchBucket"},
+	{storage.ErrNotEmpty, "BucketNotEmpty"},
+	{storage.ErrNotModified, "NotModified"},
+	{storage.ErrNoObject, "NoSuchKey"}, // also as the reason of ErrPrecondition
+	{storage.ErrPrecondition, "PreconditionFailed"},
+	{storage.ErrNoVersion, "NoSuchVersion"},
+	{storage.ErrNoUpload, "NoSuchUpload"},
+	{storage.ErrDeleted, "MethodNotAllowed"},
+	{storage.ErrRange, "InvalidRange"},
+	{storage.ErrOrder, "InvalidPartOrder"},
+	{storage.ErrTooSmall, "EntityTooSmall"},
+	{storage.ErrPart, "InvalidPart"},
+	{storage.ErrDigest, "BadDigest"},
+	{storage.ErrFull, "StorageFull"},
+	{storage.ErrUnavailable, "ServiceUnavailable"},
+	{storage.ErrClosed, "ServiceUnavailable"},
+	{storage.ErrInvalid, "InvalidArgument"},
+
+	{iam.ErrNoIdentity, "InvalidAccessKeyId"},
+	{sigv4.ErrMalformed, "AuthorizationHeaderMalformed"},
+	{sigv4.ErrQuery, "AuthorizationQueryParametersError"},
+	{sigv4.ErrSignature, "SignatureDoesNotMatch"},
+	{sigv4.ErrSkew, "RequestTimeTooSkewed"},
+	{sigv4.ErrExpired, "AccessDenied"},
+	{sigv4.ErrDate, "AccessDenied"},
+	{sigv4.ErrUnsigned, "AccessDenied"},
+	{sigv4.ErrUnsupported, "InvalidArgument"},
+	{sigv4.ErrChunk, "IncompleteBody"},
+
+	{io.ErrUnexpectedEOF, "IncompleteBody"},
+	{context.DeadlineExceeded, "RequestTimeout"},
+}
+
+// asError is what a client is told of an error. What is in no list is ours, and its text
+// stays here.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return &Error{Code: c.code, Status: statuses[c.code], Message: sentence(err.Error())}
+		}
+	}
+	return fail("InternalError", "The server failed; try again, and tell its operator the request id.")
+}
+
+// sentence makes a message of an error's text.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	if c := s[0]; c >= 'a' && c <= 'z' {
+		s = string(c-'a'+'A') + s[1:]
+	}
+	return s + "."
+}
+
+// fail answers with an error.
+func (q *request) fail(err error) {
+	e := asError(err)
+	if e.Status >= 500 && !gone(err) {
+		q.s.log.Error("request failed", "id", q.id, "method", q.r.Method, "bucket", q.name, "key", q.key, "error", err)
+	}
+	if q.begun {
+		panic(http.ErrAbortHandler) // a client must not take what it got for the whole
+	}
+	if e.Code == "AccessDenied" && q.auth == nil {
+		// as S3 does: who asks for nothing is told nothing
+		e = fail("AccessDenied", "Access denied: the request is anonymous, and this is not public.")
+	}
+	h := q.w.Header()
+	delete(h, "Content-Length")
+	delete(h, "Etag")
+	if errors.Is(err, storage.ErrDeleted) {
+		h["X-Amz-Delete-Marker"] = []string{"true"}
+	}
+	if q.r.Method == http.MethodHead || e.Status == http.StatusNotModified {
+		_ = q.status(e.Status)
+		return
+	}
+	q.begun = true
+	x := newXML()
+	defer x.free()
+	x.open("Error").text("Code", e.Code).text("Message", e.Message)
+	for _, f := range e.Extra {
+		x.text(f.Name, f.Value)
+	}
+	if q.name != "" {
+		x.text("BucketName", q.name)
+	}
+	x.text("Resource", q.r.URL.Path).text("RequestId", q.id).text("HostId", q.s.region).close("Error")
+	x.send(q.w, e.Status)
+}

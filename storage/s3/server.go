@@ -1,0 +1,95 @@
+package s3
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/s3/sigv4"
+)
+
+// Config is what a Server needs. Space and Directory must be given.
+type Config struct {
+	Space     *naming.Space
+	Directory iam.Directory
+	// Region is the name that clients are told; "us-east-1" where it is "".
+	Region string
+	// Domains are the hosts below which a label is a bucket's name ("s3.example.org" for
+	// bucket.s3.example.org), without ports.
+	Domains []string
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Server answers S3 requests. It implements http.Handler.
+type Server struct {
+	space   *naming.Space
+	people  iam.Directory
+	region  string
+	domains []string // each with a dot in front
+	now     func() time.Time
+	log     *slog.Logger
+
+	keys  sigv4.Keys
+	rules ruleCache
+	first uint64 // of request ids
+	count atomic.Uint64
+}
+
+var _ http.Handler = (*Server)(nil)
+
+// New makes a Server. It begins nothing that would have to be ended.
+func New(c Config) (*Server, error) {
+	if c.Space == nil || c.Directory == nil {
+		return nil, errors.New("s3: Space and Directory are needed")
+	}
+	s := &Server{space: c.Space, people: c.Directory, region: c.Region, now: c.Now, log: c.Log}
+	if s.region == "" {
+		s.region = "us-east-1"
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range c.Domains {
+		if d == "" || strings.ContainsAny(d, ":/ ") {
+			return nil, fmt.Errorf("s3: Domains: %q must be a host's name without a port", d)
+		}
+		s.domains = append(s.domains, "."+strings.ToLower(strings.Trim(d, ".")))
+	}
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	s.first = binary.BigEndian.Uint64(seed[:])
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := &request{s: s, w: w, r: r, ctx: r.Context()}
+	q.id = strings.ToUpper(strconv.FormatUint(s.first+s.count.Add(1)*0x9E3779B97F4A7C15, 16))
+	w.Header()["X-Amz-Request-Id"] = []string{q.id}
+	if err := q.serve(); err != nil {
+		q.fail(err)
+	}
+}
+
+// display is the name that is shown of an account; the account itself where nobody
+// knows better.
+func (s *Server) display(ctx context.Context, account string) string {
+	if who, err := s.people.Account(ctx, account); err == nil && who.DisplayName != "" {
+		return who.DisplayName
+	}
+	return account
+}

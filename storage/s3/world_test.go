@@ -1,0 +1,161 @@
+package s3
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/mem"
+	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/s3/sigv4"
+)
+
+// world is a server with users, and the means to ask it things.
+type world struct {
+	t     testing.TB
+	url   string
+	store storage.Store
+	space *naming.Space
+	s3    *Server
+	http  *httptest.Server
+}
+
+var people = []iam.User{
+	{Account: "main", Name: "root", AccessKey: "MAIN", SecretKey: "main-secret", Roles: []string{"admin"}, DisplayName: "Main", Email: "main@example.org"},
+	{Account: "main", Name: "plain", AccessKey: "PLAIN", SecretKey: "plain-secret"},
+	{Account: "alt", Name: "root", AccessKey: "ALT", SecretKey: "alt-secret", Roles: []string{"admin"}, DisplayName: "Alt", Email: "alt@example.org"},
+	{Account: "ops", Name: "root", AccessKey: "OPS", SecretKey: "ops-secret", Roles: []string{"operator"}},
+}
+
+// newWorld serves a store in memory.
+func newWorld(t testing.TB) *world {
+	m := mem.New(0, time.Now)
+	t.Cleanup(func() { _ = m.Close() })
+	return serve(t, m, Config{})
+}
+
+// serve serves a store.
+func serve(t testing.TB, store storage.Store, c Config) *world {
+	t.Helper()
+	users, err := iam.NewUsers(people)
+	if err != nil {
+		t.Fatal(err)
+	}
+	space, err := naming.Open(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Space, c.Directory = space, users
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httptest.NewServer(s)
+	t.Cleanup(h.Close)
+	return &world{t: t, url: h.URL, store: store, space: space, s3: s, http: h}
+}
+
+func secretOf(key string) string {
+	for _, p := range people {
+		if p.AccessKey == key {
+			return p.SecretKey
+		}
+	}
+	return "no-secret"
+}
+
+// head are headers of a request: names and values in turn.
+type head []string
+
+// reply is an answer, read whole.
+type reply struct {
+	*http.Response
+	body []byte
+}
+
+// code is the error's code that an answer holds, or "".
+func (r *reply) code() string {
+	var e struct{ Code string }
+	if xml.Unmarshal(r.body, &e) != nil {
+		return ""
+	}
+	return e.Code
+}
+
+// request makes one that is not signed.
+func (w *world) request(method, path string, body []byte, h head) *http.Request {
+	w.t.Helper()
+	var rd io.Reader
+	if body != nil {
+		rd = bytes.NewReader(body)
+	}
+	r, err := http.NewRequest(method, w.url+path, rd)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(h); i += 2 {
+		r.Header.Add(h[i], h[i+1])
+	}
+	return r
+}
+
+// do sends a request as it is.
+func (w *world) do(r *http.Request) *reply {
+	w.t.Helper()
+	res, err := w.http.Client().Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatalf("%s %s: reading the answer: %v", r.Method, r.URL, err)
+	}
+	return &reply{res, b}
+}
+
+// as sends a request that an access key signs; "" is nobody's.
+func (w *world) as(key, method, path string, body []byte, h head) *reply {
+	w.t.Helper()
+	r := w.request(method, path, body, h)
+	if key != "" {
+		sum := sha256.Sum256(body)
+		s := sigv4.Signer{AccessKey: key, Secret: secretOf(key), Region: "us-east-1"}
+		if err := s.Sign(r, hex.EncodeToString(sum[:]), time.Now()); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return w.do(r)
+}
+
+// main is as for the usual user, with a body of text.
+func (w *world) main(method, path, body string, h ...string) *reply {
+	w.t.Helper()
+	return w.as("MAIN", method, path, []byte(body), h)
+}
+
+// want fails the test unless an answer has a status and, for errors, a code.
+func (w *world) want(r *reply, status int, code string) *reply {
+	w.t.Helper()
+	if r.StatusCode != status || code != "" && r.code() != code {
+		w.t.Errorf("%s %s: status %d, want %d %s\n%s", r.Request.Method, r.Request.URL, r.StatusCode, status, code, r.body)
+	}
+	return r
+}
+
+// ok is want for an answer that says yes.
+func (w *world) ok(r *reply) *reply {
+	w.t.Helper()
+	if r.StatusCode/100 != 2 {
+		w.t.Fatalf("%s %s: status %d\n%s", r.Request.Method, r.Request.URL, r.StatusCode, r.body)
+	}
+	return r
+}
