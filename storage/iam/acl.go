@@ -16,6 +16,15 @@ const (
 	FullControl Permission = "FULL_CONTROL"
 )
 
+// Valid says whether S3 has such a permission.
+func (p Permission) Valid() bool {
+	switch p {
+	case Read, Write, ReadACP, WriteACP, FullControl:
+		return true
+	}
+	return false
+}
+
 // The groups of S3 that polder knows.
 const (
 	AllUsers           = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -35,6 +44,9 @@ type ACL struct {
 	Owner  string  `json:"owner"`
 	Grants []Grant `json:"grants,omitempty"`
 }
+
+// GrantsMax is S3's limit of grants in an ACL.
+const GrantsMax = 100
 
 // ParseACL reads what Encode wrote; "" is nil.
 func ParseACL(s string) (*ACL, error) {
@@ -60,20 +72,18 @@ func (a *ACL) Encode() string {
 	return string(b)
 }
 
-// Has says whether the ACL gives a permission to an identity.
+// Has says whether a grant gives a permission to an identity. What is granted to an
+// account its admins have; its other users have what rules give them by name.
 func (a *ACL) Has(who Identity, p Permission, block PublicBlock) bool {
 	if a == nil {
 		return false
-	}
-	if !who.Anonymous() && who.Account == a.Owner && who.Admin {
-		return true
 	}
 	for _, g := range a.Grants {
 		if g.Permission != p && g.Permission != FullControl {
 			continue
 		}
 		switch {
-		case g.Account != "" && g.Account == who.Account,
+		case g.Account != "" && g.Account == who.Account && who.Admin,
 			g.Group == AllUsers && !block.IgnoreACLs,
 			g.Group == AuthenticatedUsers && !who.Anonymous() && !block.IgnoreACLs:
 			return true
@@ -82,45 +92,88 @@ func (a *ACL) Has(who Identity, p Permission, block PublicBlock) bool {
 	return false
 }
 
-// grants says what the ACLs of bucket and object give.
-func (r *Rules) grants(q *Request) bool {
-	bucket := func(p Permission) bool { return r.ACL.Has(q.Who, p, r.Public) }
-	object := func(p Permission) bool { return q.Object.Has(q.Who, p, r.Public) }
-	switch q.Action {
-	case "s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads":
-		return bucket(Read)
-	case "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts":
-		return bucket(Write)
-	case "s3:GetBucketAcl":
-		return bucket(ReadACP)
-	case "s3:PutBucketAcl":
-		return bucket(WriteACP)
-	case "s3:GetObject", "s3:GetObjectVersion":
-		return object(Read)
-	case "s3:GetObjectAcl", "s3:GetObjectVersionAcl":
-		return object(ReadACP)
-	case "s3:PutObjectAcl", "s3:PutObjectVersionAcl":
-		return object(WriteACP)
+// owns says that an identity speaks for the ACL's owner.
+func (a *ACL) owns(who Identity) bool {
+	return a != nil && who.Admin && !who.Anonymous() && who.Account == a.Owner
+}
+
+// Public says that the ACL gives something to everybody, or to everybody with an account.
+func (a *ACL) Public() bool {
+	if a == nil {
+		return false
+	}
+	for _, g := range a.Grants {
+		if g.Group == AllUsers || g.Group == AuthenticatedUsers {
+			return true
+		}
 	}
 	return false
 }
 
-// PublicBlock is S3's PublicAccessBlockConfiguration.
-type PublicBlock struct {
-	BlockACLs       bool `json:"blockACLs,omitempty"`
-	IgnoreACLs      bool `json:"ignoreACLs,omitempty"`
-	BlockPolicy     bool `json:"blockPolicy,omitempty"`
-	RestrictBuckets bool `json:"restrictBuckets,omitempty"`
+// needs is the permission that an action takes, and whether it is the bucket's ACL that
+// gives it or the object's (Amazon S3 User Guide, "Mapping of ACL permissions and access
+// policy permissions"). Actions that are not here no ACL gives.
+var needs = map[Action]struct {
+	permission Permission
+	bucket     bool
+}{
+	ListBucket:                      {Read, true},
+	"s3:ListBucketVersions":         {Read, true},
+	"s3:ListBucketMultipartUploads": {Read, true},
+	PutObject:                       {Write, true},
+	DeleteObject:                    {Write, true},
+	"s3:AbortMultipartUpload":       {Write, true},
+	"s3:ListMultipartUploadParts":   {Write, true},
+	"s3:GetBucketAcl":               {ReadACP, true},
+	"s3:PutBucketAcl":               {WriteACP, true},
+	GetObject:                       {Read, false},
+	"s3:GetObjectVersion":           {Read, false},
+	"s3:GetObjectAttributes":        {Read, false},
+	"s3:GetObjectVersionAttributes": {Read, false},
+	"s3:GetObjectTorrent":           {Read, false},
+	"s3:GetObjectVersionTorrent":    {Read, false},
+	"s3:GetObjectAcl":               {ReadACP, false},
+	"s3:GetObjectVersionAcl":        {ReadACP, false},
+	"s3:PutObjectAcl":               {WriteACP, false},
+	"s3:PutObjectVersionAcl":        {WriteACP, false},
+	"s3:GetObjectTagging":           {ownOnly, false},
+	"s3:GetObjectVersionTagging":    {ownOnly, false},
+	"s3:PutObjectTagging":           {ownOnly, false},
+	"s3:PutObjectVersionTagging":    {ownOnly, false},
+	"s3:DeleteObjectTagging":        {ownOnly, false},
+	"s3:DeleteObjectVersionTagging": {ownOnly, false},
 }
 
-// ParsePublicBlock reads what is kept; "" is none.
-func ParsePublicBlock(s string) (PublicBlock, error) {
-	var p PublicBlock
-	if s == "" {
-		return p, nil
+// ownOnly is no permission that can be granted: only an object's owner has it.
+const ownOnly Permission = ""
+
+// grants says what the ACLs of bucket and object give. Who owns an object in another's
+// bucket may do with it all that ACLs speak of, and tag it, but for what its own grants
+// leave out: an owner can always read and change an ACL.
+func (r *Rules) grants(q *Request) bool {
+	n, ok := needs[q.Action]
+	if !ok || r.Ownership == BucketOwnerEnforced {
+		return false
 	}
-	if err := json.Unmarshal([]byte(s), &p); err != nil {
-		return p, fmt.Errorf("reading a public access block: %w", err)
+	acl := q.Object
+	if n.bucket {
+		acl = r.ACL
 	}
-	return p, nil
+	switch n.permission {
+	case ReadACP, WriteACP, ownOnly:
+		if acl.owns(q.Who) {
+			return true
+		}
+	}
+	return n.permission != ownOnly && acl.Has(q.Who, n.permission, r.Public)
+}
+
+// renounced says that a bucket's owner took a permission from itself: there is an ACL,
+// and it does not grant it.
+func (r *Rules) renounced(q *Request) bool {
+	n, ok := needs[q.Action]
+	if !ok || !n.bucket || r.ACL == nil || r.Ownership == BucketOwnerEnforced {
+		return false
+	}
+	return (n.permission == Read || n.permission == Write) && !r.ACL.Has(q.Who, n.permission, r.Public)
 }

@@ -8,12 +8,13 @@ import (
 
 // The labels of a bucket's settings that say who may do what.
 const (
-	LabelOwner      = "owner"       // the account
-	LabelACL        = "s3.acl"      // JSON of ACL
-	LabelPolicy     = "s3.policy"   // the bucket policy as it was put
-	LabelPublic     = "s3.public"   // JSON of PublicBlock
-	LabelSwiftRead  = "swift.read"  // X-Container-Read
-	LabelSwiftWrite = "swift.write" // X-Container-Write
+	LabelOwner      = "owner"        // the account
+	LabelACL        = "s3.acl"       // JSON of ACL
+	LabelPolicy     = "s3.policy"    // the bucket policy as it was put
+	LabelPublic     = "s3.public"    // JSON of PublicBlock
+	LabelOwnership  = "s3.ownership" // an Ownership
+	LabelSwiftRead  = "swift.read"   // X-Container-Read
+	LabelSwiftWrite = "swift.write"  // X-Container-Write
 )
 
 // Action is what somebody wants to do, by its name in S3: "s3:GetObject".
@@ -51,14 +52,19 @@ type Rules struct {
 	ACL    *ACL    // nil is private
 	Policy *Policy // nil says nothing
 	Public PublicBlock
-	Read   *SwiftACL
-	Write  *SwiftACL
-	Access []Access
+	// Ownership of objects that other accounts put.
+	Ownership Ownership
+	Read      *SwiftACL
+	Write     *SwiftACL
+	Access    []Access
 }
 
 // ParseRules reads the labels of a bucket.
 func ParseRules(s storage.Settings) (*Rules, error) {
-	r := &Rules{Owner: s.Labels[LabelOwner]}
+	r := &Rules{Owner: s.Labels[LabelOwner], Ownership: Ownership(s.Labels[LabelOwnership])}
+	if r.Ownership != "" && !r.Ownership.Valid() {
+		return nil, fmt.Errorf("%s: %q is no setting", LabelOwnership, r.Ownership)
+	}
 	var err error
 	if r.ACL, err = ParseACL(s.Labels[LabelACL]); err != nil {
 		return nil, fmt.Errorf("%s: %w", LabelACL, err)
@@ -93,14 +99,21 @@ const (
 // Allows decides. A policy's Deny holds against everybody but the owner's admins, who
 // may always read and change the policy itself, so that nobody locks a bucket for good.
 // Then operators and the owner's admins may do everything, and others what a policy, a
-// role, an ACL or a Swift ACL gives them.
+// role, an ACL or a Swift ACL gives them. An owner who put an ACL that does not grant the
+// owner READ or WRITE has renounced that, as S3 has it, until the ACL is changed.
+//
+// The owner of a bucket may read what others put into it, whatever the object's ACL
+// says: it pays for the room, and Swift knows no other owner.
 func (r *Rules) Allows(q *Request) bool {
 	owner := q.Who.Operator || q.Who.Admin && !q.Who.Anonymous() && q.Who.Account == r.Owner
 	policy := r.Policy.verdict(r, q)
 	if policy == Deny {
 		return owner && aboutPolicy(q.Action)
 	}
-	return owner || policy == Allow || r.given(q) || r.grants(q) || r.swift(q)
+	if owner && (q.Who.Operator || !r.renounced(q)) {
+		return true
+	}
+	return policy == Allow || r.given(q) || r.grants(q) || r.swift(q)
 }
 
 func aboutPolicy(a Action) bool {

@@ -61,7 +61,7 @@ func TestRules(t *testing.T) {
 	owner := Identity{Account: "a", User: "u", Admin: true}
 	clerk := Identity{Account: "a", User: "clerk"}
 	other := Identity{Account: "b", User: "u", Admin: true}
-	r := &Rules{Owner: "a", ACL: &ACL{Owner: "a", Grants: []Grant{{Account: "b", Permission: Read}}}}
+	r := &Rules{Owner: "a", ACL: &ACL{Owner: "a", Grants: []Grant{{Account: "a", Permission: FullControl}, {Account: "b", Permission: Read}}}}
 	for name, c := range map[string]struct {
 		who    Identity
 		action Action
