@@ -82,3 +82,24 @@ const (
 // registry are known everywhere: in pod specs, in Runtimes, in Models. The node
 // and the CLI map it to the address the registry really listens on.
 const RegistryHost = "registry.polder.internal"
+
+// A key of the object store is a Secret of this type, in a namespace of the tenant whose
+// it is, with these fields.
+const (
+	SecretStoreKey = Group + "/store-key"
+	StoreAccessKey = "accessKey"
+	StoreSecretKey = "secretKey"
+	// StoreRole is admin, writer or reader; with anything else a key may do what buckets
+	// grant to it by name.
+	StoreRole     = "role"
+	StoreEndpoint = "endpoint"
+	StoreRegion   = "region"
+	StoreCA       = "ca.crt"
+)
+
+// StoreSecret is the Secret with which a tenant's people use the store, and StoreJobSecret
+// that with which its jobs do.
+const (
+	StoreSecret    = "polder-store"
+	StoreJobSecret = "polder-store-job"
+)

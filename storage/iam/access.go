@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// LabelQuota is the most that a bucket may hold, in bytes, as a decimal number.
+const LabelQuota = "quota.bytes"
+
 // LabelAccess is JSON of a list of Access.
 const LabelAccess = "access"
 
