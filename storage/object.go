@@ -102,6 +102,10 @@ type EditOptions struct {
 type DeleteOptions struct {
 	Version string
 	If      Conditions
+	// Guard, if set, judges a version that is named, or the object of a bucket without
+	// versions, in the same step that removes it. Its error is returned, and nothing is
+	// removed.
+	Guard func(*Info) error
 }
 
 // Deletion says what Delete did.

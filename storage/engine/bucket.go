@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/lock"
 )
 
 // bucket implements storage.Bucket.
@@ -117,6 +118,9 @@ func (b *bucket) show(set *storage.Settings) {
 
 // allowed refuses changes that what is stored contradicts.
 func (b *bucket) allowed(to *storage.Settings) error {
+	if lock.Enabled(b.value.Settings) && (!lock.Enabled(*to) || to.Versioning != storage.Versioned) {
+		return fmt.Errorf("%w: a bucket with object lock keeps it, and keeps versions", storage.ErrInvalid)
+	}
 	if b.value.Settings.Versioning != storage.Unversioned && to.Versioning == storage.Unversioned {
 		return fmt.Errorf("%w: versioning can be suspended, not undone", storage.ErrInvalid)
 	}

@@ -115,7 +115,7 @@ func (b *bucket) Delete(_ context.Context, key string, o storage.DeleteOptions) 
 	var out storage.Deletion
 	err := b.transact(key, func(t *transaction) (err error) {
 		if o.Version == "" {
-			out, err = t.remove(o.If)
+			out, err = t.remove(o)
 		} else {
 			out, err = t.removeVersion(o)
 		}
@@ -128,18 +128,21 @@ func (b *bucket) Delete(_ context.Context, key string, o storage.DeleteOptions) 
 }
 
 // remove takes the newest version away, or puts a marker on it.
-func (t *transaction) remove(c storage.Conditions) (storage.Deletion, error) {
+func (t *transaction) remove(o storage.DeleteOptions) (storage.Deletion, error) {
 	top, err := t.b.newest(t.part, t.key)
 	if err != nil {
 		return storage.Deletion{}, err
 	}
-	if err := t.judge(c, top); err != nil {
+	if err := t.judge(o.If, top); err != nil {
 		return storage.Deletion{}, err
 	}
 	there := top != nil && !top.marker
 	if t.set.Versioning == storage.Unversioned {
 		if top == nil {
 			return storage.Deletion{}, nil
+		}
+		if err := t.guard(o, top); err != nil {
+			return storage.Deletion{}, err
 		}
 		return storage.Deletion{Found: there, Version: storage.NullVersion}, t.drop(top)
 	}
@@ -163,6 +166,9 @@ func (t *transaction) removeVersion(o storage.DeleteOptions) (storage.Deletion, 
 	if f == nil {
 		return storage.Deletion{Version: o.Version}, nil
 	}
+	if err := t.guard(o, f); err != nil {
+		return storage.Deletion{}, err
+	}
 	out := storage.Deletion{Found: true, Version: o.Version, Marker: f.marker}
 	if err := t.drop(f); err != nil || !f.latest {
 		return out, err
@@ -175,4 +181,13 @@ func (t *transaction) removeVersion(o storage.DeleteOptions) (storage.Deletion, 
 		Key: currentKey(t.b.number, t.key), From: next.entry.Key, Value: next.entry.Value, Weight: next.entry.Weight,
 	})
 	return out, nil
+}
+
+// guard asks whoever deletes whether a version may go for good.
+func (t *transaction) guard(o storage.DeleteOptions, f *found) error {
+	if o.Guard == nil {
+		return nil
+	}
+	info := f.info(t.key, f.latest)
+	return o.Guard(&info)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/lock"
 )
 
 func (b *bucket) Abort(_ context.Context, key, id string) error {
@@ -148,11 +149,15 @@ func (b *bucket) expire(key string, rev uint64, note []byte) (gone bool, err err
 		if err != nil || f == nil || f.marker || !b.expired(f.version) {
 			return err
 		}
-		gone = true
 		if !f.latest || t.set.Versioning == storage.Unversioned {
+			if l, err := lock.Of(f.meta); err != nil || l.Removable(b.store.now(), false) != nil {
+				return nil // a lock is stronger than what the version was to expire at
+			}
+			gone = true
 			return t.drop(f)
 		}
-		_, err = t.remove(storage.Conditions{})
+		gone = true
+		_, err = t.remove(storage.DeleteOptions{})
 		return err
 	})
 	return gone, err

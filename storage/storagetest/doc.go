@@ -30,6 +30,7 @@ func Run(t *testing.T, open New) {
 		{"metadata", testMetadata},
 		{"readers keep their version", testReaders},
 		{"versions", testVersions},
+		{"guards", testGuards},
 		{"suspended versions", testSuspended},
 		{"listings", testListings},
 		{"pages of versions", testVersionPages},
