@@ -66,7 +66,7 @@ func (q *request) authoriseIn(rules *iam.Rules, name string, a iam.Action, key s
 		}
 		ask.Object = acl
 	}
-	if rules.Policy != nil {
+	if rules.Policy != nil || len(rules.Access) > 0 {
 		ask.Context = q.context(there)
 	}
 	if rules.Allows(&ask) {
@@ -95,6 +95,10 @@ func (q *request) context(there *storage.Info) map[string][]string {
 		"aws:useragent": "User-Agent", "aws:referer": "Referer",
 		"s3:x-amz-acl": "X-Amz-Acl", "s3:x-amz-copy-source": "X-Amz-Copy-Source", "s3:x-amz-metadata-directive": "X-Amz-Metadata-Directive",
 		"s3:x-amz-storage-class": "X-Amz-Storage-Class", "s3:x-amz-server-side-encryption": "X-Amz-Server-Side-Encryption",
+		"s3:x-amz-grant-full-control": "X-Amz-Grant-Full-Control", "s3:x-amz-grant-read": "X-Amz-Grant-Read", "s3:x-amz-grant-write": "X-Amz-Grant-Write",
+		"s3:x-amz-grant-read-acp": "X-Amz-Grant-Read-Acp", "s3:x-amz-grant-write-acp": "X-Amz-Grant-Write-Acp",
+		"s3:object-lock-mode": "X-Amz-Object-Lock-Mode", "s3:object-lock-retain-until-date": "X-Amz-Object-Lock-Retain-Until-Date",
+		"s3:object-lock-legal-hold": "X-Amz-Object-Lock-Legal-Hold", "s3:x-amz-website-redirect-location": "X-Amz-Website-Redirect-Location",
 	} {
 		if v := q.header(header); v != "" {
 			c[key] = []string{v}
@@ -109,6 +113,14 @@ func (q *request) context(there *storage.Info) map[string][]string {
 		for k, v := range there.Meta.Tags {
 			c["s3:existingobjecttag/"+k] = []string{v}
 		}
+	}
+	asked := q.requested
+	if v := q.header("X-Amz-Tagging"); v != "" && asked == nil {
+		asked, _ = headerTags(v) // what is malformed is refused when it is used
+	}
+	for k, v := range asked {
+		c["s3:requestobjecttag/"+k] = []string{v}
+		c["s3:requestobjecttagkeys"] = append(c["s3:requestobjecttagkeys"], k)
 	}
 	return c
 }

@@ -32,6 +32,8 @@ type request struct {
 	info   storage.BucketInfo // settings must not be changed
 	rules  *iam.Rules
 
+	requested map[string]string // tags that the body asks for, which a policy may judge
+
 	begun bool // the answer's head is sent
 }
 

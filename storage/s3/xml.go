@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -166,4 +167,14 @@ func (q *request) decode(v any) error {
 		return fail("MalformedXML", "The body is not the XML that %s takes: %v.", q.op.name, err)
 	}
 	return nil
+}
+
+// replyWith answers with a value that encoding/xml knows how to write.
+func (q *request) replyWith(v any) error {
+	x := newXML()
+	if err := xml.NewEncoder(&x.b).Encode(v); err != nil {
+		x.free()
+		return fmt.Errorf("writing the answer of %s: %w", q.op.name, err)
+	}
+	return q.reply(x)
 }
