@@ -68,7 +68,7 @@ func (q *request) createBucket() error {
 		return denied("s3:CreateBucket")
 	}
 	if err := naming.CheckS3(q.name); err != nil {
-		return fail("InvalidBucketName", "%s", sentence(err.Error()))
+		return fail("InvalidBucketName", "%s", message("The specified bucket is not valid", err))
 	}
 	if err := q.constraint(); err != nil {
 		return err

@@ -59,6 +59,7 @@ var statuses = map[string]int{
 	"EntityTooLarge":                                 400,
 	"EntityTooSmall":                                 400,
 	"IllegalLocationConstraintException":             400,
+	"IllegalVersioningConfigurationException":        400,
 	"IncompleteBody":                                 400,
 	"InternalError":                                  500,
 	"InvalidAccessKeyId":                             403,
@@ -113,45 +114,46 @@ var statuses = map[string]int{
 	"XAmzContentSHA256Mismatch":                      400,
 }
 
-// cause says which code an error becomes; the first that fits.
+// causes say which code an error becomes; the first that fits.
 var causes = []struct {
 	err  error
 	code string
+	text string
 }{
-	{naming.ErrTaken, "BucketAlreadyExists"},
-	{storage.ErrBucketExists, "BucketAlreadyOwnedByYou"},
-	{storage.ErrNoBucket, "NoSuchBucket"},
-	{storage.ErrNotEmpty, "BucketNotEmpty"},
-	{storage.ErrNotModified, "NotModified"},
-	{storage.ErrNoObject, "NoSuchKey"}, // also as the reason of ErrPrecondition
-	{storage.ErrPrecondition, "PreconditionFailed"},
-	{storage.ErrNoVersion, "NoSuchVersion"},
-	{storage.ErrNoUpload, "NoSuchUpload"},
-	{storage.ErrDeleted, "MethodNotAllowed"},
-	{storage.ErrRange, "InvalidRange"},
-	{storage.ErrOrder, "InvalidPartOrder"},
-	{storage.ErrTooSmall, "EntityTooSmall"},
-	{storage.ErrPart, "InvalidPart"},
-	{storage.ErrDigest, "BadDigest"},
-	{storage.ErrFull, "StorageFull"},
-	{storage.ErrUnavailable, "ServiceUnavailable"},
-	{storage.ErrClosed, "ServiceUnavailable"},
-	{storage.ErrInvalid, "InvalidArgument"},
-	{lock.ErrLocked, "AccessDenied"},
+	{naming.ErrTaken, "BucketAlreadyExists", "The requested bucket name is not available: all accounts share the names. Choose another"},
+	{storage.ErrBucketExists, "BucketAlreadyOwnedByYou", "You have this bucket already"},
+	{storage.ErrNoBucket, "NoSuchBucket", "The specified bucket does not exist"},
+	{storage.ErrNotEmpty, "BucketNotEmpty", "The bucket you tried to delete is not empty: delete all objects, versions and delete markers first"},
+	{storage.ErrNotModified, "NotModified", "The object was not modified"},
+	{storage.ErrNoObject, "NoSuchKey", "The specified key does not exist"}, // also as the reason of ErrPrecondition
+	{storage.ErrPrecondition, "PreconditionFailed", "At least one of the preconditions you specified did not hold"},
+	{storage.ErrNoVersion, "NoSuchVersion", "The specified version does not exist"},
+	{storage.ErrNoUpload, "NoSuchUpload", "The specified upload does not exist: its id may be wrong, or it is completed or aborted"},
+	{storage.ErrDeleted, "MethodNotAllowed", "The specified method is not allowed against a delete marker"},
+	{storage.ErrRange, "InvalidRange", "The requested range is not satisfiable"},
+	{storage.ErrOrder, "InvalidPartOrder", "The list of parts was not in ascending order"},
+	{storage.ErrTooSmall, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size: every part but the last has 5 MiB or more"},
+	{storage.ErrPart, "InvalidPart", "One or more of the specified parts could not be found, or are not as specified"},
+	{storage.ErrDigest, "BadDigest", "The body is not what the request says of it"},
+	{storage.ErrFull, "StorageFull", "The disks have no room for this"},
+	{storage.ErrUnavailable, "ServiceUnavailable", "A disk that is needed is away; try again later"},
+	{storage.ErrClosed, "ServiceUnavailable", "The server is stopping; try again"},
+	{storage.ErrInvalid, "InvalidArgument", "An argument is invalid"},
+	{lock.ErrLocked, "AccessDenied", "Access denied because the object is protected by object lock"},
 
-	{iam.ErrNoIdentity, "InvalidAccessKeyId"},
-	{sigv4.ErrMalformed, "AuthorizationHeaderMalformed"},
-	{sigv4.ErrQuery, "AuthorizationQueryParametersError"},
-	{sigv4.ErrSignature, "SignatureDoesNotMatch"},
-	{sigv4.ErrSkew, "RequestTimeTooSkewed"},
-	{sigv4.ErrExpired, "AccessDenied"},
-	{sigv4.ErrDate, "AccessDenied"},
-	{sigv4.ErrUnsigned, "AccessDenied"},
-	{sigv4.ErrUnsupported, "InvalidArgument"},
-	{sigv4.ErrChunk, "IncompleteBody"},
+	{iam.ErrNoIdentity, "InvalidAccessKeyId", "The access key id you provided does not exist in our records"},
+	{sigv4.ErrMalformed, "AuthorizationHeaderMalformed", ""},
+	{sigv4.ErrQuery, "AuthorizationQueryParametersError", ""},
+	{sigv4.ErrSignature, "SignatureDoesNotMatch", ""},
+	{sigv4.ErrSkew, "RequestTimeTooSkewed", ""},
+	{sigv4.ErrExpired, "AccessDenied", ""},
+	{sigv4.ErrDate, "AccessDenied", ""},
+	{sigv4.ErrUnsigned, "AccessDenied", ""},
+	{sigv4.ErrUnsupported, "InvalidArgument", ""},
+	{sigv4.ErrChunk, "IncompleteBody", ""},
 
-	{io.ErrUnexpectedEOF, "IncompleteBody"},
-	{context.DeadlineExceeded, "RequestTimeout"},
+	{io.ErrUnexpectedEOF, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header"},
+	{context.DeadlineExceeded, "RequestTimeout", "The request took too long"},
 }
 
 // asError is what a client is told of an error. What is in no list is ours, and its text
@@ -163,10 +165,18 @@ func asError(err error) *Error {
 	}
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
-			return &Error{Code: c.code, Status: statuses[c.code], Message: sentence(err.Error())}
+			return &Error{Code: c.code, Status: statuses[c.code], Message: message(c.text, err)}
 		}
 	}
 	return fail("InternalError", "The server failed; try again, and tell its operator the request id.")
+}
+
+// message joins what a code means with what happened here.
+func message(text string, err error) string {
+	if text == "" {
+		return err.Error() + "."
+	}
+	return text + " (" + err.Error() + ")."
 }
 
 // sentence makes a message of an error's text.

@@ -5,6 +5,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/lock"
 )
 
 // These are the places where the features of buckets and objects take part in the
@@ -36,6 +37,17 @@ func (q *request) sealNew(m *storage.Meta) error {
 // describe adds what features say of an object to the answer of GET and HEAD.
 func (q *request) describe(h http.Header, v *storage.Info) {
 	q.describeLock(h, v)
+}
+
+// describeNew adds what features say of an object to the answer of what made it.
+func (q *request) describeNew(http.Header, *storage.Info) {}
+
+// guardVersioning refuses a change of versioning that other settings forbid.
+func (q *request) guardVersioning(to storage.Versioning) error {
+	if to != storage.Versioned && lock.Enabled(q.info.Settings) {
+		return fail("InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+	}
+	return nil
 }
 
 // newBucket fills in the settings that CreateBucket's headers ask for.

@@ -134,4 +134,4 @@ func (q *request) status(code int) error {
 }
 
 // gone says that a client went away, which is nobody's fault.
-func gone(err error) bool { return errors.Is(err, context.Canceled) }
+func gone(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, errGone) }

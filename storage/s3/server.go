@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -78,11 +77,23 @@ func New(c Config) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{s: s, w: w, r: r, ctx: r.Context()}
-	q.id = strings.ToUpper(strconv.FormatUint(s.first+s.count.Add(1)*0x9E3779B97F4A7C15, 16))
+	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}
+}
+
+// golden spreads a counter over all numbers.
+const golden = 0x9E3779B97F4A7C15
+
+func requestID(n uint64) string {
+	const hex = "0123456789ABCDEF"
+	var b [16]byte
+	for i := range b {
+		b[i] = hex[n>>(60-4*i)&15]
+	}
+	return string(b[:])
 }
 
 // display is the name that is shown of an account; the account itself where nobody
