@@ -27,7 +27,7 @@ import (
 // --data-dir and read when a verb runs.
 func Commands(dataDir *string) []*cobra.Command {
 	v := &verbs{dataDir: dataDir}
-	return []*cobra.Command{v.up(), v.down(), v.status(), v.kubeconfig(), v.reset(), v.preflight(), v.driver(), v.scheduler()}
+	return []*cobra.Command{v.up(), v.down(), v.status(), v.kubeconfig(), v.reset(), v.preflight(), v.driver(), v.scheduler(), v.store(), v.disk()}
 }
 
 type verbs struct{ dataDir *string }

@@ -43,6 +43,7 @@ func Part(args []string) (code int, ok bool) {
 		"bootstrap":               own("bootstrap", runBootstrap),
 		"controllers":             own("controllers", runControllers),
 		"device-driver":           own("device-driver", runDevices),
+		partStore:                 own(partStore, runStore),
 	}[args[0]]
 	if !found || run == nil {
 		return 0, false

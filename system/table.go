@@ -74,6 +74,8 @@ func table(a *assembly) ([]component.Entry, error) {
 			Init: files(c, dns.Files), Ready: p.http(fmt.Sprintf("http://%s:%d/ready", c.HostIP(), layout.PortDNSReady))}, []string{"bootstrap"}},
 		{component.Spec{Name: "controllers", Command: own("controllers"), Netns: inside,
 			Ready: p.http("http://" + c.At(layout.PortControlOK) + "/readyz")}, []string{"bootstrap"}},
+		{component.Spec{Name: partStore, Command: own(partStore), Netns: inside, Env: environment(),
+			Ready: p.http("http://" + c.At(layout.PortStoreOK) + "/readyz")}, []string{"bootstrap"}},
 	}
 	if *c.Config.Node.DeviceDriver {
 		rows = append(rows, row{component.Spec{Name: "device-driver", Command: own("device-driver"), Netns: inside,

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	ggcr "github.com/google/go-containerregistry/pkg/v1"
@@ -34,6 +35,7 @@ import (
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
 	queue "polder.dev/polder/sched/controller"
+	store "polder.dev/polder/storage/controller"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
@@ -104,13 +106,14 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	}
 	values := strings.NewReplacer(
 		"${DNS_SERVICE_IP}", c.DNSServiceIP().String(), "${HOST_IP}", c.HostIP().String(),
+		"${NODE_IP}", c.NodeIP().String(), "${STORE_PORT}", strconv.Itoa(layout.PortStore),
 		"${REGISTRY}", c.RegistryURL(), "${REGISTRY_HOST}", v1alpha1.RegistryHost, "${VERSION}", version.String(),
 	)
 	own, err := files(manifests, "manifest", values)
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

@@ -23,6 +23,7 @@ type Config struct {
 	Network    NetworkConfig   `json:"network,omitempty"`
 	Scheduler  SchedulerConfig `json:"scheduler,omitempty"`
 	Sandbox    SandboxConfig   `json:"sandbox,omitempty"`
+	Storage    StorageConfig   `json:"storage,omitempty"`
 	Logs       LogsConfig      `json:"logs,omitempty"`
 }
 
@@ -55,6 +56,17 @@ type SchedulerConfig struct {
 // SandboxConfig is about gVisor.
 type SandboxConfig struct {
 	Platform string `json:"platform,omitempty"` // auto (default), systrap or kvm
+}
+
+// StorageConfig is about the object store.
+type StorageConfig struct {
+	// Disks are directories, each on a disk of its own, that the store is made on. Later
+	// ones are added with `polder disk add`. Default: one below the data directory.
+	Disks []string `json:"disks,omitempty"`
+	// MissingDisks lets the store start although disks are away.
+	MissingDisks bool `json:"missingDisks,omitempty"`
+	// Jurisdiction that the machine is in, for buckets that say where they may lie.
+	Jurisdiction string `json:"jurisdiction,omitempty"`
 }
 
 // LogsConfig limits the log of each component.
@@ -123,6 +135,11 @@ func (c *Config) complete() error {
 	}
 	if f := c.Scheduler.WorkloadFile; f != "" && !filepath.IsAbs(f) {
 		return fmt.Errorf("scheduler.workloadFile %q is not an absolute path; the scheduler does not run where polder up is called", f)
+	}
+	for _, d := range c.Storage.Disks {
+		if !filepath.IsAbs(d) {
+			return fmt.Errorf("storage.disks: %q is not an absolute path; the store does not run where polder up is called", d)
+		}
 	}
 	switch c.Sandbox.Platform {
 	case "":

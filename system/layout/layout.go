@@ -17,22 +17,25 @@ import (
 
 // Ports on the node's address. Clouds do not collide, since each has its own.
 const (
-	PortAPI        = 6443
-	PortEtcd       = 2379
-	PortRegistry   = 5000
-	PortKubelet    = 10250
-	PortKubeletOK  = 10248
-	PortManager    = 10257
-	PortScheduler  = 10259
-	PortProxyOK    = 10256
-	PortProxy      = 10249
-	PortDNS        = 53
-	PortDNSReady   = 8181
-	PortDNSMetrics = 9153
-	PortControl    = 8443 // Polder's controllers: metrics
-	PortControlOK  = 8081 // and health
-	PortDevices    = 8444 // the driver of devices: metrics
-	PortDevicesOK  = 8082 // and health
+	PortAPI          = 6443
+	PortEtcd         = 2379
+	PortRegistry     = 5000
+	PortKubelet      = 10250
+	PortKubeletOK    = 10248
+	PortManager      = 10257
+	PortScheduler    = 10259
+	PortProxyOK      = 10256
+	PortProxy        = 10249
+	PortDNS          = 53
+	PortDNSReady     = 8181
+	PortDNSMetrics   = 9153
+	PortControl      = 8443 // Polder's controllers: metrics
+	PortControlOK    = 8081 // and health
+	PortDevices      = 8444 // the driver of devices: metrics
+	PortDevicesOK    = 8082 // and health
+	PortStore        = 9000
+	PortStoreMetrics = 8445
+	PortStoreOK      = 8083
 )
 
 // Cloud is one cloud on this machine.
@@ -150,6 +153,9 @@ func (c Cloud) APIURL() string { return "https://" + c.At(PortAPI) }
 
 // RegistryURL is where the registry answers.
 func (c Cloud) RegistryURL() string { return "https://" + c.At(PortRegistry) }
+
+// StoreURL is where the object store answers.
+func (c Cloud) StoreURL() string { return "https://" + c.At(PortStore) }
 
 // IP turns an address into the type that package net wants.
 func IP(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }

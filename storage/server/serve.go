@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/s3"
+)
+
+// headBytesMax bounds a request's head: 8 KiB of S3's metadata or 90 of Swift's, and a
+// policy's signature beside it.
+const headBytesMax = 64 << 10
+
+// Doors is both protocols on one address.
+func (s *Server) Doors(people iam.Directory) (http.Handler, error) {
+	door, err := s3.New(s3.Config{
+		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Now: s.cfg.Now, Log: s.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.guard("s3", door), nil
+}
+
+// Serve answers clients on l and administrators on the data directory's socket until ctx
+// ends; then it lets requests end that are served. trust is nil for plain HTTP.
+func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler, trust *tls.Config) error {
+	admin, err := s.listenSocket()
+	if err != nil {
+		return err
+	}
+	logger := slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)
+	doors := &http.Server{
+		Handler: h, ErrorLog: logger, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: headBytesMax,
+		// One stream for each connection is faster than HTTP/2's many in one, and is what
+		// S3's and Swift's clients speak.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	if trust != nil {
+		trust = trust.Clone()
+		trust.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, trust)
+	}
+	side := &http.Server{Handler: s.Admin(), ErrorLog: logger, ReadHeaderTimeout: 10 * time.Second}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return doors.Serve(l) })
+	g.Go(func() error { return side.Serve(admin) })
+	g.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		err := doors.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = doors.Close()
+		}
+		return errors.Join(err, side.Close())
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the store: %w", err)
+	}
+	return nil
+}
+
+// listenSocket opens the socket, which is root's, or the user's who runs the store.
+func (s *Server) listenSocket() (net.Listener, error) {
+	path := Socket(s.cfg.Dir)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing the socket of an earlier run: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}

@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"polder.dev/polder/internal/pki"
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/naming"
+)
+
+// Config of a Server. Dir is needed.
+type Config struct {
+	// Dir is the data directory. It holds the lock, the socket, the key of tokens and, if
+	// Disks is empty, the disk itself.
+	Dir string
+	// Disks are directories, each on a disk of its own, when the store is made. Later
+	// ones are added through the socket, and are known from then on.
+	Disks []string
+	// Missing allows disks to be away.
+	Missing bool
+	// Region is told to S3 clients; "us-east-1" where it is "".
+	Region string
+	// Domains are hosts below which a label is a bucket's name.
+	Domains []string
+	// RequestsMax is how many requests are served at once; 2048.
+	RequestsMax int
+	// Metrics is where they are registered; a registry of its own if it is nil.
+	Metrics interface {
+		prometheus.Registerer
+		prometheus.Gatherer
+	}
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+// Server is an open store.
+type Server struct {
+	cfg     Config
+	lock    *os.File
+	disks   *disk.Store
+	store   storage.Store
+	space   *naming.Space
+	tokens  []byte
+	traffic *traffic
+	slots   chan struct{} // one for each request that is served
+
+	mu      sync.Mutex
+	balance *balance
+	work    sync.WaitGroup
+	ctx     context.Context // of what the socket began
+	stop    context.CancelFunc
+}
+
+// Open opens the store in a data directory, or makes one.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.RequestsMax == 0 {
+		cfg.RequestsMax = 2048
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	s := &Server{cfg: cfg, slots: make(chan struct{}, cfg.RequestsMax)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if s.lock, err = hold(filepath.Join(s.cfg.Dir, "lock")); err != nil {
+		return err
+	}
+	if s.tokens, err = secretFile(filepath.Join(s.cfg.Dir, "token.key")); err != nil {
+		return err
+	}
+	dirs, err := s.dirs()
+	if err != nil {
+		return err
+	}
+	s.disks, err = disk.Open(disk.Config{Dirs: dirs, Missing: s.cfg.Missing, Log: s.cfg.Log, Now: s.cfg.Now})
+	if err != nil {
+		return fmt.Errorf("opening the disks: %w", err)
+	}
+	s.store = s.disks
+	if s.space, err = naming.Open(ctx, s.store); err != nil {
+		return err
+	}
+	s.traffic = newTraffic(s.cfg.Metrics)
+	s.cfg.Metrics.MustRegister(diskGauges{s.disks}) // it panics for a name that is there twice, which is ours to see
+	return nil
+}
+
+// hold takes the lock of a data directory.
+func hold(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another process serves the store in %s; stop it, or name another directory", filepath.Dir(path))
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// secretFile reads 32 random bytes, which it makes at the first time.
+func secretFile(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err == nil && len(b) >= 32 {
+		return b, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("reading the key of tokens: %w", err)
+	}
+	b = make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return b, pki.WriteFile(path, b)
+}
+
+// Space is the names of the store's buckets.
+func (s *Server) Space() *naming.Space { return s.space }
+
+// Recovered says, in a sentence, what was found when the store was opened.
+func (s *Server) Recovered() string {
+	var records, damaged, disks int
+	for _, r := range s.disks.Recovered() {
+		disks++
+		records += r.Records
+		damaged += r.Damaged
+	}
+	if damaged > 0 {
+		return fmt.Sprintf("%d disks, %d records of their logs read again, %d stretches damaged", disks, records, damaged)
+	}
+	return fmt.Sprintf("%d disks, %d records of their logs read again", disks, records)
+}
+
+// Run does what goes on behind until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	if !s.disks.Settled() {
+		s.beginBalance()
+	}
+	return s.disks.Run(ctx)
+}
+
+// Close ends what goes on, makes all durable and lets the directory go.
+func (s *Server) Close() error {
+	s.stop()
+	s.work.Wait()
+	var err error
+	if s.store != nil {
+		err = s.store.Close()
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
