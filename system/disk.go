@@ -166,13 +166,13 @@ func (v *verbs) diskDrain() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "drain DISK",
-		Short: "Move all that is on a disk to the others, so that it can be taken out",
+		Short: "Move all that is on a disk to the others; then it leaves the store",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := v.askStore(cmd.Context(), http.MethodPost, "/disks/"+args[0]+"/drain", nil, &struct{}{}); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "Disk %s is being drained; `polder disk rm %s` takes it out when it is empty.\n", args[0], args[0])
+			fmt.Fprintf(cmd.OutOrStdout(), "Disk %s is being drained, and leaves the store when it is empty.\n", args[0])
 			return v.awaitSettled(cmd, wait)
 		},
 	}
@@ -184,7 +184,7 @@ func (v *verbs) diskRemove() *cobra.Command {
 	var lose bool
 	cmd := &cobra.Command{
 		Use:   "rm DISK",
-		Short: "Take a disk out of the store that was drained, or is away for good",
+		Short: "Take a disk out of the store that is away for good",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "/disks/" + args[0]

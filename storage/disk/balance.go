@@ -87,7 +87,7 @@ func (s *Store) ReplaceDisk(old, dir string, weight float64) (id string, err err
 	}
 	id, err = s.join(dir, weight, func(p *pool) { p.Members = slices.Delete(p.Members, i, i+1) })
 	if err == nil && t.disks[i].shelf != nil {
-		_ = t.disks[i].shelf.Close() // it has failed
+		t.disks[i].shelf.Retire()
 	}
 	return id, err
 }
@@ -196,7 +196,7 @@ func (s *Store) DropDisk(id string, lose bool) error {
 		return err
 	}
 	if gone != nil {
-		_ = gone.Close() // it has failed
+		gone.Retire()
 	}
 	return nil
 }
@@ -208,6 +208,9 @@ type Progress struct {
 	Failed             int64
 	LastErr            error
 }
+
+// ErrChanged says that a disk came or went while Balance moved; to balance again helps.
+var ErrChanged = errors.New("the pool was changed meanwhile")
 
 // Balance moves everything home, beside all other work, and ends when it is done. What
 // it cannot move it counts, and returns the last reason. After a crash or an error it
@@ -229,6 +232,9 @@ func (s *Store) Balance(ctx context.Context, progress func(Progress)) error {
 		if p.LastErr != nil {
 			failed = p.LastErr
 		}
+	}
+	if failed != nil && s.top.Load() != t {
+		return ErrChanged
 	}
 	if failed != nil {
 		return fmt.Errorf("some objects could not be moved: %w", failed)
@@ -310,7 +316,7 @@ func (s *Store) settle(t *topology) error {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if s.top.Load() != t {
-		return fmt.Errorf("%w: the pool was changed meanwhile; balance it again", storage.ErrUnavailable)
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrChanged)
 	}
 	p := t.pool
 	p.Settled = true
@@ -318,11 +324,10 @@ func (s *Store) settle(t *topology) error {
 	if err := s.change(t.with(p)); err != nil {
 		return err
 	}
-	var errs []error
 	for _, d := range t.disks {
 		if d.Draining && d.shelf != nil {
-			errs = append(errs, d.shelf.Close())
+			d.shelf.Retire()
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

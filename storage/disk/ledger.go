@@ -43,9 +43,26 @@ func (l ledger) Lock(p engine.Part) func() {
 	return m.Unlock
 }
 
+// stable calls f with the topology, and again if a disk was taken out under it.
+func (l ledger) stable(f func(*topology) error) error {
+	for {
+		t := l.s.top.Load()
+		if err := f(t); !errors.Is(err, shelf.ErrGone) || l.s.top.Load() == t {
+			return err
+		}
+	}
+}
+
 // Get asks the part's first disk that works. While parts move, it asks all.
-func (l ledger) Get(p engine.Part, key []byte) (engine.Entry, bool, error) {
-	t := l.s.top.Load()
+func (l ledger) Get(p engine.Part, key []byte) (e engine.Entry, ok bool, err error) {
+	err = l.stable(func(t *topology) error {
+		e, ok, err = l.find(t, p, key)
+		return err
+	})
+	return e, ok, err
+}
+
+func (l ledger) find(t *topology, p engine.Part, key []byte) (engine.Entry, bool, error) {
 	homes := t.homes(p)
 	if t.pool.Settled {
 		for _, d := range homes {
@@ -73,8 +90,24 @@ func (l ledger) Get(p engine.Part, key []byte) (engine.Entry, bool, error) {
 }
 
 // Scan merges the disks. It fails if one is away whose entries no other has.
-func (l ledger) Scan(from, to []byte, reverse bool) engine.Cursor {
-	t := l.s.top.Load()
+func (l ledger) Scan(from, to []byte, reverse bool) (c engine.Cursor) {
+	_ = l.stable(func(t *topology) error {
+		for _, d := range t.disks {
+			if !d.ok() {
+				continue
+			}
+			if err := d.shelf.Hold(); err != nil {
+				return err
+			}
+			defer d.shelf.Let() // its cursors hold it from then on
+		}
+		c = l.scan(t, from, to, reverse)
+		return nil
+	})
+	return c
+}
+
+func (l ledger) scan(t *topology, from, to []byte, reverse bool) engine.Cursor {
 	var all []engine.Cursor
 	var missing error
 	for _, d := range t.disks {
@@ -173,7 +206,10 @@ func (g *stage) on(d *disk) (*shelf.Stage, error) {
 
 // Commit writes to all homes of a part at once.
 func (l ledger) Commit(b engine.Batch) error {
-	t := l.s.top.Load()
+	return l.stable(func(t *topology) error { return l.commit(t, b) })
+}
+
+func (l ledger) commit(t *topology, b engine.Batch) error {
 	homes := t.homes(b.Part)
 	for _, d := range homes {
 		if !d.ok() {

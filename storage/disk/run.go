@@ -50,10 +50,13 @@ func (s *Store) Run(ctx context.Context) error {
 func (s *Store) each(f func(sh *shelf.Shelf) error) error {
 	var errs []error
 	for _, d := range s.top.Load().disks {
-		if d.ok() {
-			if err := f(d.shelf); err != nil {
-				errs = append(errs, fmt.Errorf("disk %s: %w", d.ID, err))
-			}
+		if !d.ok() || d.shelf.Hold() != nil {
+			continue
+		}
+		err := f(d.shelf)
+		d.shelf.Let()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("disk %s: %w", d.ID, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -184,13 +184,16 @@ func (s *Server) beginBalance() {
 		defer b.over.Store(true)
 		for !s.disks.Settled() && s.ctx.Err() == nil {
 			err := s.disks.Balance(s.ctx, func(p disk.Progress) { b.progress.Store(&p) })
-			if err != nil {
+			if err != nil && !errors.Is(err, disk.ErrChanged) {
 				b.err.Store(&err)
 				if s.ctx.Err() == nil {
 					s.cfg.Log.Error("objects could not be moved where they belong", "err", err)
 				}
 				return
 			}
+		}
+		if err := s.rememberPool(); err != nil { // drained disks have left it
+			s.cfg.Log.Error("which disks there are could not be written down", "err", err)
 		}
 	})
 }

@@ -35,10 +35,6 @@ func (s *Server) Doors(people iam.Directory) (http.Handler, error) {
 // Serve answers clients on l and administrators on the data directory's socket until ctx
 // ends; then it lets requests end that are served. trust is nil for plain HTTP.
 func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler, trust *tls.Config) error {
-	admin, err := s.listenSocket()
-	if err != nil {
-		return err
-	}
 	logger := slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)
 	doors := &http.Server{
 		Handler: h, ErrorLog: logger, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: headBytesMax,
@@ -55,7 +51,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler, trus
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return doors.Serve(l) })
-	g.Go(func() error { return side.Serve(admin) })
+	g.Go(func() error { return side.Serve(s.admin) })
 	g.Go(func() error {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,6 +50,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	lock    *os.File
+	admin   net.Listener
 	disks   *disk.Store
 	store   storage.Store
 	space   *naming.Space
@@ -105,6 +107,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	s.store = s.disks
 	if s.space, err = naming.Open(ctx, s.store); err != nil {
+		return err
+	}
+	if s.admin, err = s.listenSocket(); err != nil {
 		return err
 	}
 	s.traffic = newTraffic(s.cfg.Metrics)
@@ -174,6 +179,11 @@ func (s *Server) Close() error {
 	var err error
 	if s.store != nil {
 		err = s.store.Close()
+	}
+	if s.admin != nil {
+		if e := s.admin.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())

@@ -73,6 +73,9 @@ func (s *Shelf) Stage(size int64) (*Stage, error) {
 	if err := s.room(size); err != nil {
 		return nil, err
 	}
+	if err := s.Hold(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	id := s.rng.Uint64()
 	s.staged[id] = true
@@ -86,6 +89,7 @@ func (s *Shelf) Stage(size int64) (*Stage, error) {
 	}
 	if err != nil {
 		s.unstage(id)
+		s.Let()
 		return nil, full(fmt.Errorf("staging a file: %w", err))
 	}
 	return &Stage{s: s, id: id, file: f}, nil
@@ -157,6 +161,7 @@ func (g *Stage) Discard() {
 	_ = g.file.Close()
 	_ = g.s.fs.Remove(g.s.filePath(g.id)) // what is left is found as an orphan
 	g.s.unstage(g.id)
+	g.s.Let()
 }
 
 // CopyTo writes what was staged to another stage.
@@ -185,6 +190,9 @@ type fileBlob struct {
 }
 
 func (s *Shelf) openFile(t *item) (engine.Blob, error) {
+	if err := s.Hold(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.pins[t.file]++
 	s.mu.Unlock()
@@ -332,6 +340,7 @@ func (b *fileBlob) Idle() {
 
 // Close unpins the file; the last to do so removes one that was replaced meanwhile.
 func (b *fileBlob) Close() error {
+	defer b.s.Let()
 	b.Idle()
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
@@ -358,8 +367,12 @@ type inlineBlob struct {
 }
 
 func (s *Shelf) openInline(t *item) (engine.Blob, error) {
+	if err := s.Hold(); err != nil {
+		return nil, err
+	}
 	v := s.pin(t.vol)
 	if v == nil {
+		s.Let()
 		return nil, engine.ErrGone
 	}
 	return &inlineBlob{s: s, t: t, v: v}, nil
@@ -414,7 +427,10 @@ func (b *inlineBlob) Extents(off, n int64) ([]storage.Extent, error) {
 
 func (b *inlineBlob) Idle() {}
 
-func (b *inlineBlob) Close() error { return b.s.unpin(b.v) }
+func (b *inlineBlob) Close() error {
+	defer b.s.Let()
+	return b.s.unpin(b.v)
+}
 
 // Open pins the blob of an entry of this shelf, or returns engine.ErrGone.
 func (s *Shelf) Open(p Place) (engine.Blob, error) {

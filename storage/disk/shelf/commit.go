@@ -85,6 +85,10 @@ func (s *Shelf) make(r *record, changes []engine.Change) error {
 	if !r.sync {
 		r.flags |= flagWritten
 	}
+	if err := s.Hold(); err != nil {
+		return err
+	}
+	defer s.Let()
 	for i := range changes {
 		if err := s.prepare(r, &changes[i]); err != nil {
 			return err
@@ -96,6 +100,7 @@ func (s *Shelf) make(r *record, changes []engine.Change) error {
 	for _, g := range r.stages {
 		g.done = true
 		s.unstage(g.id)
+		s.Let()
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ const memtableShare = 16
 // Shelf is one disk.
 type Shelf struct {
 	Config
+	life
 	dir   string
 	fs    drive.FS
 	log   *slog.Logger
@@ -140,6 +141,9 @@ func Open(cfg Config, dir string, seed uint64) (*Shelf, error) {
 	if s.lock, err = s.fs.Lock(path.Join(dir, "lock")); err != nil {
 		return nil, err
 	}
+	s.users.Store(1)
+	s.end = sync.OnceValue(s.close)
+	s.mourn = func(err error) { s.log.Error("the disk could not be closed", "path", s.dir, "err", err) }
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the disk in %s: %w", dir, err), s.release())
 	}
@@ -203,9 +207,10 @@ func (s *Shelf) item(key []byte) (*item, error) {
 
 // Get returns an entry.
 func (s *Shelf) Get(key []byte) (engine.Entry, bool, error) {
-	if err := s.usable(); err != nil {
+	if err := errors.Join(s.usable(), s.Hold()); err != nil {
 		return engine.Entry{}, false, err
 	}
+	defer s.Let()
 	t, err := s.item(key)
 	if err != nil || t == nil {
 		return engine.Entry{}, false, err
@@ -235,8 +240,13 @@ func (s *Shelf) release() error {
 	return errors.Join(errs...)
 }
 
-// Close makes all durable and closes the files. Nobody else may use the shelf.
+// Close makes all durable and closes the files, whoever holds the shelf.
 func (s *Shelf) Close() error {
+	s.users.Store(-1 << 40)
+	return s.end()
+}
+
+func (s *Shelf) close() error {
 	err := s.Err()
 	if err == nil {
 		err = s.Checkpoint()
@@ -259,7 +269,10 @@ func (s *Shelf) Scan(from, to []byte, reverse bool) engine.Cursor {
 	if len(from) == 0 {
 		from = firstEntry
 	}
-	return &cursor{Cursor: s.index.Scan(from, to, reverse), s: s, err: s.usable()}
+	if err := errors.Join(s.usable(), s.Hold()); err != nil {
+		return &cursor{err: err}
+	}
+	return &cursor{Cursor: s.index.Scan(from, to, reverse), s: s}
 }
 
 func (c *cursor) Next() bool           { return c.err == nil && c.Cursor.Next() }
@@ -275,5 +288,9 @@ func (c *cursor) Entry() engine.Entry {
 }
 
 func (c *cursor) Close() error {
+	if c.Cursor == nil {
+		return c.err
+	}
+	defer c.s.Let()
 	return errors.Join(c.err, c.Cursor.Close())
 }
