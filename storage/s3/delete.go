@@ -59,7 +59,7 @@ func (q *request) remove(rm removal) (storage.Deletion, error) {
 	if err := q.inspect(&rm, &cond); err != nil {
 		return storage.Deletion{}, err
 	}
-	d, err := q.bucket.Delete(q.ctx, rm.key, storage.DeleteOptions{Version: rm.version, If: cond})
+	d, err := q.bucket.Delete(q.ctx, rm.key, storage.DeleteOptions{Version: rm.version, If: cond, Guard: q.guardRemoval})
 	if errors.Is(err, storage.ErrNoObject) {
 		return storage.Deletion{}, nil // what is not there is deleted, whatever was asked of it
 	}
@@ -70,23 +70,15 @@ func (q *request) remove(rm removal) (storage.Deletion, error) {
 }
 
 // inspect looks at the object first, where something is asked that storage.Conditions
-// cannot say, or where it may be locked. What was seen is then a condition by its ETag.
+// cannot say. What was seen is then a condition by its ETag.
 func (q *request) inspect(rm *removal, cond *storage.Conditions) error {
 	asked := !rm.modified.IsZero() || rm.size >= 0
-	if !asked && rm.version == "" {
+	if !asked {
 		return nil
 	}
 	info, err := q.bucket.Stat(q.ctx, rm.key, storage.ReadOptions{Version: rm.version})
 	if err != nil {
 		return nil // Delete says what there is to say
-	}
-	if rm.version != "" {
-		if err := q.guardRemoval(&info); err != nil {
-			return err
-		}
-	}
-	if !asked {
-		return nil
 	}
 	if rm.size >= 0 && rm.size != info.Size {
 		return fail("PreconditionFailed", "The object has %d bytes, not %d.", info.Size, rm.size).with("Condition", "If-Match-Size")

@@ -37,10 +37,11 @@ func (q *request) sealNew(m *storage.Meta) error {
 // describe adds what features say of an object to the answer of GET and HEAD.
 func (q *request) describe(h http.Header, v *storage.Info) {
 	q.describeLock(h, v)
+	q.describeExpiry(h, v)
 }
 
 // describeNew adds what features say of an object to the answer of what made it.
-func (q *request) describeNew(http.Header, *storage.Info) {}
+func (q *request) describeNew(h http.Header, v *storage.Info) { q.describeExpiry(h, v) }
 
 // guardVersioning refuses a change of versioning that other settings forbid.
 func (q *request) guardVersioning(to storage.Versioning) error {

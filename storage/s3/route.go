@@ -77,12 +77,27 @@ var table = []operation{
 	{object, "PUT", "retention", "PutObjectRetention", "", (*request).putObjectRetention, false},
 	{object, "GET", "legal-hold", "GetObjectLegalHold", "", (*request).legalHold, false},
 	{object, "PUT", "legal-hold", "PutObjectLegalHold", "", (*request).putLegalHold, false},
+	{bucket, "GET", "lifecycle", "GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", (*request).lifecycle, false},
+	{bucket, "PUT", "lifecycle", "PutBucketLifecycleConfiguration", "s3:PutLifecycleConfiguration", (*request).putLifecycle, false},
+	{bucket, "DELETE", "lifecycle", "DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", (*request).deleteLifecycle, false},
+	{bucket, "GET", "website", "GetBucketWebsite", "s3:GetBucketWebsite", (*request).website, false},
+	{bucket, "PUT", "website", "PutBucketWebsite", "s3:PutBucketWebsite", (*request).putWebsite, false},
+	{bucket, "DELETE", "website", "DeleteBucketWebsite", "s3:DeleteBucketWebsite", (*request).deleteWebsite, false},
+	{bucket, "GET", "encryption", "GetBucketEncryption", "s3:GetEncryptionConfiguration", (*request).encryption, false},
+	{bucket, "PUT", "encryption", "PutBucketEncryption", "s3:PutEncryptionConfiguration", (*request).putEncryption, false},
+	{bucket, "DELETE", "encryption", "DeleteBucketEncryption", "s3:PutEncryptionConfiguration", (*request).deleteEncryption, false},
+	{bucket, "GET", "notification", "GetBucketNotificationConfiguration", "s3:GetBucketNotification", (*request).notification, false},
+	{bucket, "PUT", "notification", "PutBucketNotificationConfiguration", "s3:PutBucketNotification", (*request).putNotification, false},
+	{bucket, "GET", "logging", "GetBucketLogging", "s3:GetBucketLogging", (*request).logging, false},
+	{bucket, "PUT", "logging", "PutBucketLogging", "s3:PutBucketLogging", (*request).putLogging, false},
+	{bucket, "GET", "requestPayment", "GetBucketRequestPayment", "s3:GetBucketRequestPayment", (*request).payment, false},
+	{bucket, "PUT", "requestPayment", "PutBucketRequestPayment", "s3:PutBucketRequestPayment", (*request).putPayment, false},
 }
 
 // unserved are parameters by which S3 tells operations apart that are not in the table.
 // Without them, PUT ?replication would be the plain PUT.
 var unserved = []string{
-	"accelerate", "analytics", "encryption", "intelligent-tiering", "inventory", "lifecycle",
-	"logging", "metrics", "notification",
-	"replication", "requestPayment", "restore", "select", "torrent", "website",
+	"accelerate", "analytics", "intelligent-tiering", "inventory",
+	"metrics",
+	"replication", "restore", "select", "torrent",
 }

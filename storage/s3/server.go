@@ -41,6 +41,7 @@ type Server struct {
 
 	keys  sigv4.Keys
 	rules ruleCache
+	lives lifeCache
 	first uint64 // of request ids
 	count atomic.Uint64
 }

@@ -1,0 +1,71 @@
+package s3
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSettings(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.main("PUT", "/box", ""))
+	for param, c := range map[string]struct {
+		none string // the code where there is none; "" where there is always an answer
+		good string
+		kept string // what must be in the answer
+		bad  string
+		code string
+		not  string // what is not implemented
+	}{
+		"website": {"NoSuchWebsiteConfiguration",
+			"<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument><ErrorDocument><Key>a&amp;b</Key></ErrorDocument></WebsiteConfiguration>",
+			"<ErrorDocument><Key>a&amp;b</Key></ErrorDocument>",
+			"<WebsiteConfiguration><IndexDocument><Suffix>a/b</Suffix></IndexDocument></WebsiteConfiguration>", "InvalidArgument", ""},
+		"encryption": {"ServerSideEncryptionConfigurationNotFoundError",
+			`<ServerSideEncryptionConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`,
+			"<SSEAlgorithm>AES256</SSEAlgorithm>", "<ServerSideEncryptionConfiguration/>", "MalformedXML", ""},
+		"lifecycle": {"NoSuchLifecycleConfiguration",
+			"<LifecycleConfiguration><Rule><ID>r</ID><Filter><Prefix>a</Prefix></Filter><Status>Enabled</Status><Expiration><Days>5</Days></Expiration></Rule></LifecycleConfiguration>",
+			"<Rule><ID>r</ID><Filter><Prefix>a</Prefix></Filter><Status>Enabled</Status><Expiration><Days>5</Days></Expiration></Rule>",
+			"<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>0</Days></Expiration></Rule></LifecycleConfiguration>", "InvalidArgument", ""},
+		"notification":   {"", "<NotificationConfiguration/>", "<NotificationConfiguration", "<x", "MalformedXML", "<NotificationConfiguration><QueueConfiguration/></NotificationConfiguration>"},
+		"logging":        {"", "<BucketLoggingStatus/>", "<BucketLoggingStatus", "<x", "MalformedXML", "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>"},
+		"requestPayment": {"", "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>", "<Payer>BucketOwner</Payer>", "<RequestPaymentConfiguration/>", "MalformedXML", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"},
+	} {
+		t.Run(param, func(t *testing.T) {
+			path := "/box?" + param
+			if c.none != "" {
+				w.want(w.main("GET", path, ""), 404, c.none)
+			}
+			w.want(w.main("PUT", path, c.bad), 400, c.code)
+			w.want(w.as("ALT", "PUT", path, []byte(c.good), nil), 403, "AccessDenied")
+			w.ok(w.main("PUT", path, c.good))
+			if r := w.ok(w.main("GET", path, "")); !strings.Contains(string(r.body), c.kept) || strings.Count(string(r.body), "xmlns=") != 1 {
+				t.Errorf("got %s", r.body)
+			}
+			if c.not != "" {
+				w.want(w.main("PUT", path, c.not), 501, "NotImplemented")
+			}
+			if c.none != "" {
+				w.want(w.main("DELETE", path, ""), 204, "")
+				w.want(w.main("GET", path, ""), 404, c.none)
+			}
+		})
+	}
+}
+
+func TestExpirationHeader(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.main("PUT", "/box", ""))
+	w.ok(w.main("PUT", "/box?lifecycle", "<LifecycleConfiguration><Rule><ID>r</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Status>Enabled</Status><Expiration><Days>5</Days></Expiration></Rule></LifecycleConfiguration>"))
+	for _, r := range []*reply{w.main("PUT", "/box/k", "x", "x-amz-tagging", "k=v"), w.main("HEAD", "/box/k", ""), w.main("GET", "/box/k", "")} {
+		if h := w.ok(r).Header.Get("X-Amz-Expiration"); !strings.HasPrefix(h, `expiry-date="`) || !strings.HasSuffix(h, ` GMT", rule-id="r"`) {
+			t.Errorf("%s: %q", r.Request.Method, h)
+		}
+	}
+	if h := w.ok(w.main("PUT", "/box/other", "x")).Header.Get("X-Amz-Expiration"); h != "" {
+		t.Errorf("without the tag: %q", h)
+	}
+	for _, p := range []string{"torrent", "restore"} {
+		w.want(w.main("GET", "/box/k?"+p, ""), 501, "NotImplemented")
+	}
+}
