@@ -72,10 +72,13 @@ func (q *request) authoriseIn(rules *iam.Rules, name string, a iam.Action, key s
 	if rules.Allows(&ask) {
 		return nil
 	}
-	return denied(a)
+	return q.denied(a)
 }
 
-func denied(a iam.Action) error {
+func (q *request) denied(a iam.Action) error {
+	if q.who.Anonymous() {
+		return fail("AccessDenied", "Access denied: the request is anonymous, and %s is not public here.", a)
+	}
 	return fail("AccessDenied", "Access denied: %s is not allowed here to who signed this request.", a)
 }
 

@@ -14,7 +14,7 @@ import (
 // listBuckets implements ListBuckets: those of who asks. Nobody has none.
 func (q *request) listBuckets() error {
 	if !q.who.Anonymous() && !q.who.Admin && !q.who.Operator {
-		return denied("s3:ListAllMyBuckets")
+		return q.denied("s3:ListAllMyBuckets")
 	}
 	limit := 10_000
 	if v, ok := q.query.Find("max-buckets"); ok {
@@ -65,7 +65,7 @@ func (q *request) listBuckets() error {
 // and is no error, as in S3's first region.
 func (q *request) createBucket() error {
 	if !q.who.Admin && !q.who.Operator || q.who.Anonymous() {
-		return denied("s3:CreateBucket")
+		return q.denied("s3:CreateBucket")
 	}
 	if err := naming.CheckS3(q.name); err != nil {
 		return fail("InvalidBucketName", "%s", message("The specified bucket is not valid", err))

@@ -149,6 +149,7 @@ var causes = []struct {
 	{sigv4.ErrExpired, "AccessDenied", ""},
 	{sigv4.ErrDate, "AccessDenied", ""},
 	{sigv4.ErrUnsigned, "AccessDenied", ""},
+	{sigv4.ErrAbsent, "AccessDenied", ""},
 	{sigv4.ErrUnsupported, "InvalidArgument", ""},
 	{sigv4.ErrChunk, "IncompleteBody", ""},
 
@@ -199,13 +200,11 @@ func (q *request) fail(err error) {
 	if q.begun {
 		panic(http.ErrAbortHandler) // a client must not take what it got for the whole
 	}
-	if e.Code == "AccessDenied" && q.auth == nil {
-		// as S3 does: who asks for nothing is told nothing
-		e = fail("AccessDenied", "Access denied: the request is anonymous, and this is not public.")
-	}
 	h := q.w.Header()
 	delete(h, "Content-Length")
-	delete(h, "Etag")
+	if e.Status != http.StatusNotModified {
+		delete(h, "Etag")
+	}
 	if errors.Is(err, storage.ErrDeleted) {
 		h["X-Amz-Delete-Marker"] = []string{"true"}
 	}

@@ -191,7 +191,7 @@ func (q *request) absent(err error, version string, a iam.Action) error {
 	switch {
 	case errors.Is(err, storage.ErrNoObject):
 		if q.authorise(iam.ListBucket) != nil {
-			return denied(versioned(a, version))
+			return q.denied(versioned(a, version))
 		}
 		if errors.Is(err, storage.ErrDeleted) {
 			q.tellMarker()

@@ -1,13 +1,16 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +63,7 @@ func serve(t testing.TB, store storage.Store, c Config) *world {
 	}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
+	h.Client().Transport.(*http.Transport).DisableCompression = true
 	return &world{t: t, url: h.URL, store: store, space: space, s3: s, http: h}
 }
 
@@ -158,4 +162,69 @@ func (w *world) ok(r *reply) *reply {
 		w.t.Fatalf("%s %s: status %d\n%s", r.Request.Method, r.Request.URL, r.StatusCode, r.body)
 	}
 	return r
+}
+
+var readNewest storage.ReadOptions
+
+func (w *world) signer(key string) sigv4.Signer {
+	return sigv4.Signer{AccessKey: key, Secret: secretOf(key), Region: "us-east-1"}
+}
+
+// raw sends bytes as they are, and reads an answer.
+func (w *world) raw(text string) *reply {
+	w.t.Helper()
+	c, err := net.Dial("tcp", w.http.Listener.Addr().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, text); err != nil {
+		w.t.Fatal(err)
+	}
+	in := bufio.NewReader(c)
+	method, _, _ := strings.Cut(text, " ")
+	r, err := http.NewRequest(method, w.url, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	res, err := http.ReadResponse(in, r)
+	if err == nil && res.StatusCode == http.StatusContinue {
+		res, err = http.ReadResponse(in, r)
+	}
+	if err != nil {
+		w.t.Fatalf("%q: %v", text, err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &reply{res, b}
+}
+
+// rawShort sends bytes and no more, and waits until the server has given up.
+func (w *world) rawShort(text string) *reply {
+	w.t.Helper()
+	c, err := net.Dial("tcp", w.http.Listener.Addr().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, text); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		w.t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b, err := io.ReadAll(c)
+	if err != nil {
+		w.t.Fatalf("the server did not end: %v", err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
+	if err != nil {
+		return &reply{&http.Response{}, b}
+	}
+	body, _ := io.ReadAll(res.Body)
+	return &reply{res, body}
 }

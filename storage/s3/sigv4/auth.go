@@ -62,8 +62,11 @@ type Auth struct {
 // anonymous.
 func Parse(r Request) (*Auth, error) {
 	if vals, ok := r.Header["Authorization"]; ok {
-		if len(vals) != 1 || vals[0] == "" {
-			return nil, fmt.Errorf("%w: it is empty or there are several", ErrUnsupported)
+		switch {
+		case len(vals) > 1:
+			return nil, fmt.Errorf("%w: there are several Authorization headers", ErrUnsupported)
+		case strings.TrimSpace(vals[0]) == "":
+			return nil, ErrAbsent
 		}
 		return parseHeader(r, vals[0])
 	}

@@ -9,6 +9,8 @@ var (
 	ErrMalformed   = errors.New("the authorization header is malformed")
 	ErrQuery       = errors.New("the query parameters that authorise are malformed")
 	ErrUnsupported = errors.New("unsupported authorization type")
+	// ErrAbsent says that there is an Authorization header, and nothing in it.
+	ErrAbsent = errors.New("the authorization header is empty")
 	// ErrSignature says that the signature is not the one that the secret makes.
 	ErrSignature = errors.New("the signature does not match")
 	// ErrSkew says that the request is of another time, ErrExpired that a presigned one

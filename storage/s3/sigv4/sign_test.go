@@ -81,7 +81,7 @@ func TestRefusals(t *testing.T) {
 		"another day":       {get(header("X-Amz-Date", "20260204T120000Z")), noon, ErrMalformed},
 		"no date":           {get(func(r *Request) { r.Header.Del("X-Amz-Date") }), noon, ErrDate},
 		"a wrong date":      {get(header("X-Amz-Date", "Bad Date")), noon, ErrDate},
-		"nothing":           {get(header("Authorization", "")), noon, ErrUnsupported},
+		"nothing":           {get(header("Authorization", "")), noon, ErrAbsent},
 		"another kind":      {get(header("Authorization", "Bearer x")), noon, ErrUnsupported},
 		"no fields":         {get(header("Authorization", algorithm)), noon, ErrMalformed},
 		"another service":   {get(header("Authorization", strings.Replace(was, "/s3/", "/ec2/", 1))), noon, ErrMalformed},
