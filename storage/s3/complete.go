@@ -28,6 +28,9 @@ func (b *completeBody) refs() ([]storage.PartRef, error) {
 	out := make([]storage.PartRef, len(b.Part))
 	for i := range b.Part {
 		p := &b.Part[i]
+		if i > 0 && p.PartNumber <= b.Part[i-1].PartNumber {
+			return nil, fail("InvalidPartOrder", "The list of parts was not in ascending order: %d comes after %d.", p.PartNumber, b.Part[i-1].PartNumber)
+		}
 		out[i] = storage.PartRef{Number: p.PartNumber, ETag: strings.Trim(strings.TrimSpace(p.ETag), `"`)}
 		for j, v := range []string{p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumSHA1, p.ChecksumSHA256} {
 			if v == "" {

@@ -288,7 +288,7 @@ func TestSwiftHeaders(t *testing.T) {
 	}
 }
 
-func TestAccess(t *testing.T) {
+func TestObjectAccess(t *testing.T) {
 	w := bucketed(t)
 	w.ok(w.main("PUT", "/data/k", "x"))
 	w.ok(w.main("PUT", "/data/public", "x", "X-Amz-Acl", "public-read"))
