@@ -48,6 +48,7 @@ var table = []operation{
 	{object, "POST", "uploadId", "CompleteMultipartUpload", iam.PutObject, (*request).completeUpload, false},
 	{object, "DELETE", "uploadId", "AbortMultipartUpload", "s3:AbortMultipartUpload", (*request).abortUpload, false},
 
+	{bucket, "POST", "", "PostObject", "", (*request).postObject, false},
 	{bucket, "GET", "acl", "GetBucketAcl", "s3:GetBucketAcl", (*request).bucketACL, false},
 	{bucket, "PUT", "acl", "PutBucketAcl", "s3:PutBucketAcl", (*request).putBucketACL, false},
 	{object, "GET", "acl", "GetObjectAcl", "", (*request).objectACL, false},

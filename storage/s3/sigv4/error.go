@@ -11,6 +11,8 @@ var (
 	ErrUnsupported = errors.New("unsupported authorization type")
 	// ErrAbsent says that there is an Authorization header, and nothing in it.
 	ErrAbsent = errors.New("the authorization header is empty")
+	// ErrForm says that the fields of a form that authorise it are incomplete.
+	ErrForm = errors.New("the fields that authorise the form are incomplete")
 	// ErrSignature says that the signature is not the one that the secret makes.
 	ErrSignature = errors.New("the signature does not match")
 	// ErrSkew says that the request is of another time, ErrExpired that a presigned one
