@@ -228,3 +228,8 @@ func (w *world) rawShort(text string) *reply {
 	body, _ := io.ReadAll(res.Body)
 	return &reply{res, body}
 }
+
+func sumHex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

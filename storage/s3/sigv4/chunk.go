@@ -238,20 +238,24 @@ const trailerSignature = "x-amz-trailer-signature"
 func (c *Chunks) trailers() error {
 	var text []byte // as it is signed
 	proved := c.hash == nil || !c.trailer
-	for range trailersMax + 2 {
+	gap := false // some clients write an empty line before the signature
+	for range trailersMax + 3 {
 		l, err := c.line()
 		if err != nil {
 			return err
 		}
-		if l == "" {
-			if len(text) > 0 && !proved {
-				return fmt.Errorf("%w: the trailers bear no %s", ErrChunk, trailerSignature)
-			}
+		if l == "" && (proved || len(text) == 0) {
 			return nil
+		}
+		if l == "" && !gap {
+			gap = true
+			continue
 		}
 		k, v, ok := strings.Cut(l, ":")
 		k, v = strings.ToLower(textproto.TrimString(k)), textproto.TrimString(v)
 		switch {
+		case gap && k != trailerSignature:
+			return fmt.Errorf("%w: the trailers bear no %s", ErrChunk, trailerSignature)
 		case !ok || !c.trailer:
 			return fmt.Errorf("%w: there is a line behind the data that is no trailer", ErrChunk)
 		case k == trailerSignature && !proved:
@@ -259,7 +263,7 @@ func (c *Chunks) trailers() error {
 			if err := c.prove("AWS4-HMAC-SHA256-TRAILER", v, hex.AppendEncode(nil, sum[:])); err != nil {
 				return err
 			}
-			proved = true
+			proved, gap = true, false
 		case !slices.Contains(c.names, k) || c.found.Has(k):
 			return fmt.Errorf("%w: trailer %q is not one that x-amz-trailer names, or is there twice", ErrChunk, k)
 		case c.hash != nil && proved:
