@@ -2,6 +2,7 @@ package s3
 
 import (
 	"encoding/base64"
+	"strings"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/s3/sigv4"
@@ -74,9 +75,19 @@ func (l *listing) fill(q *request) (err error) {
 
 // head writes the elements that all listings begin with.
 func (l *listing) head(x *answer, q *request) {
-	x.text("Name", q.name).text("Prefix", l.encode.text(l.Prefix))
+	x.text("Name", q.name).text("Prefix", l.prefix(q.op.name))
 	x.number("MaxKeys", int64(l.limit)).some("Delimiter", l.encode.text(l.Delimiter))
 	x.some("EncodingType", l.encode.kind()).flag("IsTruncated", l.More)
+}
+
+// prefix is the prefix as it is written. In the first version of ListObjects S3 does not
+// encode it, and some clients decode it all the same: so it is encoded where that would
+// make a difference to them.
+func (l *listing) prefix(op string) string {
+	if op == "ListObjects" && !strings.ContainsAny(l.Prefix, "%+") {
+		return l.Prefix
+	}
+	return l.encode.text(l.Prefix)
 }
 
 // object writes what is between <Contents> and </Contents>.

@@ -76,7 +76,10 @@ func (q *request) class() (string, error) {
 	return c, nil
 }
 
-const userPrefix = "X-Amz-Meta-"
+const (
+	userPrefix = "X-Amz-Meta-"
+	userShown  = "x-amz-meta-"
+)
 
 // user reads x-amz-meta-*. Names are kept in lower case, and values decoded where they
 // are words of RFC 2047.
@@ -136,7 +139,8 @@ func (q *request) show(info *storage.Info) {
 		if !sendable(v) {
 			v = mime.QEncoding.Encode("utf-8", v)
 		}
-		h[http.CanonicalHeaderKey(userPrefix+k)] = []string{v}
+		// In small letters, as S3 writes them: there are clients to whom it matters.
+		h[userShown+k] = []string{v}
 	}
 	if c := info.Meta.System[systemClass]; c != "" {
 		h["X-Amz-Storage-Class"] = []string{c}

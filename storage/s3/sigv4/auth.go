@@ -138,12 +138,12 @@ func (a *Auth) scope(credential string) error {
 
 // headerTime is what X-Amz-Date says, or Date.
 func headerTime(h http.Header) (time.Time, error) {
-	v := h.Get("X-Amz-Date")
-	if v == "" {
-		v = h.Get("Date")
+	v, kind := h.Get("X-Amz-Date"), "X-Amz-Date"
+	if h["X-Amz-Date"] == nil {
+		v, kind = h.Get("Date"), "Date"
 	}
 	if v == "" {
-		return time.Time{}, fmt.Errorf("%w: send X-Amz-Date", ErrDate)
+		return time.Time{}, fmt.Errorf("%w: %s is empty; send X-Amz-Date", ErrDate, kind)
 	}
 	if t, err := time.Parse(longDate, v); err == nil {
 		return t, nil

@@ -80,6 +80,7 @@ func TestRefusals(t *testing.T) {
 		"an unsigned date":  {get(header("X-Amz-Date", "20260203T120001Z")), noon, ErrSignature},
 		"another day":       {get(header("X-Amz-Date", "20260204T120000Z")), noon, ErrMalformed},
 		"no date":           {get(func(r *Request) { r.Header.Del("X-Amz-Date") }), noon, ErrDate},
+		"an empty date":     {get(func(r *Request) { r.Header.Set("X-Amz-Date", ""); r.Header.Set("Date", noon.Format(http.TimeFormat)) }), noon, ErrDate},
 		"a wrong date":      {get(header("X-Amz-Date", "Bad Date")), noon, ErrDate},
 		"nothing":           {get(header("Authorization", "")), noon, ErrAbsent},
 		"another kind":      {get(header("Authorization", "Bearer x")), noon, ErrUnsupported},
