@@ -79,6 +79,9 @@ type PutOptions struct {
 	// MD5 is what the body must have, in hexadecimal; "" does not ask.
 	MD5 string
 	If  Conditions
+	// Opaque says that the body is not the client's text, so that its ETag must not look
+	// like the text's MD5: it is one as in a bucket with PlainETag.
+	Opaque bool
 	// Seal, if set, is called once the body is complete and before it is stored: it may
 	// fill in metadata that only the end of the body told, or refuse by an error.
 	Seal func(*Meta) error

@@ -60,7 +60,7 @@ func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, bod
 	switch {
 	case err == io.EOF:
 		in.data = buf[:n]
-		in.hash(set.PlainETag && o.MD5 == "")
+		in.hash(plain(set, o))
 	case err == nil && in.lent == nil:
 		err = fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, o.Size)
 	case err == nil:
@@ -75,6 +75,11 @@ func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, bod
 		return nil, err
 	}
 	return in, nil
+}
+
+// plain says that the body needs no MD5.
+func plain(set *storage.Settings, o *storage.PutOptions) bool {
+	return (set.PlainETag || o.Opaque) && o.MD5 == ""
 }
 
 // room is a buffer for a body's beginning: as long as the body if that is short, with
@@ -116,7 +121,7 @@ func (b *bucket) stream(ctx context.Context, p Part, set *storage.Settings, in *
 	if in.stage, err = b.store.ledger.Stage(p, o.Size); err != nil {
 		return err
 	}
-	h := b.store.digest.begin(set.PlainETag && o.MD5 == "")
+	h := b.store.digest.begin(plain(set, o))
 	chunk := in.lent
 	in.lent = nil
 	for n := int(in.size); ; {

@@ -100,6 +100,7 @@ func (q *request) context(there *storage.Info) map[string][]string {
 		"s3:x-amz-storage-class": "X-Amz-Storage-Class", "s3:x-amz-server-side-encryption": "X-Amz-Server-Side-Encryption",
 		"s3:x-amz-grant-full-control": "X-Amz-Grant-Full-Control", "s3:x-amz-grant-read": "X-Amz-Grant-Read", "s3:x-amz-grant-write": "X-Amz-Grant-Write",
 		"s3:x-amz-grant-read-acp": "X-Amz-Grant-Read-Acp", "s3:x-amz-grant-write-acp": "X-Amz-Grant-Write-Acp",
+		"s3:x-amz-server-side-encryption-aws-kms-key-id": sseKMS, "s3:x-amz-server-side-encryption-customer-algorithm": sseCustomer + "Algorithm",
 		"s3:object-lock-mode": "X-Amz-Object-Lock-Mode", "s3:object-lock-retain-until-date": "X-Amz-Object-Lock-Retain-Until-Date",
 		"s3:object-lock-legal-hold": "X-Amz-Object-Lock-Legal-Hold", "s3:x-amz-website-redirect-location": "X-Amz-Website-Redirect-Location",
 	} {

@@ -29,6 +29,9 @@ func (q *request) attributes() error {
 	if err := q.authoriseOn(versioned(iam.GetObject, version), q.key, &info); err != nil {
 		return err
 	}
+	if err := q.unlock(&info.Meta); err != nil {
+		return err
+	}
 	if err := q.conditions().Check(&info, true); err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ func (q *request) source() (*source, error) {
 	if want := q.header("X-Amz-Source-Expected-Bucket-Owner"); want != "" && want != rules.Owner {
 		return nil, fail("AccessDenied", "The source bucket is not account %s's.", want)
 	}
+	if b, err = q.sourceBucket(b); err != nil {
+		return nil, err
+	}
 	o, err := b.Open(q.ctx, key, storage.ReadOptions{Version: version})
 	if err != nil {
 		if e := q.authoriseIn(rules, name, versioned(iam.GetObject, version), key, nil); e != nil && q.authoriseIn(rules, name, iam.ListBucket, "", nil) != nil {
@@ -227,6 +230,9 @@ func (q *request) uploadPartCopy() error {
 	}
 	u, err := q.upload()
 	if err != nil {
+		return err
+	}
+	if err := q.unlockUpload(&u); err != nil {
 		return err
 	}
 	src, err := q.source()

@@ -68,6 +68,7 @@ var statuses = map[string]int{
 	"InvalidBucketName":                              400,
 	"InvalidBucketState":                             409,
 	"InvalidDigest":                                  400,
+	"InvalidEncryptionAlgorithmError":                400,
 	"InvalidPart":                                    400,
 	"InvalidPartOrder":                               400,
 	"InvalidPolicyDocument":                          400,
@@ -76,6 +77,7 @@ var statuses = map[string]int{
 	"InvalidRetentionPeriod":                         400,
 	"InvalidStorageClass":                            400,
 	"InvalidTag":                                     400,
+	"KMS.NotFoundException":                          400,
 	"KeyTooLongError":                                400,
 	"MalformedACLError":                              400,
 	"MalformedPOSTRequest":                           400,
@@ -164,6 +166,9 @@ var causes = []struct {
 func asError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
+		return e
+	}
+	if e := sealError(err); e != nil {
 		return e
 	}
 	for _, c := range causes {

@@ -57,6 +57,9 @@ func (q *request) offer(info *storage.Info, version string) (span, error) {
 	if err := q.authoriseOn(versioned(iam.GetObject, version), q.key, info); err != nil {
 		return span{}, err
 	}
+	if err := q.unlock(&info.Meta); err != nil {
+		return span{}, err
+	}
 	if err := q.conditions().Check(info, true); err != nil {
 		if errors.Is(err, storage.ErrNotModified) {
 			q.set("Etag", `"`+info.ETag+`"`)
@@ -189,6 +192,10 @@ func (c *toClient) Write(p []byte) (int, error) {
 // not told what is in it.
 func (q *request) absent(err error, version string, a iam.Action) error {
 	switch {
+	case sealError(err) != nil:
+		if e := q.authorise(versioned(a, version)); e != nil {
+			return e
+		}
 	case errors.Is(err, storage.ErrNoObject):
 		if q.authorise(iam.ListBucket) != nil {
 			return q.denied(versioned(a, version))

@@ -31,6 +31,9 @@ func (q *request) sealNew(m *storage.Meta) error {
 	if err := q.sealTags(m); err != nil {
 		return err
 	}
+	if err := q.sealData(m); err != nil {
+		return err
+	}
 	return q.sealLock(m)
 }
 
@@ -38,10 +41,14 @@ func (q *request) sealNew(m *storage.Meta) error {
 func (q *request) describe(h http.Header, v *storage.Info) {
 	q.describeLock(h, v)
 	q.describeExpiry(h, v)
+	q.describeSeal(h, &v.Meta)
 }
 
 // describeNew adds what features say of an object to the answer of what made it.
-func (q *request) describeNew(h http.Header, v *storage.Info) { q.describeExpiry(h, v) }
+func (q *request) describeNew(h http.Header, v *storage.Info) {
+	q.describeExpiry(h, v)
+	q.describeSeal(h, &v.Meta)
+}
 
 // guardVersioning refuses a change of versioning that other settings forbid.
 func (q *request) guardVersioning(to storage.Versioning) error {

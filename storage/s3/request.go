@@ -8,6 +8,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/s3/sigv4"
+	"polder.dev/polder/storage/seal"
 )
 
 // request is one on its way through the door. It is its goroutine's own.
@@ -28,7 +29,8 @@ type request struct {
 	op   *operation
 
 	// Of requests about a bucket that must be there:
-	bucket storage.Bucket
+	bucket storage.Bucket // it is vault
+	vault  *seal.Bucket
 	info   storage.BucketInfo // settings must not be changed
 	rules  *iam.Rules
 
@@ -79,8 +81,11 @@ func (q *request) open() error {
 	if want := q.r.Header["X-Amz-Expected-Bucket-Owner"]; want != nil && want[0] != rules.Owner {
 		return fail("AccessDenied", "The bucket is not account %s's, as x-amz-expected-bucket-owner says.", want[0])
 	}
-	q.bucket, q.info, q.rules = b, info, rules
-	return nil
+	q.info, q.rules = info, rules
+	key, err := q.customer(sseCustomer)
+	q.vault = seal.Over(b, seal.Opener{Keys: q.s.keyring, Customer: key})
+	q.bucket = q.vault
+	return err
 }
 
 // lookup finds a bucket as an account's client names it.

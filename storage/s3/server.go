@@ -15,6 +15,7 @@ import (
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/s3/sigv4"
+	"polder.dev/polder/storage/seal"
 )
 
 // Config is what a Server needs. Space and Directory must be given.
@@ -26,14 +27,17 @@ type Config struct {
 	// Domains are the hosts below which a label is a bucket's name ("s3.example.org" for
 	// bucket.s3.example.org), without ports.
 	Domains []string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Keys encrypt what clients or buckets ask to be, and have no key of their own for.
+	Keys seal.Keyring
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Server answers S3 requests. It implements http.Handler.
 type Server struct {
 	space   *naming.Space
 	people  iam.Directory
+	keyring seal.Keyring // may be nil
 	region  string
 	domains []string // each with a dot in front
 	now     func() time.Time
@@ -53,7 +57,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, people: c.Directory, region: c.Region, now: c.Now, log: c.Log}
+	s := &Server{space: c.Space, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log}
 	if s.region == "" {
 		s.region = "us-east-1"
 	}

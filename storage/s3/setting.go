@@ -123,6 +123,9 @@ func (q *request) putEncryption() error {
 	case d.SSEAlgorithm == "AES256" && d.KMSMasterKeyID != "":
 		return fail("InvalidArgument", "A KMSMasterKeyID goes with aws:kms only.")
 	}
+	if q.s.keyring == nil {
+		return noKeys()
+	}
 	f.Space = xmlns
 	f.XMLName.Space = ""
 	return q.keepXML(labelEncryption, f)

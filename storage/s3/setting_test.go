@@ -6,7 +6,7 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	w := newWorld(t)
+	w := sealedWorld(t)
 	w.ok(w.main("PUT", "/box", ""))
 	for param, c := range map[string]struct {
 		none string // the code where there is none; "" where there is always an answer

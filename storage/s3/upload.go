@@ -101,6 +101,9 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
+	if err := q.unlockUpload(&u); err != nil {
+		return err
+	}
 	p, err := q.payload()
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ func Run(t *testing.T, open New) {
 		{"readers keep their version", testReaders},
 		{"versions", testVersions},
 		{"guards", testGuards},
+		{"opaque bodies", testOpaque},
 		{"suspended versions", testSuspended},
 		{"listings", testListings},
 		{"pages of versions", testVersionPages},

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -60,4 +61,20 @@ func testGuards(t *testing.T, b *bench) {
 	}
 	_, err = bk.Delete(ctx, "k", storage.DeleteOptions{Version: locked.Version, Guard: lock.Guard(time.Now(), true)})
 	wantErr(t, err, lock.ErrLocked)
+}
+
+// testOpaque proves that the ETag of a body which is not its client's text looks like no
+// MD5, however long it is.
+func testOpaque(t *testing.T, b *bench) {
+	bk := b.bucket(t, storage.Settings{})
+	for _, n := range []int{0, 10, 500_000} {
+		info, err := bk.Put(ctx, "k", bytes.NewReader(random(1, n)), storage.PutOptions{Opaque: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(info.ETag, "-") {
+			t.Errorf("%d bytes: the ETag is %s", n, info.ETag)
+		}
+		want(t, "an opaque body", get(t, bk, "k", ""), string(random(1, n)))
+	}
 }
