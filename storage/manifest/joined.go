@@ -165,3 +165,14 @@ func (j *joined) Close() error {
 	j.leave()
 	return nil
 }
+
+// Segment is where segment n, counted from 1, lies in the whole, and how many there are.
+func (j *joined) Segment(n int) (off, length int64, parts int, ok bool) {
+	if n < 1 || n > len(j.ends) {
+		return 0, 0, len(j.ends), false
+	}
+	if n > 1 {
+		off = j.ends[n-2]
+	}
+	return off, j.ends[n-1] - off, len(j.ends), true
+}

@@ -1,0 +1,184 @@
+package swift
+
+import (
+	"maps"
+	"strings"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/manifest"
+)
+
+// place is an object by URL.
+type place struct{ shown, container, object string }
+
+// objectCopy is the verb COPY: from the URL to Destination.
+func (c *call) objectCopy() error {
+	dest := c.header("Destination")
+	if dest == "" {
+		return refusef(412, "Destination header required")
+	}
+	container, object, ok := pair(dest, true)
+	if !ok {
+		return pairFault("Destination")
+	}
+	if err := c.checkName(object); err != nil {
+		return err
+	}
+	shown, err := c.accountHeader("Destination-Account")
+	if err != nil {
+		return err
+	}
+	if shown == "" {
+		shown = c.shown
+	}
+	l, err := lookOf(c.q)
+	if err != nil {
+		return err
+	}
+	return c.copy(place{c.shown, c.container, c.object}, place{shown, container, object}, l)
+}
+
+// copyFrom is PUT with X-Copy-From.
+func (c *call) copyFrom() error {
+	if c.r.ContentLength > 0 {
+		return plainf(400, "Copy requests require a zero byte body")
+	}
+	from, params, _ := strings.Cut(c.header("X-Copy-From"), "?")
+	container, object, ok := pair(from, true)
+	if !ok {
+		return pairFault("X-Copy-From")
+	}
+	shown, err := c.accountHeader("X-Copy-From-Account")
+	if err != nil {
+		return err
+	}
+	if shown == "" {
+		shown = c.shown
+	}
+	q := parseQuery(params)
+	for _, n := range []string{"symlink", "multipart-manifest"} {
+		if c.q.has(n) && !q.has(n) {
+			q[n] = c.q[n]
+		}
+	}
+	l, err := lookOf(q)
+	if err != nil {
+		return err
+	}
+	return c.copy(place{shown, container, object}, place{c.shown, c.container, c.object}, l)
+}
+
+func (c *call) copy(from, to place, l look) error {
+	src, err := c.box(from.shown, from.container)
+	if err != nil {
+		return err
+	}
+	if err := c.permit(src, iam.GetObject, from.object); err != nil {
+		return err
+	}
+	s, err := c.see(src, from.object, l, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // it was only read
+	seen := s.info
+	seen.Modified = roundUp(seen.Modified)
+	if err := conditions(c.r.Header).Check(&seen, true); err != nil {
+		return err
+	}
+	if s.Large != nil {
+		if err := s.Large.Probe(0); err != nil {
+			return c.lost(s, s.info, err)
+		}
+	}
+	dst, err := c.box(to.shown, to.container)
+	if err != nil {
+		return err
+	}
+	if err := c.permit(dst, iam.PutObject, to.object); err != nil {
+		return err
+	}
+	off, n, err := c.copySpan(s)
+	if err != nil {
+		return err
+	}
+	if n > c.h.cfg.ObjectBytesMax {
+		return refuse(413)
+	}
+	m, err := c.copyMeta(s)
+	if err != nil {
+		return err
+	}
+	body, err := c.within(dst, storage.Reader(s.Object, off, n), n)
+	if err != nil {
+		return err
+	}
+	info, err := c.store(dst, to.object, body, storage.PutOptions{Meta: m, Size: n})
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("X-Copied-From", quoted(from.container+"/"+from.object))
+	h.Set("X-Copied-From-Account", quoted(from.shown))
+	h.Set("X-Copied-From-Last-Modified", httpTime(s.info.Modified))
+	for n, v := range info.Meta.User {
+		h.Set(objectMeta+n, v)
+	}
+	if !info.Meta.Expires.IsZero() {
+		h.Set("X-Delete-At", decimal(info.Meta.Expires.Unix()))
+	}
+	c.stored(dst, &info, l.manifest && manifest.StaticOf(&info.Meta) != nil)
+	if st := manifest.StaticOf(&info.Meta); st != nil {
+		h.Set("Etag", `"`+st.ETag+`"`)
+	}
+	c.answer(201, "")
+	return nil
+}
+
+// copySpan is what a Range asks of the source.
+func (c *call) copySpan(s *seen) (off, n int64, err error) {
+	spans, err := c.spans(s)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(spans) == 1 {
+		return spans[0].off, spans[0].n, nil
+	}
+	return 0, s.info.Size, nil
+}
+
+// copyMeta is the source's metadata with what the request says on top.
+func (c *call) copyMeta(s *seen) (storage.Meta, error) {
+	m, err := c.metaOf(c.object)
+	if err != nil {
+		return m, err
+	}
+	old := &s.info.Meta
+	if c.header("Content-Type") == "" {
+		m.ContentType = old.ContentType
+	}
+	if !on(c.header("X-Fresh-Metadata")) {
+		user := maps.Clone(old.User)
+		if user == nil {
+			user = map[string]string{}
+		}
+		maps.Copy(user, m.User)
+		m.User = user
+		headers := maps.Clone(old.Headers)
+		if headers == nil {
+			headers = map[string]string{}
+		}
+		maps.Copy(headers, m.Headers)
+		m.Headers = headers
+		if m.Expires.IsZero() {
+			m.Expires = old.Expires
+		}
+	}
+	if s.look.manifest || s.look.link {
+		for k, v := range old.System {
+			m.System[k] = v
+		}
+	}
+	return m, nil
+}
