@@ -21,7 +21,7 @@ const (
 // Segment is one of a static manifest as it is kept; the names of fields are Swift's.
 type Segment struct {
 	Name         string `json:"name,omitempty"` // /CONTAINER/OBJECT
-	Bytes        int64  `json:"bytes"`
+	Bytes        int64  `json:"bytes,omitempty"`
 	Hash         string `json:"hash,omitempty"`
 	ContentType  string `json:"content_type,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`

@@ -53,11 +53,11 @@ func cleanAccountACL(s string) (string, error) {
 		return "", nil
 	}
 	bad := func(why string) (string, error) {
-		return "", refusef(400, "%s", why)
+		return "", &fault{status: 400, kind: "text/plain; charset=UTF-8", text: headerAccountACL + " invalid: " + why + "\n\nInput: " + s + "\n"}
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(s), &raw); err != nil {
-		return bad("X-Account-Access-Control: Syntax error in input (" + pretty(s) + ")")
+		return bad("Syntax error in input ('" + s + "')")
 	}
 	if len(raw) == 0 {
 		return "", nil
@@ -65,17 +65,17 @@ func cleanAccountACL(s string) (string, error) {
 	out := map[string][]string{}
 	for k, v := range raw {
 		if k != "admin" && k != "read-write" && k != "read-only" {
-			return bad(fmt.Sprintf("X-Account-Access-Control: Key %q not recognized", k))
+			return bad(fmt.Sprintf("Key %q not recognized", k))
 		}
 		var list []json.RawMessage
 		if err := json.Unmarshal(v, &list); err != nil || list == nil {
-			return bad(fmt.Sprintf("X-Account-Access-Control: Value for key %q must be a list", k))
+			return bad(fmt.Sprintf("Value for key %q must be a list", k))
 		}
 		out[k] = []string{}
 		for _, e := range list {
 			var name string
 			if err := json.Unmarshal(e, &name); err != nil {
-				return bad(fmt.Sprintf("X-Account-Access-Control: Elements of %q list must be strings", k))
+				return bad(fmt.Sprintf("Elements of %q list must be strings", k))
 			}
 			out[k] = append(out[k], name)
 		}
@@ -85,11 +85,4 @@ func cleanAccountACL(s string) (string, error) {
 		return "", fmt.Errorf("writing an account's ACL: %w", err)
 	}
 	return string(b), nil
-}
-
-func pretty(s string) string {
-	if len(s) > 80 {
-		s = s[:80]
-	}
-	return s
 }

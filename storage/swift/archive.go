@@ -33,6 +33,12 @@ func archivePrefix(key string) string { return fmt.Sprintf("%03x%s/", len(key), 
 
 // archive copies what a PUT is about to replace.
 func (c *call) archive(b *box, key string) error {
+	if b.label(labelHeader+headerStack) == "" && b.label(labelHeader+headerHistory) == "" {
+		return nil
+	}
+	if _, err := b.Stat(c.ctx, key, storage.ReadOptions{}); errors.Is(err, storage.ErrNoObject) {
+		return nil
+	}
 	to, _, err := c.archiveOf(b)
 	if err != nil || to == nil {
 		return err
@@ -79,39 +85,37 @@ func (c *call) restore(b *box, key, version string) (done bool, err error) {
 	return c.pop(b, to, key)
 }
 
-// pop brings the newest old version back.
+// pop brings the newest old version back. A mark of a deletion goes with the deletion that
+// finds it, and what lies below it comes back, unless that is a mark as well.
 func (c *call) pop(b, to *box, key string) (bool, error) {
-	o := storage.ListOptions{Prefix: archivePrefix(key), Reverse: true, Limit: 1}
-	for {
-		page, err := to.List(c.ctx, o)
-		if err != nil || len(page.Objects) == 0 {
-			return false, err
-		}
-		old := page.Objects[0]
-		if old.Meta.ContentType == deletedType {
-			if _, err := b.Stat(c.ctx, key, storage.ReadOptions{}); err == nil {
-				return false, nil // only what is there goes
-			} else if !errors.Is(err, storage.ErrNoObject) {
-				return false, err
-			}
-			if _, err := to.Delete(c.ctx, old.Key, storage.DeleteOptions{}); err != nil {
-				return false, err
-			}
-			continue
-		}
-		src, err := to.Open(c.ctx, old.Key, storage.ReadOptions{})
-		if errors.Is(err, storage.ErrNoObject) {
-			continue // somebody else took it
-		}
-		if err != nil {
-			return false, err
-		}
-		_, err = storage.Copy(c.ctx, b.Bucket, key, src, 0, old.Size, storage.PutOptions{Meta: old.Meta})
-		_ = src.Close() // it was only read
-		if err != nil {
-			return false, err
-		}
-		_, err = to.Delete(c.ctx, old.Key, storage.DeleteOptions{})
-		return true, err
+	page, err := to.List(c.ctx, storage.ListOptions{Prefix: archivePrefix(key), Reverse: true, Limit: 2})
+	if err != nil || len(page.Objects) == 0 {
+		return false, err
 	}
+	old := page.Objects[0]
+	if old.Meta.ContentType == deletedType {
+		if _, err := b.Stat(c.ctx, key, storage.ReadOptions{}); err == nil {
+			return false, nil // only what is there goes
+		} else if !errors.Is(err, storage.ErrNoObject) {
+			return false, err
+		}
+		if _, err := to.Delete(c.ctx, old.Key, storage.DeleteOptions{}); err != nil {
+			return false, err
+		}
+		if len(page.Objects) < 2 || page.Objects[1].Meta.ContentType == deletedType {
+			return true, nil
+		}
+		old = page.Objects[1]
+	}
+	src, err := to.Open(c.ctx, old.Key, storage.ReadOptions{})
+	if err != nil {
+		return false, err
+	}
+	_, err = storage.Copy(c.ctx, b.Bucket, key, src, 0, old.Size, storage.PutOptions{Meta: old.Meta})
+	_ = src.Close() // it was only read
+	if err != nil {
+		return false, err
+	}
+	_, err = to.Delete(c.ctx, old.Key, storage.DeleteOptions{})
+	return true, err
 }

@@ -105,7 +105,7 @@ func (r *result) xml(rows [][2]string, kind string) string {
 	return b.String()
 }
 
-// troubles lists what failed; as text it is sorted.
+// troubles lists what failed.
 func troubles(f format, bad []trouble) string {
 	if f == asJSON {
 		list := [][2]string{}
@@ -122,7 +122,6 @@ func troubles(f format, bad []trouble) string {
 	for _, t := range bad {
 		lines = append(lines, t.name+", "+t.why+"\n")
 	}
-	slices.Sort(lines)
 	return "Errors:\n" + strings.Join(lines, "")
 }
 
@@ -142,13 +141,15 @@ func (c *call) bulkDelete() error {
 	if c.badAuth {
 		return refuse(401)
 	}
-	if _, err := c.bodySize(); err != nil {
-		return err
-	}
 	f, kind := c.bulkFormat(true)
 	c.w.Header().Set("Content-Type", kind)
 	c.w.WriteHeader(200)
 	r := &result{status: 200}
+	if _, err := c.bodySize(); err != nil {
+		r.status = faultOf(err).status
+		_, err = io.WriteString(c.w, r.render(f, "delete"))
+		return err
+	}
 	names := bufio.NewScanner(c.r.Body)
 	names.Buffer(make([]byte, 0, 4096), 3*(storage.BucketNameBytesMax+storage.KeyBytesMax))
 	c.deleteAll(r, func() (string, bool) {
@@ -173,12 +174,9 @@ func (c *call) bulkDelete() error {
 	return err
 }
 
-// worst is the status of a whole with failures: 401 and 5xx are told, others are 400.
+// worst is the status of a whole with failures: 5xx are told, others are 400.
 func worst(bad []trouble) int {
 	for _, t := range bad {
-		if strings.HasPrefix(t.why, "401") {
-			return 401
-		}
 		if strings.HasPrefix(t.why, "5") {
 			return 502
 		}
@@ -224,7 +222,7 @@ func (c *call) deleteAll(r *result, next func() (string, bool)) {
 }
 
 func (c *call) deleteOne(r *result, name, path string) {
-	shown := quoted(path)
+	shown := quoted(unescapePath(name))
 	status := 412
 	if len(path) <= 2*(storage.BucketNameBytesMax+storage.KeyBytesMax) {
 		full := pathOf(c.shown) + path

@@ -54,6 +54,7 @@ type writer struct {
 	http.ResponseWriter
 	status int
 	expose string // of CORS: headers that a script may read; "" where there is none
+	vary   string // of CORS: a header that the answer depends on
 	temp   *tempAnswer
 	// override is sent in place of 200: that of an error which has a page of its own.
 	override int
@@ -77,6 +78,9 @@ func (w *writer) WriteHeader(status int) {
 func (w *writer) tell() {
 	if w.expose == "" {
 		return
+	}
+	if w.vary != "" {
+		w.Header().Add("Vary", w.vary)
 	}
 	list := w.expose
 	for n := range w.Header() {

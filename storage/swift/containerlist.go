@@ -26,8 +26,13 @@ func (c *call) containerGet() error {
 	if err != nil {
 		return err
 	}
-	if c.q.has("versions") && f != asJSON && on(c.q["versions"]) && c.method() == http.MethodGet {
+	versions := c.q.has("versions")
+	if versions && !c.q.has("format") {
 		f = asJSON
+		c.w.Header().Del("Vary")
+	}
+	if err := c.checkVersionMarker(); err != nil {
+		return err
 	}
 	c.containerHeaders(b)
 	if c.method() == http.MethodHead {
@@ -35,7 +40,7 @@ func (c *call) containerGet() error {
 		c.answer(204, "")
 		return nil
 	}
-	if c.q.has("versions") && on(c.q["versions"]) {
+	if versions {
 		return c.versionList(b, f, limit)
 	}
 	return c.objectList(b, f, limit)
@@ -142,6 +147,9 @@ func (c *call) entryOf(i *storage.Info) entry {
 	}
 	if s := manifest.StaticOf(&i.Meta); s != nil {
 		e.Bytes, e.StaticETag = s.Size, `"`+s.ETag+`"`
+	}
+	if i.Version != storage.NullVersion && !c.q.has("versions") {
+		e.SymlinkPath, e.VersionLink = versionPath(c.shown, c.container, i), true
 	}
 	if l := manifest.LinkOf(&i.Meta); l != nil {
 		shown := l.Shown

@@ -122,6 +122,9 @@ func (c *call) copy(from, to place, l look) error {
 	h.Set("X-Copied-From", quoted(from.container+"/"+from.object))
 	h.Set("X-Copied-From-Account", quoted(from.shown))
 	h.Set("X-Copied-From-Last-Modified", httpTime(s.info.Modified))
+	if src.info.Settings.Versioning != storage.Unversioned {
+		h.Set("X-Copied-From-Version-Id", shownVersion(s.info.Version))
+	}
 	for n, v := range info.Meta.User {
 		h.Set(objectMeta+n, v)
 	}

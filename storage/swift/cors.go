@@ -20,11 +20,15 @@ func (c *call) corsRules() map[string]string {
 	if c.container == "" || !c.acct.known() {
 		return nil
 	}
-	b, err := c.box(c.shown, c.container)
+	b, err := c.h.cfg.Space.Container(c.ctx, c.acct.name, c.container)
 	if err != nil {
 		return nil
 	}
-	return headersOf(b)
+	info, err := b.Info(c.ctx)
+	if err != nil {
+		return nil
+	}
+	return headersOf(&box{info: info})
 }
 
 func allowedOrigin(rules map[string]string, origin string) bool {
@@ -41,9 +45,6 @@ func (c *call) preflight() (bool, error) {
 	allow := allowVerbs
 	if c.object != "" {
 		allow += ", COPY"
-	}
-	if c.container == "" {
-		allow = strings.Replace(allow, "PUT, ", "", 1)
 	}
 	origin, verb := c.header("Origin"), c.header("Access-Control-Request-Method")
 	if origin == "" && verb == "" && c.header("Access-Control-Request-Headers") == "" {
@@ -76,7 +77,9 @@ func (c *call) preflight() (bool, error) {
 			h.Set("Vary", "Access-Control-Request-Headers")
 		}
 	}
-	c.answer(200, "")
+	h["Content-Type"] = nil // a preflight's answer has none
+	h.Set("Content-Length", "0")
+	c.w.WriteHeader(200)
 	return true, nil
 }
 
@@ -98,6 +101,7 @@ func (c *call) cors() {
 		h.Set("Access-Control-Allow-Origin", "*")
 	} else {
 		h.Set("Access-Control-Allow-Origin", origin)
+		c.w.vary = "Origin"
 	}
 	c.w.expose = exposed
 	if more := strings.Join(strings.Fields(rules[corsExpose]), ", "); more != "" {

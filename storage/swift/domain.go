@@ -34,12 +34,6 @@ func (h *Handler) remap(r *http.Request) (path string, ok bool) {
 			path += "/" + labels[0]
 		}
 		rest := r.URL.Path
-		for _, again := range []string{path, "/v1"} { // who names the whole path means it
-			if rest == again || strings.HasPrefix(rest, again+"/") {
-				rest = strings.TrimPrefix(rest, again)
-				break
-			}
-		}
 		if rest == "" {
 			rest = "/"
 		}

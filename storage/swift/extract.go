@@ -108,6 +108,10 @@ func (c *call) extractAll(r *result, t *tar.Reader) {
 			continue
 		}
 		r.bad = append(r.bad, trouble{quoted(name), line(rec.status)})
+		if rec.status == 401 {
+			r.status = 401
+			return
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package swift
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"html"
 	"io"
 	"mime"
@@ -61,7 +60,11 @@ func (c *call) formPost() (bool, error) {
 		if most, _ := strconv.Atoi(f["max_file_count"]); files > most {
 			return true, c.formEnd(f, 400, "max file count exceeded")
 		}
-		if status, why := c.formFile(f, p); status/100 != 2 {
+		status, why := c.formFile(f, p)
+		if status == 413 && why != "" {
+			return true, plainf(400, "FormPost: %s", why)
+		}
+		if status/100 != 2 {
 			return true, c.formEnd(f, status, why)
 		}
 	}
@@ -74,7 +77,7 @@ func (c *call) formPost() (bool, error) {
 // formCheck judges a form's signature, and gives its rights.
 func (c *call) formCheck(f form) error {
 	no := func(why string) error {
-		return plainf(401, "FormPost: %s", why).with("Www-Authenticate", fmt.Sprintf("Swift realm=%q", c.realm()))
+		return refusef(401, "FormPost: %s", why).with("Www-Authenticate", `Swift realm="unknown"`)
 	}
 	expires, err := strconv.ParseInt(f["expires"], 10, 64)
 	if err != nil {
@@ -88,6 +91,11 @@ func (c *call) formCheck(f form) error {
 	}
 	if _, err := strconv.Atoi(f["max_file_count"]); err != nil {
 		return plainf(400, "FormPost: max_file_count not an integer")
+	}
+	for n, what := range map[string]string{"x_delete_at": "Unix timestamp", "x_delete_after": "Number of seconds"} {
+		if _, err := strconv.ParseInt(f[n], 10, 64); f[n] != "" && err != nil {
+			return plainf(400, "FormPost: %s not an integer: %s required.", n, what)
+		}
 	}
 	path := pathOf(c.shown, c.container)
 	if c.object != "" || strings.HasSuffix(c.r.URL.Path, "/") {
@@ -142,6 +150,17 @@ func (c *call) formFile(f form, p *multipart.Part) (status int, why string) {
 	return rec.status, ""
 }
 
+// title is a text with each word's first letter large.
+func title(s string) string {
+	words := strings.Split(s, " ")
+	for i, w := range words {
+		if w != "" {
+			words[i] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 // formEnd tells the browser, or sends it on.
 func (c *call) formEnd(f form, status int, why string) error {
 	h := c.w.Header()
@@ -162,7 +181,7 @@ func (c *call) formEnd(f form, status int, why string) error {
 		text = "201 Created"
 	}
 	if why != "" {
-		text += "\r\nFormPost: " + strings.ToUpper(why[:1]) + why[1:]
+		text += "\r\nFormPost: " + title(why)
 	}
 	h.Set("Content-Type", kindPlain)
 	c.answer(status, text)

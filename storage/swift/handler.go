@@ -147,6 +147,7 @@ func (c *call) serve() error {
 
 // route goes through what may answer in place of the resource itself.
 func (c *call) route() error {
+	c.cors()
 	for _, step := range []func() (bool, error){c.readOnly, c.bulk, c.tempURL, c.formPost, c.staticWeb} {
 		if done, err := step(); done || err != nil {
 			return err
@@ -182,7 +183,6 @@ func (c *call) dispatch() error {
 		}
 		return f
 	}
-	c.cors()
 	return verb(c)
 }
 

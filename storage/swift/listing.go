@@ -77,6 +77,7 @@ type entry struct {
 	SymlinkPath  string `json:"symlink_path,omitempty"`
 	SymlinkBytes string `json:"symlink_bytes,omitempty"`
 	SymlinkETag  string `json:"symlink_etag,omitempty"`
+	VersionLink  bool   `json:"version_symlink,omitempty"`
 	StaticETag   string `json:"slo_etag,omitempty"`
 
 	subdir string

@@ -28,7 +28,7 @@ type look struct {
 // lookOf reads parameters.
 func lookOf(q query) (look, error) {
 	l := look{link: q["symlink"] == "get", manifest: q["multipart-manifest"] == "get"}
-	if q.has("version-id") {
+	if q["version-id"] != "" {
 		v, ok := versionOf(q["version-id"])
 		if !ok {
 			return l, refusef(400, "Invalid version parameter")
@@ -45,6 +45,7 @@ type seen struct {
 	info  storage.Info // of what is sent
 	quote bool         // the ETag is in quotes, as that of a large object
 	look  look
+	raw   bool   // a manifest in the form in which it was put
 	shown string // the account that links led to, as URLs say it
 }
 
@@ -122,8 +123,15 @@ func (c *call) lost(s *seen, link storage.Info, err error) error {
 
 // absent says that there is no such object, or that a delete marker is in its place.
 func (c *call) absent(b *box, key string, l look, err error) error {
-	if !errors.Is(err, storage.ErrDeleted) || l.version == "" {
+	switch {
+	case !errors.Is(err, storage.ErrDeleted):
 		return err
+	case l.version == "":
+		page, listErr := b.Versions(c.ctx, storage.ListOptions{Prefix: key, From: key, Limit: 1})
+		if listErr != nil || len(page.Objects) == 0 || page.Objects[0].Key != key {
+			return err
+		}
+		return refuse(404).with("X-Object-Version-Id", shownVersion(page.Objects[0].Version))
 	}
 	return refuse(404).with("X-Object-Version-Id", shownVersion(l.version)).with("Content-Type", deletedType)
 }
@@ -232,7 +240,7 @@ func (c *call) objectHeaders(s *seen) {
 		h.Set("X-Static-Large-Object", "True")
 		if s.look.manifest {
 			h.Set("Content-Type", "application/json; charset=utf-8")
-		} else if m := i.Meta.System[systemManifestETag]; m != "" {
+		} else if m := i.Meta.System[systemManifestETag]; m != "" && !s.raw {
 			h.Set("X-Manifest-Etag", m)
 		}
 	}
@@ -244,6 +252,9 @@ func (c *call) objectHeaders(s *seen) {
 	}
 	if s.box.info.Settings.Versioning != storage.Unversioned {
 		h.Set("X-Object-Version-Id", shownVersion(i.Version))
+		if i.Version != storage.NullVersion && s.look.version == "" && s.Linked == 0 {
+			h.Set("Content-Location", versionPath(s.box.shown, s.box.name, i))
+		}
 	}
 }
 

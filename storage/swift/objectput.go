@@ -2,7 +2,6 @@ package swift
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -35,6 +34,13 @@ func (c *call) objectPut() error {
 	}
 	if err := c.permit(b, iam.PutObject, c.object); err != nil {
 		return err
+	}
+	l, err := lookOf(c.q)
+	if err != nil {
+		return err
+	}
+	if l.version != "" {
+		return c.promote(b, l)
 	}
 	if c.q["multipart-manifest"] == "put" {
 		return c.staticPut(b)
@@ -283,6 +289,9 @@ func (c *call) objectPost() error {
 	if err != nil {
 		return err
 	}
+	if l.version != "" {
+		return refusef(400, "POST to a specific version is not allowed")
+	}
 	m, err := c.metaOf(c.object)
 	if err != nil {
 		return err
@@ -311,9 +320,6 @@ func (c *call) objectPost() error {
 		f := refusef(307, "The requested POST was applied to a symlink. POST directly to the target to apply requested metadata.")
 		return f.with("Location", quoted(pathOf(shown, link.Container, link.Object)))
 	}
-	if b.info.Settings.Versioning != storage.Unversioned && l.version != "" {
-		c.w.Header().Set("X-Object-Version-Id", shownVersion(info.Version))
-	}
 	return c.done(202)
 }
 
@@ -337,11 +343,25 @@ func (c *call) objectDelete() error {
 	if err != nil {
 		return err
 	}
-	if out.Version != "" && (l.version != "" || out.Marker) && b.info.Settings.Versioning != storage.Unversioned {
-		c.w.Header().Set("X-Object-Version-Id", shownVersion(out.Version))
-	}
+	c.removed(b, l, out)
 	c.answer(204, "")
 	return nil
+}
+
+// removed tells what version went, and which one is on top now.
+func (c *call) removed(b *box, l look, out storage.Deletion) {
+	h := c.w.Header()
+	switch {
+	case b.info.Settings.Versioning == storage.Unversioned:
+	case l.version != "":
+		h.Set("X-Object-Version-Id", shownVersion(l.version))
+		h.Set("X-Object-Current-Version-Id", storage.NullVersion)
+		if i, err := b.Stat(c.ctx, c.object, storage.ReadOptions{}); err == nil {
+			h.Set("X-Object-Current-Version-Id", shownVersion(i.Version))
+		}
+	case out.Marker && b.info.Settings.Versioning == storage.Versioned:
+		h.Set("X-Object-Version-Id", shownVersion(out.Version))
+	}
 }
 
 // remove deletes with all that a container asks for.
@@ -356,6 +376,11 @@ func (c *call) remove(b *box, key, version string) (storage.Deletion, error) {
 	} else if err := c.unlocked(b, key); err != nil {
 		return storage.Deletion{}, err
 	}
+	if version == "" && b.info.Settings.Versioning == storage.Suspended { // no marker for what is not there
+		if _, err := b.Stat(c.ctx, key, storage.ReadOptions{}); err != nil {
+			return storage.Deletion{}, err
+		}
+	}
 	when := conditions(c.r.Header)
 	if c.sub {
 		when = storage.Conditions{}
@@ -364,8 +389,12 @@ func (c *call) remove(b *box, key, version string) (storage.Deletion, error) {
 	if err != nil {
 		return out, err
 	}
-	if !out.Found && !out.Marker {
-		return out, fmt.Errorf("%s: %w", key, storage.ErrNoObject)
+	if !out.Found {
+		f := refuse(404)
+		if out.Marker || version != "" {
+			f = f.with("X-Object-Version-Id", shownVersion(out.Version))
+		}
+		return out, f
 	}
 	return out, nil
 }

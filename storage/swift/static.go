@@ -290,7 +290,7 @@ func (c *call) checkSegments(b *box, list []sent) (out []manifest.Segment, bad [
 	var wait sync.WaitGroup
 	for i := range list {
 		if list[i].data != nil {
-			out[i] = manifest.Segment{Data: list[i].data, Bytes: int64(len(list[i].data))}
+			out[i] = manifest.Segment{Data: list[i].data}
 			continue
 		}
 		slots <- struct{}{}
@@ -376,6 +376,8 @@ func (c *call) rawManifest(s *seen) error {
 	sum := md5.Sum(b)
 	_ = s.Close() // it was only read
 	s.info.Size, s.info.ETag = int64(len(b)), hex.EncodeToString(sum[:])
+	s.look.manifest = false // it has its own type
+	s.raw = true
 	s.Opened.Object = memory{info: s.info, Reader: bytes.NewReader(b)}
 	return nil
 }

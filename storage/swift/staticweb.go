@@ -53,6 +53,9 @@ func (c *call) staticWeb() (bool, error) {
 	}
 	w := &web{call: c, box: &box{Bucket: b, info: info, rules: rules, acct: c.acct, shown: c.shown, name: c.container}}
 	w.site = siteOf(w.box)
+	if w.site.index == "" && w.site.err == "" && !w.site.listings {
+		return false, nil
+	}
 	if c.object == "" {
 		return w.container()
 	}
@@ -166,9 +169,6 @@ func (w *web) error(status int) error {
 		key := strconv.Itoa(status) + w.site.err
 		if w.find(key) == 200 {
 			w.w.override = status
-			if status == 401 {
-				w.w.Header().Set("Www-Authenticate", `Swift realm="`+w.realm()+`"`)
-			}
 			w.r.Header.Del("Range")
 			for _, n := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 				w.r.Header.Del(n)
@@ -187,6 +187,18 @@ const defaultStyle = `  <style type="text/css">
   </style>
 `
 
+const disabled = `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN" "http://www.w3.org/TR/html4/loose.dtd">
+<html>
+ <head>
+  <title>Listing of %s</title>
+ </head>
+ <body>
+  <h1>Web Listing Disabled</h1>
+  <p>The owner of this web site has disabled web listing.</p>
+ </body>
+</html>
+`
+
 // listing is a page that lists what is below a prefix.
 func (w *web) listing(prefix string) error {
 	label := w.r.URL.Path
@@ -197,7 +209,10 @@ func (w *web) listing(prefix string) error {
 		if s := w.status(iam.ListBucket, ""); s != 200 {
 			return w.error(s)
 		}
-		return w.error(404)
+		if w.site.err != "" && w.find("404"+w.site.err) == 200 {
+			return w.error(404)
+		}
+		return refusef(404, disabled, html.EscapeString(label))
 	}
 	if s := w.status(iam.ListBucket, ""); s != 200 {
 		return w.error(s)

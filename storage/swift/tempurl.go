@@ -11,7 +11,6 @@ import (
 	"hash"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -111,9 +110,7 @@ func (c *call) tempURL() (bool, error) {
 		return false, nil
 	}
 	invalid := func() (bool, error) {
-		f := refusef(401, "401 Unauthorized: Temp URL invalid\n")
-		f.kind = kindPlain
-		return true, f.with("Www-Authenticate", fmt.Sprintf("Swift realm=%q", c.realm()))
+		return true, refusef(401, "401 Unauthorized: Temp URL invalid\n").with("Www-Authenticate", `Swift realm="unknown"`)
 	}
 	f, sum := digest(c.q["temp_url_sig"])
 	expires, ok := expiryTime(c.q["temp_url_expires"])
@@ -153,9 +150,10 @@ func (c *call) tempURL() (bool, error) {
 	if c.scope == nil {
 		return invalid()
 	}
-	if (c.method() == http.MethodPut || c.method() == http.MethodPost) && (c.header("X-Object-Manifest") != "" || c.header("X-Symlink-Target") != "") {
-		f := refusef(400, "The header is not allowed with a temporary URL.")
-		return true, f
+	for _, n := range []string{"X-Object-Manifest", "X-Symlink-Target"} { // they would show what the key is not for
+		if (c.method() == http.MethodPut || c.method() == http.MethodPost) && c.header(n) != "" {
+			return true, refusef(400, "The header '%s' is not allowed in this tempurl", n)
+		}
 	}
 	c.anonymous()
 	if reads(c.method()) {
@@ -218,6 +216,5 @@ func (t *tempAnswer) apply(h http.Header, status int) {
 
 // disposition names a file in both of RFC 6266's ways.
 func disposition(kind, name string) string {
-	clean := strings.ReplaceAll(name, `"`, "%22")
-	return fmt.Sprintf(`%s; filename="%s"; filename*=UTF-8''%s`, kind, clean, url.PathEscape(name))
+	return fmt.Sprintf(`%s; filename="%s"; filename*=UTF-8''%s`, kind, strings.ReplaceAll(quoted(name), "%20", " "), quoted(name))
 }

@@ -71,10 +71,10 @@ func (c *call) versionChange(ch changes) (func(*storage.Settings) error, error) 
 			continue
 		}
 		if h.Get(headerStack) != "" && h.Get(headerHistory) != "" {
-			return nil, refusef(400, "Only one of X-Versions-Location or X-History-Location may be specified")
+			return nil, plainf(400, "Only one of x-versions-location or x-history-location may be specified")
 		}
 		if strings.Contains(loc, "/") {
-			return nil, refusef(412, "%s header must be a container name", n)
+			return nil, refusef(412, "Container name cannot contain slashes")
 		}
 		ch[n] = quoted(loc)
 		break
@@ -85,9 +85,9 @@ func (c *call) versionChange(ch changes) (func(*storage.Settings) error, error) 
 		on := asked && on(want[0])
 		switch {
 		case archive && (s.Versioning == storage.Versioned || on):
-			return refusef(400, "Object versioning and an archive of versions (%s, %s) exclude each other.", headerStack, headerHistory)
+			return refusef(400, "Cannot use the legacy versioned writes feature on a container with object versioning enabled.")
 		case on && (s.Labels[labelHeader+headerStack] != "" || s.Labels[labelHeader+headerHistory] != ""):
-			return refusef(400, "Object versioning and an archive of versions (%s, %s) exclude each other.", headerStack, headerHistory)
+			return refusef(400, "Cannot enable object versioning on a container that is already using the legacy versioned writes feature.")
 		case on:
 			s.Versioning = storage.Versioned
 		case asked && s.Versioning == storage.Versioned:
@@ -97,19 +97,56 @@ func (c *call) versionChange(ch changes) (func(*storage.Settings) error, error) 
 	}, nil
 }
 
+// versionPath is the URL of the version that is an object's newest.
+func versionPath(shown, container string, i *storage.Info) string {
+	return quoted(pathOf(shown, container, i.Key)) + "?version-id=" + shownVersion(i.Version)
+}
+
+// checkVersionMarker judges version_marker before an answer begins.
+func (c *call) checkVersionMarker() error {
+	marker := c.q["version_marker"]
+	if marker == "" || !c.q.has("versions") {
+		return nil
+	}
+	if c.q["marker"] == "" {
+		return refusef(400, "version_marker param requires marker")
+	}
+	if _, ok := versionOf(marker); !ok {
+		return refusef(400, "invalid version_marker param")
+	}
+	return nil
+}
+
+// promote makes an older version the newest one again (PUT with version-id).
+func (c *call) promote(b *box, l look) error {
+	if c.r.ContentLength != 0 {
+		return plainf(400, "PUT version-id requests require a zero byte body")
+	}
+	o, err := b.Open(c.ctx, c.object, storage.ReadOptions{Version: l.version})
+	if err != nil {
+		return c.absent(b, c.object, l, err)
+	}
+	defer func() { _ = o.Close() }() // it was only read
+	old := o.Info()
+	body, err := c.within(b, storage.Reader(o, 0, old.Size), old.Size)
+	if err != nil {
+		return err
+	}
+	info, err := c.store(b, c.object, body, storage.PutOptions{Meta: old.Meta, Size: old.Size})
+	if err != nil {
+		return err
+	}
+	c.stored(b, &info, false)
+	c.answer(201, "")
+	return nil
+}
+
 // versionList lists all versions and delete markers (?versions).
 func (c *call) versionList(b *box, f format, limit int) error {
 	o := c.listOptions(limit)
 	o.Reverse = false
-	marker := c.q["version_marker"]
-	if marker != "" {
-		if o.After == "" {
-			return refusef(400, "version_marker param requires marker")
-		}
-		id, ok := versionOf(marker)
-		if !ok {
-			return refusef(400, "invalid version_marker param")
-		}
+	if marker := c.q["version_marker"]; marker != "" {
+		id, _ := versionOf(marker)
 		o.AfterID = id
 		if id == storage.NullVersion {
 			next, err := c.behindNull(b, o.After)
