@@ -40,7 +40,7 @@ func (w *world) sendRaw(r *http.Request, length int, body []byte) *reply {
 	}
 	b.WriteString("\r\n")
 	b.Write(body)
-	return w.rawShort(b.String())
+	return w.rawAll(b.String(), len(body) < length)
 }
 
 func TestChunkedBodies(t *testing.T) {

@@ -86,13 +86,31 @@ func (q *request) createBucket() error {
 	}
 	_, err = q.s.space.CreateBucket(q.ctx, q.who.Account, q.name, set)
 	if errors.Is(err, storage.ErrBucketExists) && !errors.Is(err, naming.ErrTaken) {
-		err = nil
+		err = q.sameBucket(acl)
 	}
 	if err != nil {
 		return err
 	}
 	q.set("Location", "/"+q.name)
 	return q.status(http.StatusOK)
+}
+
+// sameBucket refuses to make one's own bucket again with other access than it has, which
+// could only be a mistake.
+func (q *request) sameBucket(acl *iam.ACL) error {
+	_, _, rules, err := q.s.lookup(q.ctx, q.who.Account, q.name)
+	if err != nil {
+		return err
+	}
+	if alone(acl) && alone(rules.ACL) || acl.Encode() == rules.ACL.Encode() {
+		return nil
+	}
+	return fail("BucketAlreadyExists", "You have this bucket already, with another ACL: use PutBucketAcl to change it.")
+}
+
+// alone says that an ACL gives nothing to anybody but its owner.
+func alone(a *iam.ACL) bool {
+	return a == nil || len(a.Grants) == 1 && a.Grants[0].Account == a.Owner && a.Grants[0].Permission == iam.FullControl
 }
 
 // constraint reads the body of CreateBucket, which may be empty.

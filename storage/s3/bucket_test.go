@@ -12,6 +12,8 @@ func TestBuckets(t *testing.T) {
 	w := newWorld(t)
 	w.ok(w.main("PUT", "/data", ""))
 	w.ok(w.main("PUT", "/data", "")) // one's own again
+	w.want(w.main("PUT", "/data", "", "X-Amz-Acl", "public-read"), 409, "BucketAlreadyExists")
+	w.ok(w.main("PUT", "/data", "", "X-Amz-Acl", "private"))
 	w.ok(w.main("PUT", "/logs", ""))
 	w.want(w.as("ALT", "PUT", "/data", nil, nil), 409, "BucketAlreadyExists")
 	w.want(w.as("", "PUT", "/free", nil, nil), 403, "AccessDenied")

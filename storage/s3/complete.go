@@ -213,7 +213,7 @@ func (q *request) completedBefore(err error) error {
 }
 
 func (q *request) completed(info *storage.Info) error {
-	q.showVersion(info.Version)
+	q.showNew(info)
 	q.describeNew(q.w.Header(), info)
 	scheme := "http://"
 	if q.r.TLS != nil {

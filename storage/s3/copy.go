@@ -132,7 +132,7 @@ func (q *request) copyObject() error {
 	if err != nil {
 		return err
 	}
-	q.showVersion(info.Version)
+	q.showNew(&info)
 	src.tell(q)
 	q.describeNew(q.w.Header(), &info)
 	x := newXML().root("CopyObjectResult")

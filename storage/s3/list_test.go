@@ -256,7 +256,10 @@ func TestVersions(t *testing.T) {
 		t.Errorf("undeleted: %q", got.body)
 	}
 	set("Suspended")
-	if v := put("3"); v != "null" {
+	if v := put("3"); v != "" {
+		t.Errorf("suspended: version %q", v)
+	}
+	if v := w.ok(w.main("HEAD", "/data/k", "")).Header.Get("X-Amz-Version-Id"); v != "null" {
 		t.Errorf("suspended: version %q", v)
 	}
 	p := w.list("versions")

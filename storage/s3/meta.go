@@ -157,6 +157,14 @@ func (q *request) showVersion(id string) {
 	}
 }
 
+// showNew tells the id that what was made has got. Where versioning is suspended there is
+// nothing to tell: it is null.
+func (q *request) showNew(info *storage.Info) {
+	if info.Version != storage.NullVersion {
+		q.showVersion(info.Version)
+	}
+}
+
 // sendable says that a value can stand in a header as it is. What is not UTF-8 goes back
 // as it came.
 func sendable(v string) bool {

@@ -43,7 +43,7 @@ func (q *request) putObject() error {
 // made answers for an object that was stored from a body.
 func (q *request) made(info *storage.Info) error {
 	q.set("Etag", `"`+info.ETag+`"`)
-	q.showVersion(info.Version)
+	q.showNew(info)
 	if len(info.Meta.Checksums) > 0 {
 		showChecksums(q.w.Header(), info)
 	}

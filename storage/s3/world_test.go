@@ -202,8 +202,13 @@ func (w *world) raw(text string) *reply {
 	return &reply{res, b}
 }
 
-// rawShort sends bytes and no more, and waits until the server has given up.
-func (w *world) rawShort(text string) *reply {
+// rawShort sends bytes that are less than was announced and no more, and waits until the
+// server has given up.
+func (w *world) rawShort(text string) *reply { return w.rawAll(text, true) }
+
+// rawAll sends bytes and reads to the connection's end. A request that is whole must not
+// be followed by the end of what is sent, for that means that nobody waits any more.
+func (w *world) rawAll(text string, short bool) *reply {
 	w.t.Helper()
 	c, err := net.Dial("tcp", w.http.Listener.Addr().String())
 	if err != nil {
@@ -213,17 +218,23 @@ func (w *world) rawShort(text string) *reply {
 	if _, err := io.WriteString(c, text); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-		w.t.Fatal(err)
+	if short {
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	b, err := io.ReadAll(c)
 	if err != nil {
 		w.t.Fatalf("the server did not end: %v", err)
 	}
-	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
+	asked, err := http.NewRequest(http.MethodGet, w.url, nil)
 	if err != nil {
-		return &reply{&http.Response{}, b}
+		w.t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), asked)
+	if err != nil {
+		return &reply{&http.Response{Request: asked}, b}
 	}
 	body, _ := io.ReadAll(res.Body)
 	return &reply{res, body}
