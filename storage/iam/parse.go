@@ -2,6 +2,7 @@ package iam
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -33,15 +34,15 @@ func parsePolicy(data []byte) (*Policy, error) {
 	version := "2008-10-17"
 	if raw, ok := f["Version"]; ok {
 		if err := json.Unmarshal(raw, &version); err != nil || version != "2012-10-17" && version != "2008-10-17" {
-			return nil, fmt.Errorf("Version: must be 2012-10-17 or 2008-10-17")
+			return nil, wrong("Version", errors.New("must be 2012-10-17 or 2008-10-17"))
 		}
 	}
 	if err := text(f["Id"]); err != nil {
-		return nil, fmt.Errorf("Id: %w", err)
+		return nil, wrong("Id", err)
 	}
 	list, err := statements(f["Statement"])
 	if err != nil {
-		return nil, fmt.Errorf("Statement: %w", err)
+		return nil, wrong("Statement", err)
 	}
 	p := &Policy{keys: map[string]bool{}}
 	for i, raw := range list {
@@ -55,6 +56,8 @@ func parsePolicy(data []byte) (*Policy, error) {
 	}
 	return p, nil
 }
+
+func wrong(field string, err error) error { return fmt.Errorf("%s: %w", field, err) }
 
 // statements takes a list, or one statement alone.
 func statements(raw json.RawMessage) ([]json.RawMessage, error) {

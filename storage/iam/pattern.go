@@ -80,9 +80,6 @@ func parseVariable(s string) piece {
 	return p
 }
 
-// all says that the pattern matches whatever there is.
-func (p pattern) all() bool { return len(p.parts) == 1 && p.parts[0].kind == anyText }
-
 // fixed says that the pattern is literal text, without wildcards and variables.
 func (p pattern) fixed() bool { return p.plain }
 
