@@ -107,7 +107,7 @@ type DeleteOptions struct {
 	If      Conditions
 	// Guard, if set, judges a version that is named, or the object of a bucket without
 	// versions, in the same step that removes it. Its error is returned, and nothing is
-	// removed.
+	// removed. Without it, what storage/lock calls locked stays.
 	Guard func(*Info) error
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/lock"
 )
 
 func (b *bucket) Put(ctx context.Context, key string, body io.Reader, o storage.PutOptions) (storage.Info, error) {
@@ -183,11 +184,13 @@ func (t *transaction) removeVersion(o storage.DeleteOptions) (storage.Deletion, 
 	return out, nil
 }
 
-// guard asks whoever deletes whether a version may go for good.
+// guard asks whoever deletes whether a version may go for good. Who does not say is held
+// to the version's lock.
 func (t *transaction) guard(o storage.DeleteOptions, f *found) error {
-	if o.Guard == nil {
-		return nil
+	judge := o.Guard
+	if judge == nil {
+		judge = lock.Guard(t.b.store.now(), false)
 	}
 	info := f.info(t.key, f.latest)
-	return o.Guard(&info)
+	return judge(&info)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"polder.dev/polder/storage"
 )
@@ -33,7 +34,7 @@ const (
 // The kinds of failure.
 var (
 	// ErrNeeded says that an object is sealed with a client's key and none came.
-	ErrNeeded = errors.New("the object is sealed with a key of its client, which must be sent")
+	ErrNeeded = fmt.Errorf("%w: the object is sealed with a key of its client, which must be sent", storage.ErrInvalid)
 	// ErrKey says that the key which came is not the object's, ErrNeedless that the
 	// object has none of a client.
 	ErrKey      = errors.New("the key is not the one that the object is sealed with")
@@ -72,27 +73,34 @@ func gcm(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(c)
 }
 
-// Lock puts a new data key into metadata, wrapped by a key: the client's own for
+// Lock says in metadata that the object is to be sealed by a key: the client's own for
 // Customer, where id is "", or the Keyring's.
 func Lock(m *storage.Meta, kind Kind, id string, key []byte) error {
+	_, err := lock(m, kind, id, key)
+	return err
+}
+
+// lock puts a new data key into metadata, wrapped.
+func lock(m *storage.Meta, kind Kind, id string, key []byte) ([]byte, error) {
 	a, err := gcm(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b := box{Kind: kind, ID: id, Nonce: make([]byte, a.NonceSize())}
-	var data [KeyBytes]byte
+	data := make([]byte, KeyBytes)
 	_, _ = rand.Read(b.Nonce) // never fails
-	_, _ = rand.Read(data[:])
-	b.Wrapped = a.Seal(nil, b.Nonce, data[:], b.bind())
+	_, _ = rand.Read(data)
+	b.Wrapped = a.Seal(nil, b.Nonce, data, b.bind())
 	text, err := json.Marshal(&b)
 	if err != nil {
-		return fmt.Errorf("keeping a sealed key: %w", err)
+		return nil, fmt.Errorf("keeping a sealed key: %w", err)
 	}
 	if m.System == nil {
 		m.System = map[string]string{}
 	}
+	delete(m.System, keyParts)
 	m.System[keyBox] = string(text)
-	return nil
+	return data, nil
 }
 
 // Clear takes out of metadata what another object's sealing left there.
@@ -144,18 +152,9 @@ func (o Opener) unwrap(ctx context.Context, m *storage.Meta) ([]byte, error) {
 		}
 		return nil, nil
 	}
-	key := o.Customer
-	switch {
-	case b.Kind == Customer && key == nil:
-		return nil, ErrNeeded
-	case b.Kind != Customer && key != nil:
-		return nil, ErrNeedless
-	case b.Kind != Customer && o.Keys == nil:
-		return nil, fmt.Errorf("key %q: %w", b.ID, ErrNoKey)
-	case b.Kind != Customer:
-		if key, err = o.Keys.Key(ctx, b.ID); err != nil {
-			return nil, fmt.Errorf("key %q: %w", b.ID, err)
-		}
+	key, err := o.wrapper(ctx, b)
+	if err != nil {
+		return nil, err
 	}
 	a, err := gcm(key)
 	if err != nil {
@@ -169,6 +168,40 @@ func (o Opener) unwrap(ctx context.Context, m *storage.Meta) ([]byte, error) {
 		return nil, ErrKey
 	}
 	return data, nil
+}
+
+// wrapper is the key that wraps an object's.
+func (o Opener) wrapper(ctx context.Context, b *box) ([]byte, error) {
+	switch {
+	case b.Kind == Customer && o.Customer == nil:
+		return nil, ErrNeeded
+	case b.Kind == Customer:
+		return o.Customer, nil
+	case o.Customer != nil:
+		return nil, ErrNeedless
+	case o.Keys == nil:
+		return nil, fmt.Errorf("key %q: %w", b.ID, ErrNoKey)
+	}
+	key, err := o.Keys.Key(ctx, b.ID)
+	if err != nil {
+		return nil, fmt.Errorf("key %q: %w", b.ID, err)
+	}
+	return key, nil
+}
+
+// relock gives metadata that says how to seal a data key of its own, whatever key came
+// along: no two objects share one.
+func (o Opener) relock(ctx context.Context, m *storage.Meta) ([]byte, error) {
+	b, err := boxOf(m)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	key, err := o.wrapper(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	m.System = maps.Clone(m.System)
+	return lock(m, b.Kind, b.ID, key)
 }
 
 // Check says whether an object could be opened, without opening it.

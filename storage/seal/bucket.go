@@ -22,17 +22,46 @@ type Bucket struct {
 	upload []byte // data key of the upload whose parts come
 }
 
-// Over makes one.
-func Over(b storage.Bucket, o Opener) *Bucket { return &Bucket{Bucket: b, Opener: o} }
+// Over makes one. Of a Bucket, it makes one with another Opener.
+func Over(b storage.Bucket, o Opener) *Bucket {
+	if s, ok := b.(*Bucket); ok {
+		b = s.Bucket
+	}
+	return &Bucket{Bucket: b, Opener: o}
+}
+
+// Store is a store whose buckets are a Bucket each, for doors that know of no keys.
+type Store struct {
+	storage.Store
+	Opener
+}
+
+// CreateBucket implements storage.Store.
+func (s Store) CreateBucket(ctx context.Context, name string, set storage.Settings) (storage.Bucket, error) {
+	b, err := s.Store.CreateBucket(ctx, name, set)
+	if err != nil {
+		return nil, err
+	}
+	return Over(b, s.Opener), nil
+}
+
+// Bucket implements storage.Store.
+func (s Store) Bucket(ctx context.Context, name string) (storage.Bucket, error) {
+	b, err := s.Store.Bucket(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return Over(b, s.Opener), nil
+}
 
 // Put seals the body, if the metadata says so.
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, o storage.PutOptions) (storage.Info, error) {
-	if o.Meta.System[keyBox] == "" {
-		return b.Bucket.Put(ctx, key, body, o)
-	}
-	data, err := b.unwrap(ctx, &o.Meta)
+	data, err := b.relock(ctx, &o.Meta)
 	if err != nil {
 		return storage.Info{}, err
+	}
+	if data == nil {
+		return b.Bucket.Put(ctx, key, body, o)
 	}
 	s, err := newStream(data, 0, nil)
 	if err != nil {
@@ -69,6 +98,14 @@ func (o Opener) Open(ctx context.Context, obj storage.Object) (storage.Object, e
 		return obj, err
 	}
 	return &opened{Object: obj, spans: spans}, nil
+}
+
+// Begin implements storage.Uploader.
+func (b *Bucket) Begin(ctx context.Context, key string, m storage.Meta) (storage.Upload, error) {
+	if _, err := b.relock(ctx, &m); err != nil {
+		return storage.Upload{}, err
+	}
+	return b.Bucket.Begin(ctx, key, m)
 }
 
 // Use is for the upload whose parts come next: it finds its key. A Bucket of which Use

@@ -216,6 +216,48 @@ func TestPartsUnsealed(t *testing.T) {
 	}
 }
 
+// TestStore is a door that knows of no keys: it copies what is sealed, and cannot read
+// what a client sealed.
+func TestStore(t *testing.T) {
+	ctx := t.Context()
+	m := mem.New(0, time.Now)
+	t.Cleanup(func() { _ = m.Close() })
+	s := Store{m, Opener{Keys: keys(t)}}
+	b, err := s.CreateBucket(ctx, "b", storage.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, Over(b, Opener{Keys: keys(t)}), "k", text(1000), storage.PutOptions{})
+	if b, err = s.Bucket(ctx, "b"); err != nil {
+		t.Fatal(err)
+	}
+	o, err := b.Open(ctx, "k", storage.ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := storage.Copy(ctx, b, "copy", o, 10, 500, storage.PutOptions{Meta: o.Info().Meta}); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, b, "copy"); !bytes.Equal(got, text(1000)[10:510]) {
+		t.Error("the copy has other bytes")
+	}
+	copied, err := b.Stat(ctx, "copy", storage.ReadOptions{})
+	if err != nil || copied.Meta.System[keyBox] == o.Info().Meta.System[keyBox] {
+		t.Errorf("the copy shares its source's key: %v", err)
+	}
+	mine := storage.PutOptions{}
+	if err := Lock(&mine.Meta, Customer, "", key('c')); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Over(b, Opener{Customer: key('c')}).Put(ctx, "mine", strings.NewReader("x"), mine); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Open(ctx, "mine", storage.ReadOptions{}); !errors.Is(err, ErrNeeded) || !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("what a client sealed: %v", err)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	k := keys(t)
 	for j, want := range map[string]string{"": "none", "eu": "eu", "eu/de": "de", "eu/fr": "eu", "us": ""} {

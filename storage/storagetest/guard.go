@@ -55,11 +55,13 @@ func testGuards(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := lock.State{Mode: lock.Compliance, Until: time.Now().Add(time.Hour)}
+	until := lock.State{Mode: lock.Compliance, Until: b.now().Add(time.Hour)}
 	if _, err := bk.Edit(ctx, "k", storage.EditOptions{Change: func(m *storage.Meta) error { until.Put(m); return nil }}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = bk.Delete(ctx, "k", storage.DeleteOptions{Version: locked.Version, Guard: lock.Guard(time.Now(), true)})
+	_, err = bk.Delete(ctx, "k", storage.DeleteOptions{Version: locked.Version, Guard: lock.Guard(b.now(), true)})
+	wantErr(t, err, lock.ErrLocked)
+	_, err = bk.Delete(ctx, "k", storage.DeleteOptions{Version: locked.Version})
 	wantErr(t, err, lock.ErrLocked)
 }
 
