@@ -81,6 +81,9 @@ func (c *call) accountGet() error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkTexts(); err != nil {
+		return err
+	}
 	limit, err := c.limit()
 	if err != nil {
 		return err
@@ -212,11 +215,13 @@ func (c *call) accountChange(put bool) error {
 	if err := c.accountSpecials(ch); err != nil {
 		return err
 	}
-	fresh := false
+	old, there, err := c.h.book.Find(c.ctx, c.acct.name)
+	if err != nil {
+		return err
+	}
+	fresh := !there || !old.Deleted.IsZero()
 	err = c.h.book.Change(c.ctx, c.acct.name, c.h.cfg.Now(), func(r *account.Record) error {
-		fresh = r.Created.Equal(c.h.cfg.Now()) || len(r.Headers) == 0 && !r.Deleted.IsZero()
 		if !r.Deleted.IsZero() {
-			fresh = true
 			*r = account.Record{Created: c.h.cfg.Now(), Headers: map[string]string{}}
 		}
 		return ch.apply(r.Headers, accountMeta)
@@ -262,9 +267,9 @@ func switchHeader(h http.Header, name string, ch changes) error {
 		case v[0] == "":
 			ch[name] = ""
 		case on(v[0]):
-			ch[name] = "true"
+			ch[name] = "True"
 		default:
-			ch[name] = "false"
+			ch[name] = "False"
 		}
 	}
 	return nil

@@ -60,7 +60,11 @@ func (c *call) keepOld(b, to *box, key string) error {
 		return nil // a dynamic manifest is no version of data
 	}
 	name := archivePrefix(key) + timestamp(i.Modified)
-	_, err = storage.Copy(c.ctx, to.Bucket, name, o, 0, i.Size, storage.PutOptions{Meta: i.Meta})
+	m := anew(i.Meta)
+	if err := c.sealNew(to, &m); err != nil {
+		return err
+	}
+	_, err = storage.Copy(c.ctx, to.Bucket, name, o, 0, i.Size, storage.PutOptions{Meta: m})
 	if errors.Is(err, storage.ErrInvalid) {
 		return refuse(412) // the name became too long
 	}
@@ -111,7 +115,11 @@ func (c *call) pop(b, to *box, key string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = storage.Copy(c.ctx, b.Bucket, key, src, 0, old.Size, storage.PutOptions{Meta: old.Meta})
+	m := anew(old.Meta)
+	if err := c.sealNew(b, &m); err != nil {
+		return false, err
+	}
+	_, err = storage.Copy(c.ctx, b.Bucket, key, src, 0, old.Size, storage.PutOptions{Meta: m})
 	_ = src.Close() // it was only read
 	if err != nil {
 		return false, err

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/seal"
 	"polder.dev/polder/storage/swift/tempauth"
 )
 
@@ -120,6 +122,7 @@ func (c *call) denied() error {
 // box is a container that a call works in.
 type box struct {
 	storage.Bucket
+	vault *seal.Bucket // the same
 	info  storage.BucketInfo
 	rules *iam.Rules
 	acct  accountRef
@@ -148,7 +151,8 @@ func (c *call) box(shown, name string) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &box{Bucket: b, info: info, rules: rules, acct: a, shown: shown, name: name}, nil
+	vault := seal.Over(b, seal.Opener{Keys: c.h.cfg.Keys})
+	return &box{Bucket: vault, vault: vault, info: info, rules: rules, acct: a, shown: shown, name: name}, nil
 }
 
 // label is what the container's settings say.
@@ -184,9 +188,9 @@ func (c *call) may(b *box, action iam.Action, key string) bool {
 			who.Account = b.acct.name
 		}
 	}
-	q := &iam.Request{
-		Who: who, Action: action, Bucket: b.name, Key: key, Referer: c.header("Referer"),
-		Context: map[string][]string{"aws:sourceip": {c.address()}, "aws:referer": {c.header("Referer")}},
+	q := &iam.Request{Who: who, Action: action, Bucket: b.name, Key: key, Referer: c.header("Referer"), Context: c.context()}
+	if b.rules.Policy != nil || len(b.rules.Access) > 0 {
+		c.addObject(b, q)
 	}
 	if c.scope.covers(b) {
 		q.Who = iam.Identity{}
@@ -195,9 +199,63 @@ func (c *call) may(b *box, action iam.Action, key string) bool {
 	if b.rules.Allows(q) {
 		return true
 	}
+	if action == iam.GetObject && q.Object == nil && c.addObject(b, q) && b.rules.Allows(q) {
+		return true
+	}
 	l := c.level(b.acct)
 	enough := l >= readWrite || l == readOnly && (action == iam.GetObject || action == iam.ListBucket)
 	return enough && !b.rules.Denies(q)
+}
+
+// context is what a policy's conditions may ask for.
+func (c *call) context() map[string][]string {
+	out := map[string][]string{
+		"aws:sourceip": {c.address()}, "aws:currenttime": {c.h.cfg.Now().UTC().Format(time.RFC3339)}, "aws:securetransport": {"false"},
+	}
+	if c.r.TLS != nil {
+		out["aws:securetransport"] = []string{"true"}
+	}
+	for key, header := range map[string]string{"aws:referer": "Referer", "aws:useragent": "User-Agent"} {
+		if v := c.header(header); v != "" {
+			out[key] = []string{v}
+		}
+	}
+	for key, param := range map[string]string{"s3:prefix": "prefix", "s3:delimiter": "delimiter", "s3:max-keys": "limit", "s3:versionid": "version-id"} {
+		if v, ok := c.q[param]; ok {
+			out[key] = []string{v}
+		}
+	}
+	return out
+}
+
+// addObject adds what the object itself says: its ACL and tags.
+func (c *call) addObject(b *box, q *iam.Request) bool {
+	if q.Key == "" {
+		return false
+	}
+	i, err := b.Stat(c.ctx, q.Key, storage.ReadOptions{})
+	if err != nil {
+		return false
+	}
+	for k, v := range i.Meta.Tags {
+		q.Context["s3:existingobjecttag/"+k] = []string{v}
+	}
+	q.Object, err = iam.ParseACL(i.Meta.System[iam.ObjectACL])
+	return err == nil && q.Object != nil
+}
+
+// spared is whether a policy leaves alone what permit allows under another name: a version
+// of an object, a bucket that is deleted.
+func (c *call) spared(b *box, action iam.Action, key string) error {
+	if b.rules.Policy == nil {
+		return nil
+	}
+	q := &iam.Request{Who: c.who, Action: action, Bucket: b.name, Key: key, Context: c.context()}
+	c.addObject(b, q)
+	if b.rules.Denies(q) {
+		return c.denied()
+	}
+	return nil
 }
 
 // permit is may as an error.

@@ -1,7 +1,6 @@
 package swift
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/seal"
 )
 
 // Config is what a Handler needs. Space, Directory, Log and Now must be set.
@@ -41,9 +41,9 @@ type Config struct {
 	ObjectBytesMax int64
 	// ReadOnly refuses all changes.
 	ReadOnly bool
-	// Locked returns an error where a version may not be deleted or replaced (S3's
-	// object lock). nil allows all.
-	Locked func(ctx context.Context, b storage.Bucket, key, version string) error
+	// Keys open what S3's door has sealed, and seal what comes to containers that ask for
+	// it; nil has none.
+	Keys seal.Keyring
 }
 
 // Reseller is a prefix of accounts' names.

@@ -258,6 +258,9 @@ func (c *call) containerDelete() error {
 	if err := c.permit(b, iam.EditBucket, ""); err != nil {
 		return err
 	}
+	if err := c.spared(b, "s3:DeleteBucket", ""); err != nil {
+		return err
+	}
 	if err := c.h.cfg.Space.Delete(c.ctx, b.Bucket); err != nil {
 		if errors.Is(err, storage.ErrNotEmpty) && b.info.Usage.Objects.Number == 0 && b.info.Usage.Older.Number > 0 {
 			return refusef(409, "Delete all versions before deleting container.")

@@ -18,8 +18,16 @@ func (c *call) containerGet() error {
 	if err := c.permit(b, iam.ListBucket, ""); err != nil {
 		return err
 	}
+	if c.q.has("versions") {
+		if err := c.spared(b, "s3:ListBucketVersions", ""); err != nil {
+			return err
+		}
+	}
 	f, err := c.format()
 	if err != nil {
+		return err
+	}
+	if err := c.checkTexts(); err != nil {
 		return err
 	}
 	limit, err := c.limit()
@@ -82,6 +90,9 @@ func (c *call) objectList(b *box, f format, limit int) error {
 		return nil
 	}
 	err = merge(&page, o.Reverse, func(i *storage.Info, prefix string) error {
+		if o.Reverse && prefix != "" && o.End != "" && prefix <= o.End {
+			return nil
+		}
 		if prefix != "" {
 			return l.add(entry{subdir: prefix})
 		}

@@ -85,7 +85,8 @@ func (c *call) copy(from, to place, l look) error {
 	seen := s.info
 	seen.Modified = roundUp(seen.Modified)
 	if err := conditions(c.r.Header).Check(&seen, true); err != nil {
-		return err
+		c.objectHeaders(s)
+		return c.unmet(err)
 	}
 	if s.Large != nil {
 		if err := s.Large.Probe(0); err != nil {
@@ -174,14 +175,13 @@ func (c *call) copyMeta(s *seen) (storage.Meta, error) {
 		}
 		maps.Copy(headers, m.Headers)
 		m.Headers = headers
+		m.Tags = maps.Clone(old.Tags)
 		if m.Expires.IsZero() {
 			m.Expires = old.Expires
 		}
 	}
 	if s.look.manifest || s.look.link {
-		for k, v := range old.System {
-			m.System[k] = v
-		}
+		maps.Copy(m.System, system(old.System))
 	}
 	return m, nil
 }

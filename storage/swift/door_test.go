@@ -47,27 +47,26 @@ type door struct {
 	h     *swift.Handler
 	url   string
 	token map[string]string
+	ticks atomic.Int64
 }
 
-// ticking is a clock that goes on by a millisecond whenever it is asked.
-func ticking() func() time.Time {
-	var n atomic.Int64
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return func() time.Time { return begin.Add(time.Duration(n.Add(1)) * time.Millisecond) }
-}
+// begin is when the clock of a door starts; it goes on by a millisecond with each request.
+var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (d *door) now() time.Time { return begin.Add(time.Duration(d.ticks.Load()) * time.Millisecond) }
 
 func open(t testing.TB, change func(*swift.Config)) *door {
 	t.Helper()
-	tick := ticking()
-	m := mem.New(0, tick)
+	d := &door{t: t, token: map[string]string{}}
+	m := mem.New(0, d.now)
 	t.Cleanup(func() { _ = m.Close() })
 	sp, err := naming.Open(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{t: t, store: m, space: sp, token: map[string]string{}}
+	d.store, d.space = m, sp
 	d.cfg = swift.Config{
-		Space: sp, Directory: directory(t), Log: slog.New(slog.DiscardHandler), Now: tick,
+		Space: sp, Directory: directory(t), Log: slog.New(slog.DiscardHandler), Now: d.now,
 		Policies: []swift.Policy{{Name: "gold"}, {Name: "silver", Aliases: []string{"argent"}}}, Domains: []string{"example.com"},
 	}
 	if change != nil {
@@ -114,6 +113,7 @@ func (d *door) do(who, method, path, body string, headers ...string) answer {
 
 func (d *door) send(who, method, path string, body io.Reader, headers ...string) answer {
 	d.t.Helper()
+	d.ticks.Add(1)
 	r, err := http.NewRequestWithContext(d.t.Context(), method, d.url+path, body)
 	if err != nil {
 		d.t.Fatal(err)

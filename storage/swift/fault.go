@@ -167,6 +167,9 @@ func (c *call) fail(err error) {
 	if f.status == 401 && !f.bare && h.Get("Www-Authenticate") == "" {
 		h.Set("Www-Authenticate", `Swift realm="`+c.realm()+`"`)
 	}
+	if f.text != "" && c.method() == http.MethodHead {
+		h.Set("Content-Length", strconv.Itoa(len(f.text)))
+	}
 	c.answer(f.status, f.body())
 }
 

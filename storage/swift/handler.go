@@ -126,7 +126,7 @@ func (c *call) serve() error {
 		c.w.Header().Set("Content-Type", kindPlain)
 		c.answer(200, "OK")
 		return nil
-	case path == "/crossdomain.xml":
+	case path == "/crossdomain.xml" && c.method() == http.MethodGet:
 		return c.crossdomain()
 	case path == "/info":
 		return c.infoRequest()

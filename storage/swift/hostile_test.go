@@ -2,8 +2,6 @@ package swift_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +13,9 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/lock"
+	"polder.dev/polder/storage/seal"
 	"polder.dev/polder/storage/swift"
 )
 
@@ -126,26 +127,104 @@ func TestReadOnly(t *testing.T) {
 }
 
 func TestLocked(t *testing.T) {
-	locked := map[string]bool{"keep": true}
-	d := open(t, func(c *swift.Config) {
-		c.Locked = func(_ context.Context, _ storage.Bucket, key, _ string) error {
-			if locked[key] {
-				return errors.New("retained")
-			}
-			return nil
-		}
+	d := open(t, nil)
+	d.want(201, "t", "PUT", "/v1/AUTH_test/locked", "", "X-Versions-Enabled", "true")
+	b, err := d.store.Bucket(t.Context(), "locked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Configure(t.Context(), func(s *storage.Settings) error {
+		s.Labels[lock.Label] = (&lock.Config{Mode: lock.Governance, Days: 1}).Encode()
+		return nil
 	})
-	d.want(201, "t", "PUT", "/v1/AUTH_test/c", "", "X-Versions-Enabled", "true")
-	v := d.want(201, "t", "PUT", "/v1/AUTH_test/c/keep", "1").head.Get("X-Object-Version-Id")
-	d.want(201, "t", "PUT", "/v1/AUTH_test/c/keep", "2")
-	d.want(204, "t", "DELETE", "/v1/AUTH_test/c/keep", "")
-	d.want(403, "t", "DELETE", "/v1/AUTH_test/c/keep?version-id="+v, "")
-	a := d.want(200, "t", "GET", "/v1/AUTH_test/c/keep?version-id="+v, "")
-	if a.body != "1" {
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := d.want(201, "t", "PUT", "/v1/AUTH_test/locked/o", "1").head.Get("X-Object-Version-Id")
+	d.want(201, "t", "PUT", "/v1/AUTH_test/locked/o", "2")
+	d.want(204, "t", "DELETE", "/v1/AUTH_test/locked/o", "")
+	d.want(403, "t", "DELETE", "/v1/AUTH_test/locked/o?version-id="+v, "")
+	d.want(409, "t", "POST", "/v1/AUTH_test/locked", "", "X-Versions-Enabled", "false")
+	if a := d.want(200, "t", "GET", "/v1/AUTH_test/locked/o?version-id="+v, ""); a.body != "1" {
 		t.Errorf("the version reads %q", a.body)
 	}
-	locked["keep"] = false
-	d.want(204, "t", "DELETE", "/v1/AUTH_test/c/keep?version-id="+v, "")
+}
+
+// TestSealed: a container that S3's door encrypts keeps what comes through this one
+// encrypted, and what is sealed by a client's key is refused.
+func TestSealed(t *testing.T) {
+	keys, err := seal.ParseKeys([]byte("keys: [{id: k, key: "+strings.Repeat("A", 43)+"=, jurisdictions: ['']}]"), func(storage.Settings) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, func(c *swift.Config) { c.Keys = keys })
+	d.want(201, "t", "PUT", "/v1/AUTH_test/sealed", "")
+	b, err := d.store.Bucket(t.Context(), "sealed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Configure(t.Context(), func(s *storage.Settings) error {
+		s.Labels["s3.encryption"] = "<C><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></C>"
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range [][]string{{"PUT", "/o", "plain text"}, {"PUT", "/copy", "", "X-Copy-From", "sealed/o"}, {"PUT", "/slo?multipart-manifest=put", `[{"path":"/sealed/o"}]`}} {
+		d.want(201, "t", f[0], "/v1/AUTH_test/sealed"+f[1], f[2], f[3:]...)
+	}
+	for _, key := range []string{"o", "copy", "slo"} {
+		if a := d.want(200, "t", "GET", "/v1/AUTH_test/sealed/"+key, ""); a.body != "plain text" {
+			t.Errorf("%s reads %q", key, a.body)
+		}
+		o, err := b.Open(t.Context(), key, storage.ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(storage.Reader(o, 0, o.Info().Size))
+		if err != nil || bytes.Contains(raw, []byte("plain")) || bytes.Contains(raw, []byte("sealed")) {
+			t.Errorf("%s is kept as %q, %v", key, raw, err)
+		}
+		_ = o.Close()
+	}
+	var m storage.Meta
+	if err := seal.Lock(&m, seal.Customer, "", bytes.Repeat([]byte{1}, seal.KeyBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Put(t.Context(), "theirs", strings.NewReader("x"), storage.PutOptions{Meta: m}); err != nil {
+		t.Fatal(err)
+	}
+	d.want(403, "t", "GET", "/v1/AUTH_test/sealed/theirs", "")
+	d.want(403, "t", "HEAD", "/v1/AUTH_test/sealed/theirs", "")
+	d.want(403, "t", "COPY", "/v1/AUTH_test/sealed/theirs", "", "Destination", "sealed/z")
+}
+
+// TestPolicy: S3's rules hold here as well.
+func TestPolicy(t *testing.T) {
+	d := open(t, nil)
+	d.want(201, "t", "PUT", "/v1/AUTH_test/shared", "", "X-Container-Read", ".r:*,.rlistings", "X-Container-Write", "test2")
+	d.want(201, "t", "PUT", "/v1/AUTH_test/shared/a", "a")
+	d.want(201, "t", "PUT", "/v1/AUTH_test/shared/b", "b")
+	b, err := d.store.Bucket(t.Context(), "shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Configure(t.Context(), func(s *storage.Settings) error {
+		s.Labels[iam.LabelPolicy] = `{"Version":"2012-10-17","Statement":[
+			{"Effect":"Deny","Principal":"*","Action":["s3:GetObject","s3:DeleteObject"],"Resource":"arn:aws:s3:::shared/a"},
+			{"Effect":"Deny","Principal":"*","Action":"s3:DeleteBucket","Resource":"arn:aws:s3:::shared"}]}`
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.want(401, "-", "GET", "/v1/AUTH_test/shared/a", "")
+	d.want(403, "t", "GET", "/v1/AUTH_test/shared/a", "")
+	d.want(403, "2", "DELETE", "/v1/AUTH_test/shared/a", "")
+	d.want(403, "t", "COPY", "/v1/AUTH_test/shared/a", "", "Destination", "shared/c")
+	d.want(200, "-", "GET", "/v1/AUTH_test/shared/b", "")
+	d.want(204, "2", "DELETE", "/v1/AUTH_test/shared/b", "")
+	d.want(403, "t", "DELETE", "/v1/AUTH_test/shared", "")
 }
 
 // TestLarge puts and reads more than any buffer, by one body and by segments.

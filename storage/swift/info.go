@@ -26,11 +26,20 @@ func (c *call) infoRequest() error {
 	if c.method() != http.MethodGet && c.method() != http.MethodHead && c.method() != http.MethodOptions {
 		return refuse(405).with("Allow", "GET, HEAD, OPTIONS")
 	}
+	if c.q.has("swiftinfo_sig") || c.q.has("swiftinfo_expires") {
+		return refuse(403) // there is no more for administrators
+	}
+	if c.method() == http.MethodOptions {
+		c.w.Header().Set("Allow", "HEAD, GET, OPTIONS")
+		c.answer(200, "")
+		return nil
+	}
 	b, err := json.Marshal(c.h.info())
 	if err != nil {
 		return fmt.Errorf("writing /info: %w", err)
 	}
 	c.w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	c.w.Header().Set("Content-Length", decimal(int64(len(b))))
 	c.answer(200, string(b))
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"polder.dev/polder/storage"
 )
@@ -49,6 +50,16 @@ func (c *call) format() (format, error) {
 		return "", refuse(406)
 	}
 	return format(best), nil
+}
+
+// checkTexts refuses parameters that are no text.
+func (c *call) checkTexts() error {
+	for _, n := range []string{"prefix", "marker", "end_marker", "delimiter", "path", "format", "limit"} {
+		if !utf8.ValidString(c.q[n]) {
+			return plainf(400, "\"%s\" parameter not valid UTF-8", n)
+		}
+	}
+	return nil
 }
 
 // limit reads how long a page shall be.

@@ -2,7 +2,6 @@ package swift
 
 import (
 	"net/http"
-	"net/textproto"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -90,9 +89,6 @@ func (c changes) apply(to map[string]string, prefix string) error {
 	}
 	return bounded(count, sum)
 }
-
-// canonical is how net/http writes a header's name.
-func canonical(s string) string { return textproto.CanonicalMIMEHeaderKey(s) }
 
 // number reads a count that a client sent as a header.
 func number(s string) (int64, bool) {

@@ -53,13 +53,16 @@ type seen struct {
 func (c *call) see(b *box, key string, l look, head bool) (*seen, error) {
 	var o storage.Object
 	info, err := b.Stat(c.ctx, key, storage.ReadOptions{Version: l.version})
+	if err == nil {
+		err = b.vault.Check(c.ctx, &info.Meta)
+	}
 	if err == nil && (!head || !manifest.Plain(&info.Meta)) {
 		o, err = b.Open(c.ctx, key, storage.ReadOptions{Version: l.version})
 	} else if err == nil {
 		o = glance{info: info}
 	}
 	if err != nil {
-		return nil, c.absent(b, key, l, err)
+		return nil, c.absent(b, key, l, sealed(err))
 	}
 	s := &seen{box: b, look: l}
 	switch {
@@ -149,7 +152,16 @@ func (c *call) objectGet() error {
 		return err
 	}
 	head := c.method() == http.MethodHead
+	if l.version != "" {
+		if err := c.spared(b, "s3:GetObjectVersion", c.object); err != nil {
+			return err
+		}
+	}
 	s, err := c.see(b, c.object, l, head)
+	if errors.Is(err, storage.ErrNoObject) && len(conditions(c.r.Header).Match) > 0 {
+		c.answer(412, "")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -277,8 +289,8 @@ func userHeaders(h http.Header, m *storage.Meta) {
 // quotes says whether ETags are in quotes (etag-quoter).
 func (c *call) quotes(b *box) bool {
 	if v := b.label(labelHeader + headerRFC); v != "" {
-		return v == "true"
+		return v == "True"
 	}
 	r, _, err := c.h.book.Find(c.ctx, b.acct.name)
-	return err == nil && r.Headers["X-Account-Rfc-Compliant-Etags"] == "true"
+	return err == nil && r.Headers["X-Account-Rfc-Compliant-Etags"] == "True"
 }

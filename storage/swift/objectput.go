@@ -15,6 +15,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/lock"
 	"polder.dev/polder/storage/manifest"
 )
 
@@ -156,7 +157,7 @@ func (c *call) metaOf(key string) (storage.Meta, error) {
 		}
 	}
 	for n, v := range h {
-		if rest, ok := strings.CutPrefix(n, objectMeta); ok && v[0] != "" {
+		if rest, ok := strings.CutPrefix(n, objectMeta); ok {
 			m.User[strings.ToLower(rest)] = v[0]
 		}
 	}
@@ -204,14 +205,21 @@ func (c *call) expiry() (time.Time, error) {
 // types are what Python's mimetypes says where Go's table says otherwise, or nothing.
 var types = map[string]string{
 	".txt": "text/plain", ".html": "text/html", ".htm": "text/html", ".css": "text/css", ".csv": "text/csv", ".xml": "text/xml",
-	".js": "application/javascript", ".json": "application/json", ".tar": "application/x-tar", ".gz": "application/octet-stream",
+	".js": "text/javascript", ".json": "application/json", ".tar": "application/x-tar", ".tgz": "application/x-tar",
 	".bin": "application/octet-stream", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif",
 	".zip": "application/zip", ".pdf": "application/pdf", ".mp4": "video/mp4", ".mp3": "audio/mpeg", ".py": "text/x-python",
 	".sh": "application/x-sh", ".c": "text/plain", ".h": "text/plain", ".dat": "application/octet-stream",
 }
 
+// packings say how a file is packed, and not what it is.
+var packings = []string{".gz", ".bz2", ".xz", ".br", ".Z"}
+
 func guessType(key string) string {
-	ext := strings.ToLower(path.Ext(key))
+	ext := path.Ext(key)
+	if slices.Contains(packings, ext) {
+		ext = path.Ext(strings.TrimSuffix(key, ext))
+	}
+	ext = strings.ToLower(ext)
 	if t, ok := types[ext]; ok {
 		return t
 	}
@@ -242,35 +250,10 @@ func (c *call) store(b *box, key string, body io.Reader, o storage.PutOptions) (
 	if err := c.archive(b, key); err != nil {
 		return storage.Info{}, err
 	}
-	if err := c.unlocked(b, key); err != nil {
+	if err := c.sealNew(b, &o.Meta); err != nil {
 		return storage.Info{}, err
 	}
 	return b.Put(c.ctx, key, body, o)
-}
-
-// unlocked asks whether what a write would take away may go.
-func (c *call) unlocked(b *box, key string) error {
-	if c.h.cfg.Locked == nil || b.info.Settings.Versioning == storage.Versioned {
-		return nil
-	}
-	i, err := b.Stat(c.ctx, key, storage.ReadOptions{})
-	if err != nil || i.Version != storage.NullVersion {
-		return nil // nothing is lost, or Put says what is wrong
-	}
-	return c.locked(b, key, i.Version)
-}
-
-// locked asks S3's object lock.
-func (c *call) locked(b *box, key, version string) error {
-	if c.h.cfg.Locked == nil {
-		return nil
-	}
-	if err := c.h.cfg.Locked(c.ctx, b.Bucket, key, version); err != nil {
-		f := plainf(403, "The version of the object is locked.")
-		f.cause = err
-		return f
-	}
-	return nil
 }
 
 // objectPost changes an object's metadata.
@@ -370,11 +353,9 @@ func (c *call) remove(b *box, key, version string) (storage.Deletion, error) {
 		return storage.Deletion{Found: true}, err
 	}
 	if version != "" {
-		if err := c.locked(b, key, version); err != nil {
+		if err := c.spared(b, "s3:DeleteObjectVersion", key); err != nil {
 			return storage.Deletion{}, err
 		}
-	} else if err := c.unlocked(b, key); err != nil {
-		return storage.Deletion{}, err
 	}
 	if version == "" && b.info.Settings.Versioning == storage.Suspended { // no marker for what is not there
 		if _, err := b.Stat(c.ctx, key, storage.ReadOptions{}); err != nil {
@@ -385,7 +366,15 @@ func (c *call) remove(b *box, key, version string) (storage.Deletion, error) {
 	if c.sub {
 		when = storage.Conditions{}
 	}
-	out, err := b.Delete(c.ctx, key, storage.DeleteOptions{Version: version, If: storage.Conditions{Match: when.Match, UnmodifiedSince: when.UnmodifiedSince}})
+	out, err := b.Delete(c.ctx, key, storage.DeleteOptions{
+		Version: version, If: storage.Conditions{Match: when.Match, UnmodifiedSince: when.UnmodifiedSince},
+		Guard: lock.Guard(c.h.cfg.Now(), false),
+	})
+	if errors.Is(err, lock.ErrLocked) {
+		f := plainf(403, "The version of the object is locked.")
+		f.cause = err
+		return out, f
+	}
 	if err != nil {
 		return out, err
 	}

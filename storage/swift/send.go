@@ -40,6 +40,9 @@ func spansOf(header string, size int64) ([]span, error) {
 		if len(parts) > spansMax {
 			continue
 		}
+		if size == 0 && first < 0 {
+			return nil, nil // the last bytes of nothing
+		}
 		off, n, err := storage.Range(first, last, size)
 		if err != nil || first == 0 && last == minusZero {
 			continue
@@ -148,7 +151,7 @@ func (c *call) spans(s *seen) ([]span, error) {
 		return c.partSpan(s)
 	}
 	r := c.header("Range")
-	if r == "" || !c.rangeHolds(s) {
+	if r == "" || c.method() == http.MethodHead || !c.rangeHolds(s) {
 		return nil, nil
 	}
 	return spansOf(r, s.info.Size)

@@ -9,6 +9,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/seal"
 )
 
 // site is what a container says of being one.
@@ -51,7 +52,7 @@ func (c *call) staticWeb() (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	w := &web{call: c, box: &box{Bucket: b, info: info, rules: rules, acct: c.acct, shown: c.shown, name: c.container}}
+	w := &web{call: c, box: &box{Bucket: b, info: info, rules: rules, acct: c.acct, shown: c.shown, name: c.container, vault: seal.Over(b, seal.Opener{Keys: c.h.cfg.Keys})}}
 	w.site = siteOf(w.box)
 	if w.site.index == "" && w.site.err == "" && !w.site.listings {
 		return false, nil

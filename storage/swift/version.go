@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/lock"
 )
 
 // deletedType is the type of a delete marker in listings and archives.
@@ -90,6 +91,8 @@ func (c *call) versionChange(ch changes) (func(*storage.Settings) error, error) 
 			return refusef(400, "Cannot enable object versioning on a container that is already using the legacy versioned writes feature.")
 		case on:
 			s.Versioning = storage.Versioned
+		case asked && s.Versioning == storage.Versioned && lock.Enabled(*s):
+			return plainf(409, "The container has an object lock, so its versions stay enabled.")
 		case asked && s.Versioning == storage.Versioned:
 			s.Versioning = storage.Suspended
 		}
@@ -124,7 +127,7 @@ func (c *call) promote(b *box, l look) error {
 	}
 	o, err := b.Open(c.ctx, c.object, storage.ReadOptions{Version: l.version})
 	if err != nil {
-		return c.absent(b, c.object, l, err)
+		return c.absent(b, c.object, l, sealed(err))
 	}
 	defer func() { _ = o.Close() }() // it was only read
 	old := o.Info()
@@ -132,7 +135,7 @@ func (c *call) promote(b *box, l look) error {
 	if err != nil {
 		return err
 	}
-	info, err := c.store(b, c.object, body, storage.PutOptions{Meta: old.Meta, Size: old.Size})
+	info, err := c.store(b, c.object, body, storage.PutOptions{Meta: anew(old.Meta), Size: old.Size})
 	if err != nil {
 		return err
 	}
