@@ -47,8 +47,8 @@ func (c *Client) Syncing(ctx context.Context, from, to Address, content, dry boo
 // Extra plans to remove what is below to and not below from. Run it when all else has
 // succeeded. A source that is empty or cannot be read to the end removes nothing:
 // it is more often a mistake than meant.
-func (c *Client) Extra(ctx context.Context, from, to Address) (*Plan, error) {
-	src, dst, p, err := c.pair(from, to, false)
+func (c *Client) Extra(ctx context.Context, from, to Address, dry bool) (*Plan, error) {
+	src, dst, p, err := c.pair(from, to, dry)
 	if err != nil {
 		return nil, err
 	}
