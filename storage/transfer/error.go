@@ -87,7 +87,7 @@ func temporary(err error) bool {
 		return false
 	}
 	var path *fs.PathError
-	if errors.As(err, &path) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &path) || errors.Is(err, context.Canceled) || errors.Is(err, ErrChanged) {
 		return false
 	}
 	var web *url.Error

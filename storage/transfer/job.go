@@ -75,11 +75,11 @@ type runner struct {
 // only where ctx ended it all. With dry, it only tells what it would do.
 func (c *Client) Run(ctx context.Context, p *Plan, dry bool, m *Meter, report func(Result)) error {
 	r := &runner{c: c, m: m, dry: dry, report: report, jobs: make(chan []Job)}
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	for range c.cfg.Parallel {
 		g.Go(func() error {
 			for batch := range r.jobs {
-				r.do(ctx, batch)
+				r.do(gctx, batch)
 			}
 			return nil
 		})
@@ -87,9 +87,13 @@ func (c *Client) Run(ctx context.Context, p *Plan, dry bool, m *Meter, report fu
 	g.Go(func() error {
 		defer close(r.jobs)
 		defer m.Planned.Store(true)
-		return r.feed(ctx, p.jobs)
+		return r.feed(gctx, p.jobs)
 	})
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("interrupted: %w", err)
 	}
 	return nil

@@ -29,6 +29,9 @@ func (b *counted) Read(p []byte) (int, error) {
 	n, err := b.SectionReader.Read(p)
 	b.n += int64(n)
 	b.m.Bytes.Add(int64(n))
+	if err == io.EOF && b.n < b.Size() { // the file has become shorter
+		err = ErrChanged
+	}
 	return n, err
 }
 
