@@ -164,7 +164,7 @@ func run(ctx context.Context, c *Client, p *Plan, dry bool) outcome {
 	o.err = c.Run(ctx, p, dry, o.Meter, func(r Result) {
 		switch {
 		case r.Err != nil:
-			o.failed = append(o.failed, r.Err)
+			o.failed = append(o.failed, fmt.Errorf("%s: %w", r.From, r.Err))
 		case !r.Same:
 			to := r.To
 			if to == "" {
