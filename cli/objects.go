@@ -13,13 +13,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/storage/transfer"
 )
-
-// storeSecret is the Secret in which a namespace's keys for the object store lie.
-const storeSecret = "polder-store"
 
 // objects are the flags of the verbs that speak to the object store.
 type objects struct {
@@ -33,7 +31,7 @@ func (o *options) objects() *objects { return &objects{options: o} }
 
 // flags gives cmd the flags that say where the store is and who asks.
 func (s *objects) flags(cmd *cobra.Command, formats ...string) *cobra.Command {
-	cmd.Flags().StringVar(&s.endpoint, "endpoint", "", "URL of the store (default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or what the Secret "+storeSecret+" of the namespace says)")
+	cmd.Flags().StringVar(&s.endpoint, "endpoint", "", "URL of the store (default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or what the Secret "+v1alpha1.StoreSecret+" of the namespace says)")
 	cmd.Flags().StringVar(&s.caFile, "ca-file", "", "file of certificates to believe (default: AWS_CA_BUNDLE, or the Secret's)")
 	_ = cmd.RegisterFlagCompletionFunc("endpoint", cobra.NoFileCompletions)
 	return s.options.flags(cmd, formats...)
@@ -70,24 +68,32 @@ func (s *objects) client(cmd *cobra.Command) (*transfer.Client, error) {
 	return c, usage.Error(err)
 }
 
-// fromSecret takes what is missing from the namespace's Secret. Keys belong to the
-// place where the endpoint was found: those of another store are not shown to this one.
+// fromSecret takes what is missing from the namespace's Secret.
 func (s *objects) fromSecret(cmd *cobra.Command, cfg *transfer.Config) error {
 	secret, err := s.secret(cmd)
 	if err != nil {
-		return fmt.Errorf("no object store is known here: set AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a kubeconfig whose namespace has the Secret %s (%w)", storeSecret, err)
+		return fmt.Errorf("no object store is known here: set AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a kubeconfig whose namespace has the Secret %s (%w)", v1alpha1.StoreSecret, err)
 	}
+	return fill(cfg, secret)
+}
+
+// fill completes cfg. Keys belong to the place where the endpoint was found: those of
+// another store are not used with this one.
+func fill(cfg *transfer.Config, secret *corev1.Secret) error {
+	get := func(field string) string { return string(secret.Data[field]) }
 	if cfg.Endpoint == "" {
-		cfg.Endpoint = string(secret.Data["endpoint"])
+		cfg.Endpoint = get(v1alpha1.StoreEndpoint)
 	}
-	cfg.AccessKey, cfg.SecretKey, cfg.SessionToken = string(secret.Data["accessKey"]), string(secret.Data["secretKey"]), ""
-	cfg.CA = append(append(cfg.CA, '\n'), secret.Data["ca.crt"]...)
-	if strings.TrimSpace(string(cfg.CA)) == "" {
-		cfg.CA = nil
+	if cfg.Region == "" {
+		cfg.Region = get(v1alpha1.StoreRegion)
 	}
-	for field, value := range map[string]string{"endpoint": cfg.Endpoint, "accessKey": cfg.AccessKey, "secretKey": cfg.SecretKey} {
-		if value == "" {
-			return fmt.Errorf("the Secret %s of namespace %s has no %s", storeSecret, secret.Namespace, field)
+	cfg.AccessKey, cfg.SecretKey, cfg.SessionToken = get(v1alpha1.StoreAccessKey), get(v1alpha1.StoreSecretKey), ""
+	if ca := get(v1alpha1.StoreCA); ca != "" {
+		cfg.CA = append(append(cfg.CA, '\n'), ca...)
+	}
+	for _, f := range []struct{ field, value string }{{v1alpha1.StoreEndpoint, cfg.Endpoint}, {v1alpha1.StoreAccessKey, cfg.AccessKey}, {v1alpha1.StoreSecretKey, cfg.SecretKey}} {
+		if f.value == "" {
+			return fmt.Errorf("the Secret %s of namespace %s has no %s", secret.Name, secret.Namespace, f.field)
 		}
 	}
 	return nil
@@ -99,7 +105,7 @@ func (s *objects) secret(cmd *cobra.Command) (*corev1.Secret, error) {
 		return nil, err
 	}
 	var secret corev1.Secret
-	if err := c.Get(cmd.Context(), kube.Key(c.Namespace, storeSecret), &secret); err != nil {
+	if err := c.Get(cmd.Context(), kube.Key(c.Namespace, v1alpha1.StoreSecret), &secret); err != nil {
 		return nil, err
 	}
 	return &secret, nil
@@ -126,6 +132,9 @@ func address(s string) (transfer.Address, error) {
 func fromTo(args []string) (from, to transfer.Address, err error) {
 	if from, err = transfer.Parse(args[0]); err == nil {
 		to, err = transfer.Parse(args[1])
+	}
+	if err == nil && !from.Remote() && !to.Remote() {
+		err = fmt.Errorf("neither %s nor %s is in the store; write one as s3://BUCKET/KEY", from, to)
 	}
 	return from, to, usage.Error(err)
 }

@@ -33,8 +33,12 @@ type BucketOptions struct {
 	PlainETag bool
 }
 
-// CreateBucket makes a bucket.
+// CreateBucket makes a bucket. One that is there is an error: its settings may be others,
+// and S3 does not always tell.
 func (c *Client) CreateBucket(ctx context.Context, name string, o BucketOptions) error {
+	if _, _, err := c.ask(ctx, http.MethodHead, name, nil, nil, nil); err == nil {
+		return usage.Errorf("there is a bucket %s already", Printable(name))
+	}
 	h := http.Header{}
 	if o.ObjectLock {
 		h.Set("X-Amz-Bucket-Object-Lock-Enabled", "true")

@@ -244,8 +244,8 @@ func TestBuckets(t *testing.T) {
 	if err := w.c.CreateBucket(ctx, "second", BucketOptions{Versioning: true, Durability: "written", Copies: 1, PlainETag: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.c.CreateBucket(ctx, "second", BucketOptions{}); err != nil && !strings.Contains(err.Error(), "already") {
-		t.Error(err)
+	if err := w.c.CreateBucket(ctx, "second", BucketOptions{}); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a bucket that is there is made: %v", err)
 	}
 	if err := w.c.CreateBucket(ctx, "Not_A-Bucket", BucketOptions{}); err == nil {
 		t.Error("a bucket with a bad name was made")
