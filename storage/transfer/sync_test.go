@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -275,12 +276,11 @@ func TestAStoreThatListsWhatWasNotAsked(t *testing.T) {
 	holds(t, dir, nil)
 }
 
+var many = flag.Int("many", 2000, "how many small files to move")
+
 // TestManySmallFiles are moved in memory that does not grow with their number.
 func TestManySmallFiles(t *testing.T) {
-	n := 10_000
-	if testing.Short() {
-		n = 1_000
-	}
+	n := *many
 	w := newWorld(t)
 	dir := t.TempDir()
 	for i := range n {
@@ -305,7 +305,7 @@ func TestManySmallFiles(t *testing.T) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		for pause(ctx, 50*time.Millisecond) == nil {
+		for pause(ctx, 100*time.Millisecond) == nil {
 			runtime.GC()
 			runtime.ReadMemStats(&now)
 			peak.Store(max(peak.Load(), now.HeapAlloc))
