@@ -92,14 +92,10 @@ func (d *fetch) stream(ctx context.Context, f *os.File) (minio.ObjectInfo, error
 		d.m.Bytes.Add(-s.at)
 		return minio.ObjectInfo{}, explain(err, d.from)
 	}
-	d.judge(s.proof)
-	return s.first, nil
-}
-
-func (d *fetch) judge(p proof) {
-	if !p.known() {
+	if !s.verified {
 		d.m.Unverified.Add(1)
 	}
+	return s.first, nil
 }
 
 // finish gives the complete file its time and its name.
@@ -153,7 +149,7 @@ func (d *fetch) ranges(ctx context.Context) error {
 	d.m.Reused.Add(counted)
 	err = d.fill(ctx, p)
 	if err == nil {
-		err = d.verify(p, o)
+		err = d.verify(ctx, p, o)
 	}
 	if err == nil {
 		return d.finish(p.f, o)
@@ -200,13 +196,13 @@ func (d *fetch) fill(ctx context.Context, p *partial) error {
 }
 
 // verify reads the file back, for its ranges came in any order and at different times.
-func (d *fetch) verify(p *partial, o minio.ObjectInfo) error {
-	if proof := proofOf(o); proof.known() {
-		if err := proof.checkAll(p.f, p.head.Size); err != nil {
-			return explain(err, d.from)
-		}
-	} else {
-		d.judge(proof)
+func (d *fetch) verify(ctx context.Context, p *partial, o minio.ObjectInfo) error {
+	verified, err := d.c.proofFor(ctx, d.from, d.version, o).checkAll(ctx, p.f, p.head.Size)
+	if err != nil {
+		return explain(err, d.from)
+	}
+	if !verified {
+		d.m.Unverified.Add(1)
 	}
 	if err := p.f.Truncate(p.head.Size); err != nil {
 		return fmt.Errorf("writing %s: %w", d.t.path(d.name), plainError(err))
@@ -234,9 +230,10 @@ type section struct {
 	m       *Meter
 	wrote   func(n int64) error // told of each write; may be nil
 
-	first minio.ObjectInfo // of the first answer
-	proof proof            // of the whole, where all was read
-	sum   hash.Hash
+	first    minio.ObjectInfo // of the first answer
+	proof    proof            // of the whole, where all was read
+	sum      hash.Hash
+	verified bool
 }
 
 // copy writes the section to w. Progress is an answer's right to be asked for more.
@@ -253,14 +250,13 @@ func (s *section) copy(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if s.end == 0 {
-			break // an empty object
-		}
 	}
-	if s.sum != nil {
-		return s.proof.check(s.sum)
+	if s.sum == nil {
+		return nil
 	}
-	return nil
+	var err error
+	s.verified, err = s.proof.check(ctx, s.sum)
+	return err
 }
 
 // answer makes one request and writes what comes.
@@ -285,14 +281,14 @@ func (s *section) answer(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer body.Close()
-	if err := s.begin(o, header, ranged); err != nil {
+	if err := s.begin(ctx, o, header, ranged); err != nil {
 		return err
 	}
 	return s.pour(ctx, cancel, w, body)
 }
 
 // begin looks at an answer's head.
-func (s *section) begin(o minio.ObjectInfo, header http.Header, ranged bool) error {
+func (s *section) begin(ctx context.Context, o minio.ObjectInfo, header http.Header, ranged bool) error {
 	if s.etag != "" && o.ETag != s.etag {
 		return ErrChanged
 	}
@@ -306,7 +302,7 @@ func (s *section) begin(o minio.ObjectInfo, header http.Header, ranged bool) err
 		return errors.New("the store does not say how large the object is")
 	}
 	s.first, s.etag, s.end = o, o.ETag, o.Size
-	if s.proof = proofOf(o); s.proof.known() {
+	if s.proof = s.c.proofFor(ctx, s.from, s.version, o); s.proof.known() {
 		s.sum = s.proof.hash()
 	}
 	return nil

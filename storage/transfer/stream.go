@@ -23,7 +23,7 @@ func (c *Client) Read(ctx context.Context, from Address, version string, w io.Wr
 	if err := s.copy(ctx, w); err != nil {
 		return explain(err, from)
 	}
-	if !s.proof.known() {
+	if !s.verified {
 		m.Unverified.Add(1)
 	}
 	m.Objects.Add(1)

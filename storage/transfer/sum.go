@@ -2,15 +2,12 @@ package transfer
 
 import (
 	"crypto/md5"
-	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"hash"
 	"io"
-	"regexp"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -21,56 +18,6 @@ const crcHeader = "X-Amz-Checksum-Crc64nvme"
 func newCRC() hash.Hash { return minio.ChecksumCRC64NVME.Hasher() }
 
 func base64Of(h hash.Hash) string { return base64.StdEncoding.EncodeToString(h.Sum(nil)) }
-
-// proof is what the store says of an object's bytes.
-type proof struct {
-	hash func() hash.Hash // nil where the store says nothing that tells
-	want string
-	form func(hash.Hash) string
-}
-
-var plainETag = regexp.MustCompile(`^[0-9a-f]{32}$`)
-
-// proofOf takes the best of what the answer holds: a checksum of the whole object, or
-// an ETag that is an MD5.
-func proofOf(o minio.ObjectInfo) proof {
-	composite := strings.EqualFold(o.ChecksumMode, "COMPOSITE")
-	for _, p := range []proof{
-		{newCRC, o.ChecksumCRC64NVME, base64Of},
-		{minio.ChecksumCRC32C.Hasher, o.ChecksumCRC32C, base64Of},
-		{minio.ChecksumCRC32.Hasher, o.ChecksumCRC32, base64Of},
-		{sha256.New, o.ChecksumSHA256, base64Of},
-		{sha1.New, o.ChecksumSHA1, base64Of},
-	} {
-		if p.want != "" && !composite && !strings.Contains(p.want, "-") {
-			return p
-		}
-	}
-	encrypted := o.Headers.Get("X-Amz-Server-Side-Encryption") == "aws:kms" || o.Headers.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""
-	if plainETag.MatchString(o.ETag) && !encrypted {
-		return proof{md5.New, o.ETag, func(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }}
-	}
-	return proof{}
-}
-
-func (p proof) known() bool { return p.hash != nil }
-
-// check compares what was hashed.
-func (p proof) check(h hash.Hash) error {
-	if got := p.form(h); got != p.want {
-		return fmt.Errorf("%w: the store has %s, these bytes %s", ErrDigest, Printable(p.want), got)
-	}
-	return nil
-}
-
-// checkAll reads n bytes of r and compares them.
-func (p proof) checkAll(r io.ReaderAt, n int64) error {
-	h := p.hash()
-	if _, err := io.CopyBuffer(h, io.NewSectionReader(r, 0, n), make([]byte, bufferBytes)); err != nil {
-		return fmt.Errorf("reading it back: %w", err)
-	}
-	return p.check(h)
-}
 
 // sums are those of a body that is to be sent.
 type sums struct {

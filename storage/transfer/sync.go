@@ -184,9 +184,9 @@ func (c *Client) alike(ctx context.Context, src, dst *side, from, to item, conte
 	}
 	switch {
 	case content && src.local():
-		return sameContent(src.tree, from.rel, t)
+		return c.sameContent(ctx, src.tree, from.rel, dst.object(to.rel), t)
 	case content && dst.local():
-		return sameContent(dst.tree, to.rel, f)
+		return c.sameContent(ctx, dst.tree, to.rel, src.object(from.rel), f)
 	case content:
 		p, q := proofOf(f), proofOf(t)
 		return p.known() && q.known() && p.want == q.want, nil
@@ -213,8 +213,8 @@ func timely(o minio.ObjectInfo, modified time.Time, other bool) bool {
 
 // sameContent compares a file with what the store knows of an object. What the store
 // cannot tell is not the same.
-func sameContent(t *tree, name string, o minio.ObjectInfo) (bool, error) {
-	p := proofOf(o)
+func (c *Client) sameContent(ctx context.Context, t *tree, name string, a Address, o minio.ObjectInfo) (bool, error) {
+	p := c.proofFor(ctx, a, "", o)
 	if !p.known() {
 		return false, nil
 	}
@@ -223,9 +223,9 @@ func sameContent(t *tree, name string, o minio.ObjectInfo) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = p.checkAll(f, info.Size())
-	if errors.Is(err, ErrDigest) {
-		return false, nil
+	same, err := p.checkAll(ctx, f, info.Size())
+	if differs(err) {
+		err = nil
 	}
-	return err == nil, err
+	return same, err
 }
