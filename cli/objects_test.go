@@ -271,11 +271,11 @@ func TestProgressText(t *testing.T) {
 	m.Reused.Store(1 << 20)
 	m.Objects.Store(1)
 	m.ObjectsAll.Store(4)
-	if got := progressText(&m, 2*time.Second); got != "3.0 MiB  1.0 MiB/s  1 objects, and more are being listed" {
+	if got := progressText(&m, 2*time.Second); got != "3.0 MiB  1.0 MiB/s  1 object, and more are being listed" {
 		t.Errorf("while it is listed %q", got)
 	}
 	m.Planned.Store(true)
-	if got := progressText(&m, 2*time.Second); got != "████████░░░░░░░░░░░░  3.0 MiB of 8.0 MiB  1.0 MiB/s  1 of 4 objects  5s left" {
+	if got := progressText(&m, 2*time.Second); got != "██████░░░░░░░░░░  3.0 MiB of 8.0 MiB  1.0 MiB/s  5s left  1 of 4 objects" {
 		t.Errorf("later %q", got)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -75,15 +76,18 @@ func progressText(m *transfer.Meter, took time.Duration) string {
 		return fmt.Sprintf("%s  %s", term.Bytes(bytes), speed)
 	}
 	if !m.Planned.Load() {
-		return fmt.Sprintf("%s  %s  %d objects, and more are being listed", term.Bytes(bytes), speed, objects)
+		return fmt.Sprintf("%s  %s  %s, and more are being listed", term.Bytes(bytes), speed, plural(objects, "object"))
 	}
 	share := 1.0
 	if all > 0 {
 		share = float64(bytes) / float64(all)
 	}
-	text := fmt.Sprintf("%s  %s of %s  %s  %d of %s", term.Bar(share, 20), term.Bytes(bytes), term.Bytes(all), speed, objects, plural(m.ObjectsAll.Load(), "object"))
+	text := fmt.Sprintf("%s  %s of %s  %s", term.Bar(share, 16), term.Bytes(bytes), term.Bytes(all), speed)
 	if rate > 0 && bytes < all {
 		text += fmt.Sprintf("  %s left", time.Duration(float64(all-bytes)/rate*float64(time.Second)).Round(time.Second))
+	}
+	if n := m.ObjectsAll.Load(); n > 1 {
+		text += fmt.Sprintf("  %d of %s", objects, plural(n, "object"))
 	}
 	return text
 }
@@ -135,7 +139,11 @@ var (
 func (t *transcript) run(ctx context.Context, c *transfer.Client, p *transfer.Plan) error {
 	stop := t.draw(ctx)
 	defer stop()
-	return c.Run(ctx, p, t.dry, &t.meter, t.report)
+	err := c.Run(ctx, p, t.dry, &t.meter, t.report)
+	if ctx.Err() != nil {
+		err = errors.New(t.verb + " was interrupted; run again, it goes on where it was")
+	}
+	return err
 }
 
 // close says how it all went. The error is not nil if anything failed.
