@@ -95,7 +95,7 @@ func checkKey(key string) error {
 	case key == "":
 		return fmt.Errorf("a key is not empty")
 	case len(key) > keyBytesMax:
-		return fmt.Errorf("a key has at most %d bytes; this one has %d: %s...", keyBytesMax, len(key), Printable(key[:40]))
+		return fmt.Errorf("a key has at most %d bytes; the one that begins with %s has %d", keyBytesMax, Printable(key[:40]), len(key))
 	case !utf8.ValidString(key):
 		return fmt.Errorf("key %s is not UTF-8", Printable(key))
 	case strings.Contains(key, "\x00"):
