@@ -33,7 +33,7 @@ func invalid(job *v1alpha1.TrainJob) error {
 		refuse("spec.code.image %q is not an image reference: write it as code/NAMESPACE/NAME@sha256:DIGEST", job.Spec.Code.Image)
 	}
 	for i, d := range job.Spec.Data {
-		if !referenceShape.MatchString(d.Image) {
+		if d.Image != "" && !referenceShape.MatchString(d.Image) {
 			refuse("spec.data[%d].image %q is not an image reference: write it as data/NAMESPACE/NAME@sha256:DIGEST", i, d.Image)
 		}
 	}

@@ -45,6 +45,12 @@ func accepted(w *world, p *plan, cfg *Config) bool {
 	if name, taken := foreign(w); taken {
 		return refuse("NameTaken", name)
 	}
+	if why := unfrozen(w); why != "" {
+		return refuse("DatasetNotReady", why)
+	}
+	if usesStore(w.job) && cfg.CopyImage == "" {
+		return refuse("NoStore", "spec.data, spec.checkpoints.bucket: this cloud has no object store; use images")
+	}
 	p.set(w, v1alpha1.ConditionAccepted, metav1.ConditionTrue, "Valid", "")
 	gang(w, p)
 	return false
@@ -182,6 +188,7 @@ func started(w *world, p *plan, cfg *Config) bool {
 		p.create = append(p.create, template)
 	}
 	next := attemptOf(w.job, c, image, w.attempt(), together)
+	withStore(&next.Spec.Template.Spec, w, cfg.CopyImage)
 	next.Spec.Template.Spec.Affinity = destination(p.status.Move, w.attempt())
 	p.create = append(p.create, next)
 	p.look(cfg.Wait)

@@ -95,6 +95,14 @@ func deathOf(job *v1alpha1.TrainJob, p *corev1.Pod) death {
 		d.cause = fmt.Sprintf("was stopped by the node (%s)", p.Status.Reason)
 		d.message = p.Status.Message
 	}
+	for _, c := range p.Status.InitContainerStatuses {
+		t := c.State.Terminated
+		if c.Name != containerData || t == nil || t.ExitCode == 0 || p.Status.Reason != "" || d.told {
+			continue
+		}
+		d.at, d.message = t.FinishedAt.Time, t.Message
+		d.cause = fmt.Sprintf("could not get its data (exit code %d)", t.ExitCode)
+	}
 	for _, c := range p.Status.ContainerStatuses {
 		t := c.State.Terminated
 		if c.Name != Container || t == nil || t.ExitCode == 0 {

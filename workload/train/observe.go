@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -105,12 +106,29 @@ func waits(w *world, p *plan, have, all int32) {
 		// the message still says why it restarts
 	case have > 0:
 		p.status.Message = fmt.Sprintf("%d of %d workers run", have, all)
+	case w.progress != nil && w.progress.Starts == 0 && w.progress.DataBytes < w.progress.DataBytesAll:
+		p.status.Message = fmt.Sprintf("copying data: %s of %s", size(w.progress.DataBytes), size(w.progress.DataBytesAll))
+		p.look(progressWait)
 	default:
 		p.status.Message = fmt.Sprintf("waiting for %d workers to start", all)
 	}
 	if reason != "" && have == 0 {
 		p.set(w, v1alpha1.ConditionRunning, metav1.ConditionFalse, reason, message)
 	}
+}
+
+// progressWait is the time between looks at data that is being copied.
+const progressWait = 2 * time.Second
+
+// size says how many bytes, for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // ranImage is the reference, by digest, of the image a worker runs, or "". An

@@ -103,7 +103,8 @@ func podTemplate(job *v1alpha1.TrainJob, c choice, image string, attempt int32, 
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: attemptLabels(job, attempt)}, Spec: spec}
 }
 
-// volumes of a worker: code and data are images, the rest is the job's volume.
+// volumes of a worker: code is an image, data is one or is copied to an empty directory,
+// the rest is the job's volume.
 func volumes(job *v1alpha1.TrainJob) []corev1.Volume {
 	image := func(name, ref string) corev1.Volume {
 		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
@@ -118,7 +119,11 @@ func volumes(job *v1alpha1.TrainJob) []corev1.Volume {
 		{Name: volumeTmp, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 	}
 	for i, d := range job.Spec.Data {
-		vs = append(vs, image(volumeData+strconv.Itoa(i), d.Image))
+		v := corev1.Volume{Name: volumeData + strconv.Itoa(i), VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+		if d.Image != "" {
+			v = image(v.Name, d.Image)
+		}
+		vs = append(vs, v)
 	}
 	return vs
 }

@@ -225,6 +225,10 @@ func lineage(w *world) v1alpha1.Lineage {
 		if l.Data == nil {
 			l.Data = make(map[string]string)
 		}
+		if d.Image == "" {
+			l.Data[d.Name] = copiedFrom(w.current(), path.Join(dirData, d.Name))
+			continue
+		}
 		l.Data[d.Name] = pinned(d.Image, fmt.Sprintf("%s%d", volumeData, i), pods)
 	}
 	return l

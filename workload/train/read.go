@@ -38,6 +38,11 @@ func (r *Reconciler) read(ctx context.Context, job *v1alpha1.TrainJob) (*world, 
 	if err := r.readOwned(ctx, w); err != nil {
 		return nil, err
 	}
+	if w.current() == nil && !job.Status.State.Done() {
+		if err := r.readDatasets(ctx, w); err != nil {
+			return nil, err
+		}
+	}
 	if !job.Status.State.Done() {
 		if err := r.readWarnings(ctx, w); err != nil {
 			return nil, err

@@ -68,6 +68,8 @@ type Config struct {
 	// Sandbox is the RuntimeClass that admission gives to the pods of a namespace that
 	// has no label of its own for it; "" if the cluster gives none.
 	Sandbox string
+	// CopyImage copies between the object store and workers; "" if there is no store.
+	CopyImage string
 }
 
 // withDefaults fills in what is zero.

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,7 +132,7 @@ func amounts(keys, list corev1.ResourceList, n int64) string {
 
 // stuck says what keeps a placed worker from starting.
 func stuck(job *v1alpha1.TrainJob, p *corev1.Pod) (reason, message string) {
-	for _, c := range p.Status.ContainerStatuses {
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		s := c.State.Waiting
 		if s == nil {
 			continue
@@ -154,7 +155,7 @@ func imageNamed(job *v1alpha1.TrainJob, p *corev1.Pod, message string) string {
 		return fmt.Sprintf("the code image %s (spec.code.image)", job.Spec.Code.Image)
 	}
 	for i, d := range job.Spec.Data {
-		if about(d.Image) {
+		if d.Image != "" && about(d.Image) {
 			return fmt.Sprintf("the data image %s (spec.data[%d].image)", d.Image, i)
 		}
 	}

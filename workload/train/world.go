@@ -26,7 +26,8 @@ type world struct {
 	nodes    []corev1.Node
 	gangs    bool // the cluster knows PodGroups
 	supply   supply
-	queue    string // that must admit the job; "": none
+	queue    string                       // that must admit the job; "": none
+	datasets map[string]*v1alpha1.Dataset // that the job names, while nothing of it runs
 
 	claim   *corev1.PersistentVolumeClaim // nil: none; may be another's
 	service *corev1.Service               // nil: none; may be another's

@@ -24,6 +24,8 @@ type wire struct {
 	ResumedFrom json.RawMessage            `json:"resumed_from"`
 	WorldSize   json.RawMessage            `json:"world_size"`
 	File        string                     `json:"file"`
+	Bytes       json.RawMessage            `json:"bytes"`
+	BytesAll    json.RawMessage            `json:"bytes_all"`
 }
 
 // take reads one whole line into s.
@@ -52,6 +54,9 @@ func (s *Summary) take(line []byte) {
 	case "end":
 		s.Ended = true
 		s.values(w)
+	case "data":
+		count(w.Bytes, &s.DataBytes)
+		count(w.BytesAll, &s.DataBytesAll)
 	case "checkpoint_corrupt":
 		s.Corrupt++
 		s.CorruptFile = clip(w.File, FileBytesMax)

@@ -38,6 +38,8 @@ type Summary struct {
 	WorldSize int64
 	// Time of the last line that said anything; zero when no line had one.
 	Time time.Time
+	// DataBytes of DataBytesAll have been copied to the worker before it started.
+	DataBytes, DataBytesAll int64
 	// Starts counts the start events: the runs that appended to this file.
 	Starts int64
 	// Ended tells that the present run reported its end.
