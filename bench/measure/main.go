@@ -56,6 +56,7 @@ var benchmarks = []benchmark{
 	{name: "sim", run: measureSim, alone: true},
 	{name: "store", run: measureStore, alone: true},
 	{name: "many", run: measureMany, alone: true},
+	{name: "doors", run: measureDoors, alone: true},
 }
 
 // bench is one run of this program.
@@ -72,6 +73,7 @@ type bench struct {
 
 	storeDir string // where the stores lie
 	objects  int    // of the store that is measured full
+	versity  string // the program to measure beside; "" for none
 }
 
 // add records the runs of one number.
@@ -140,10 +142,14 @@ func run(ctx context.Context) (err error) {
 	if order := os.Getenv(fillVariable); order != "" {
 		return fillStore(order)
 	}
+	if addr := os.Getenv(plainVariable); addr != "" {
+		return servePlain(addr)
+	}
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors")
+	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	part := flag.Int("part", 100, "percent of the workloads that queues and queues-large make")
@@ -160,7 +166,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects, versity: *versity}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {

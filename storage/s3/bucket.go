@@ -84,6 +84,9 @@ func (q *request) createBucket() error {
 	if err := q.newBucket(&set); err != nil {
 		return err
 	}
+	if err := q.promises(&set); err != nil {
+		return err
+	}
 	_, err = q.s.space.CreateBucket(q.ctx, q.who.Account, q.name, set)
 	if errors.Is(err, storage.ErrBucketExists) && !errors.Is(err, naming.ErrTaken) {
 		err = q.sameBucket(acl)

@@ -1,0 +1,40 @@
+package s3
+
+import (
+	"strconv"
+
+	"polder.dev/polder/storage"
+)
+
+// What S3 has no word for is asked for by these headers of CreateBucket.
+const (
+	headerDurability = "X-Polder-Durability" // synced or written
+	headerCopies     = "X-Polder-Copies"     // on different disks
+	headerETag       = "X-Polder-Etag"       // md5 or any
+)
+
+// promises reads what a bucket is asked to promise.
+func (q *request) promises(set *storage.Settings) error {
+	switch v := q.r.Header.Get(headerDurability); v {
+	case "", "synced":
+	case "written":
+		set.Durability = storage.Written
+	default:
+		return fail("InvalidArgument", "%s: %q is not known; write synced or written.", headerDurability, v)
+	}
+	switch v := q.r.Header.Get(headerETag); v {
+	case "", "md5":
+	case "any":
+		set.PlainETag = true
+	default:
+		return fail("InvalidArgument", "%s: %q is not known; write md5 or any.", headerETag, v)
+	}
+	if v := q.r.Header.Get(headerCopies); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			return fail("InvalidArgument", "%s: %q is no number above 0.", headerCopies, v)
+		}
+		set.Copies = n
+	}
+	return nil
+}
