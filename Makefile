@@ -77,6 +77,7 @@ helpers:
 	@$(call helper,coredns,$(call stamp,github.com/coredns/coredns/coremain.GitCommit,$(call version-of,github.com/coredns/coredns,tools/coredns)),coredns,.)
 	@$(call helper,registry,,registry,.)
 	@$(GO) $(call BUILD,,$(LIBEXEC)/pause,./tools/pause)
+	@$(GO) $(call BUILD,,$(LIBEXEC)/fetch,./tools/fetch)
 	@CGO_ENABLED=1 CC=$(CROSS)gcc $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:-=)/pkgconfig) $(call helper,runc,-extldflags -static $(call stamp,main.version,$(patsubst v%,%,$(call version-of,$(RUNC),tools/runc))),runc,-tags seccomp$(comma)netgo$(comma)osusergo $(RUNC))
 # Its functions are bound when they are called, as an old library lacks some, and
 # upstream declares what NVIDIA has deprecated; so in tools/check.

@@ -44,6 +44,8 @@ var rows = []row{
 		"what an accelerator is must be readable and testable without a cluster"},
 	{"transfer", []string{"storage/transfer"}, ground,
 		"a client of the store speaks S3 to any server, and brings none of ours with it"},
+	{"copier", []string{"storage/fetch", "tools/fetch"}, slices.Concat(ground, []string{"storage", "transfer", "copier"}),
+		"it runs in pods beside workers, and is a client of the store like any other"},
 	{"storage", []string{"storage"}, ground,
 		"the store also runs alone, without Kubernetes"},
 	{"policy", []string{"policy"}, ground,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,7 @@ import (
 	"polder.dev/polder/node/volume"
 	"polder.dev/polder/policy/tenant"
 	queue "polder.dev/polder/sched/controller"
+	"polder.dev/polder/system/bootstrap"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/offer"
 	"polder.dev/polder/workload/train"
@@ -81,10 +83,14 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
+	copier, err := copyImage()
+	if err != nil {
+		return err
+	}
 	trainer, err := train.New(log, train.Deps{
 		Client: m.GetClient(), Live: m.GetAPIReader(), Events: m.GetEventRecorder(train.Name), Volumes: volumes,
 		Publisher: &publisher{store: store}, Clock: clock.RealClock{}, Gauges: metrics.Registry,
-	}, train.Config{Sandbox: "gvisor"}) // as the policy polder-sandbox says
+	}, train.Config{Sandbox: "gvisor", CopyImage: copier}) // as the policy polder-sandbox says
 	if err != nil {
 		return err
 	}
@@ -136,6 +142,19 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	g.Go(func() error { return volumes.Run(ctx) })
 	g.Go(func() error { return wall.Run(ctx) })
 	return g.Wait()
+}
+
+// copyImage is the image that copies between the store and workers.
+func copyImage() (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program: %w", err)
+	}
+	dir, err := libexec(program)
+	if err != nil {
+		return "", err
+	}
+	return bootstrap.CopyImage(dir)
 }
 
 // synced checks that the controllers have seen what the API server has.

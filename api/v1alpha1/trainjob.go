@@ -334,8 +334,9 @@ type Checkpoints struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
-	// Bucket that whole checkpoints are also copied to, while the job goes on, as
-	// PREFIX/NAMESPACE/JOB/FILE. A job that finds its volume empty begins from there.
+	// Bucket that whole checkpoints are also copied to while the job goes on: below prefix,
+	// or below NAMESPACE/JOB/UID where there is none. A job that has none on its volume
+	// begins from the newest there, so one that names the prefix of another goes on from it.
 	// +optional
 	Bucket *BucketSource `json:"bucket,omitempty"`
 }

@@ -164,7 +164,7 @@ func begin(ctx context.Context, name, addr string, signer *sigv4.Signer, cmd *ex
 }
 
 func (d *door) stop() error {
-	if err := d.process.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := d.process.Process.Kill(); err != nil { // what it holds is removed
 		return err
 	}
 	var exit *exec.ExitError

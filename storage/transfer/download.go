@@ -24,6 +24,7 @@ type fetch struct {
 	c       *Client
 	from    Address
 	version string
+	etag    string // that it must have; "" is any
 	t       *tree
 	name    string // below t
 	size    int64  // as listed; the store's answer counts
@@ -86,7 +87,7 @@ func (d *fetch) stream(ctx context.Context, f *os.File) (minio.ObjectInfo, error
 	if err := f.Truncate(0); err != nil {
 		return minio.ObjectInfo{}, plainError(err)
 	}
-	s := &section{c: d.c, from: d.from, version: d.version, end: -1, m: d.m}
+	s := &section{c: d.c, from: d.from, version: d.version, etag: d.etag, end: -1, m: d.m}
 	err = s.copy(ctx, io.NewOffsetWriter(f, 0))
 	if err != nil {
 		d.m.Bytes.Add(-s.at)
@@ -131,6 +132,9 @@ func (d *fetch) ranges(ctx context.Context) error {
 	o, err := d.c.stat(ctx, d.from, d.version)
 	if err != nil {
 		return explain(err, d.from)
+	}
+	if d.etag != "" && o.ETag != d.etag {
+		return explain(ErrChanged, d.from)
 	}
 	if o.Size <= 2*d.c.cfg.PartBytes { // the listing was of another time
 		return d.whole(ctx)

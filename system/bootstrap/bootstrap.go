@@ -7,7 +7,9 @@ package bootstrap
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -55,8 +57,8 @@ type Options struct {
 
 // Run brings everything into place and returns.
 func Run(ctx context.Context, log *slog.Logger, c layout.Cloud, o Options) error {
-	if err := pause(ctx, c, o); err != nil {
-		return fmt.Errorf("pushing the image that holds pods' namespaces: %w", err)
+	if err := own(ctx, c, o); err != nil {
+		return fmt.Errorf("pushing the cloud's own images: %w", err)
 	}
 	objects, err := collect(c, o)
 	if err != nil {
@@ -69,16 +71,8 @@ func Run(ctx context.Context, log *slog.Logger, c layout.Cloud, o Options) error
 	return a.apply(ctx, objects)
 }
 
-// pause pushes the image of the pause binary, unless it is there.
-func pause(ctx context.Context, c layout.Cloud, o Options) error {
-	b, err := os.ReadFile(filepath.Join(o.Libexec, "pause"))
-	if err != nil {
-		return err
-	}
-	img, err := image.OfFiles([]image.File{{Name: "pause", Mode: 0o755, Data: b}}, ggcr.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"})
-	if err != nil {
-		return err
-	}
+// own pushes the images that the cloud itself needs in pods, unless they are there.
+func own(ctx context.Context, c layout.Cloud, o Options) error {
 	trust, err := pki.ClientTLS(c.Cert("ca"), c.Cert(o.Supervisor), c.Key(o.Supervisor))
 	if err != nil {
 		return err
@@ -87,14 +81,42 @@ func pause(ctx context.Context, c layout.Cloud, o Options) error {
 	if err != nil {
 		return err
 	}
+	copier, err := CopyImage(o.Libexec)
+	if err != nil {
+		return err
+	}
+	return errors.Join(push(ctx, client, o, "pause", containerd.PauseImage), push(ctx, client, o, "fetch", copier))
+}
+
+// CopyImage is the image of the program that copies between the store and pods, named by
+// what the program is, so that a node never runs an older one.
+func CopyImage(libexec string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(libexec, "fetch"))
+	if err != nil {
+		return "", fmt.Errorf("reading the program that copies between the store and pods: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return v1alpha1.RegistryHost + "/system/fetch:" + hex.EncodeToString(sum[:8]), nil
+}
+
+// push makes an image of one helper binary.
+func push(ctx context.Context, client *registry.Client, o Options, name, reference string) error {
+	b, err := os.ReadFile(filepath.Join(o.Libexec, name))
+	if err != nil {
+		return err
+	}
+	img, err := image.OfFiles([]image.File{{Name: name, Mode: 0o755, Data: b}}, ggcr.Config{Entrypoint: []string{"/" + name}, User: "65535:65535"})
+	if err != nil {
+		return err
+	}
 	want, err := img.Digest()
 	if err != nil {
 		return err
 	}
-	if have, err := client.Digest(ctx, containerd.PauseImage); err == nil && have == want {
+	if have, err := client.Digest(ctx, reference); err == nil && have == want {
 		return nil
 	}
-	_, err = client.Push(ctx, containerd.PauseImage, img, nil)
+	_, err = client.Push(ctx, reference, img, nil)
 	return err
 }
 

@@ -256,7 +256,7 @@ func (p process) lives() bool {
 // ourProcesses lists the processes that are c's, or nobody's: orphans of programs
 // that a cloud is made of.
 func ourProcesses(c *cloud) map[string]string {
-	programs := []string{"polder", "containerd", "containerd-shim-runc-v2", "containerd-shim-runsc-v1", "runsc", "runc", "coredns", "registry", "pause", "probe"}
+	programs := []string{"polder", "containerd", "containerd-shim-runc-v2", "containerd-shim-runsc-v1", "runsc", "runc", "coredns", "registry", "pause", "fetch", "probe"}
 	out := map[string]string{}
 	for _, p := range c.processes() {
 		out[fmt.Sprintf("%d %s", p.pid, p.start)] = p.args

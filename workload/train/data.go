@@ -151,9 +151,14 @@ func storeEnv() []corev1.EnvVar {
 	}
 }
 
-// checkpointPrefix is where a job's checkpoints go in their bucket.
+// checkpointPrefix is where a job's checkpoints go in their bucket: where it says, or a
+// place that no other job has.
 func checkpointPrefix(job *v1alpha1.TrainJob) string {
-	return job.Spec.Checkpoints.Bucket.Prefix + job.Namespace + "/" + job.Name + "/"
+	p := job.Spec.Checkpoints.Bucket.Prefix
+	if p == "" {
+		p = path.Join(job.Namespace, job.Name, string(job.UID))
+	}
+	return strings.TrimSuffix(p, "/") + "/"
 }
 
 // withStore adds to a worker's pod what copies between it and the store: data and, to an

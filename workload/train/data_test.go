@@ -52,7 +52,7 @@ func TestDataOfABucket(t *testing.T) {
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("%v, %s", err, d)
 	}
-	if got := env(beside, envCheckpoints); got != "s3://saved/runs/lab/digits/" {
+	if got := env(beside, envCheckpoints); got != "s3://saved/runs/" {
 		t.Errorf("checkpoints go to %s", got)
 	}
 	for _, c := range []corev1.Container{before, beside, spec.Containers[0]} {
@@ -83,6 +83,17 @@ func TestDataOfABucket(t *testing.T) {
 			t.Errorf("volume %s is there twice", v.Name)
 		}
 		names[v.Name] = true
+	}
+}
+
+func TestCheckpointPrefix(t *testing.T) {
+	job := digits(1)
+	job.UID = "u"
+	for prefix, want := range map[string]string{"": "lab/digits/u/", "a": "a/", "a/b/": "a/b/"} {
+		job.Spec.Checkpoints.Bucket = &v1alpha1.BucketSource{Name: "saved", Prefix: prefix}
+		if got := checkpointPrefix(job); got != want {
+			t.Errorf("%q gives %q", prefix, got)
+		}
 	}
 }
 
