@@ -209,8 +209,15 @@ func (q *request) fail(err error) {
 	}
 	h := q.w.Header()
 	delete(h, "Content-Length")
-	if e.Status != http.StatusNotModified {
+	if e.Status != http.StatusNotModified { // what was said of an object that is not sent
+		for _, k := range kept {
+			delete(h, k)
+		}
 		delete(h, "Etag")
+		delete(h, "Last-Modified")
+	}
+	if e.Status != http.StatusRequestedRangeNotSatisfiable {
+		delete(h, "Content-Range")
 	}
 	if errors.Is(err, storage.ErrDeleted) {
 		h["X-Amz-Delete-Marker"] = []string{"true"}

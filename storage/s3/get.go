@@ -3,7 +3,6 @@ package s3
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -159,33 +158,6 @@ func (q *request) override() error {
 		q.set(o.header, v)
 	}
 	return nil
-}
-
-// errGone says that the client went away in the middle of an answer.
-var errGone = errors.New("the client is gone")
-
-// send answers with bytes of an object.
-func (q *request) send(o storage.Object, s span) error {
-	q.begun = true
-	q.w.WriteHeader(s.status())
-	w := &toClient{Writer: q.w}
-	_, err := storage.Reader(o, s.off, s.n).WriteTo(w)
-	if w.failed {
-		return errGone
-	}
-	return err
-}
-
-// toClient remembers whose fault an error is.
-type toClient struct {
-	io.Writer
-	failed bool
-}
-
-func (c *toClient) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.failed = c.failed || err != nil
-	return n, err
 }
 
 // absent is the answer where no object could be opened. Who may not list the bucket is

@@ -48,6 +48,7 @@ type Server struct {
 	lives lifeCache
 	first uint64 // of request ids
 	count atomic.Uint64
+	wide  chan struct{} // who sends through a large buffer
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -57,7 +58,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log}
+	s := &Server{space: c.Space, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
 	if s.region == "" {
 		s.region = "us-east-1"
 	}

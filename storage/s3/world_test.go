@@ -244,3 +244,13 @@ func sumHex(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
+
+// signedGet is a request that is not sent yet.
+func (w *world) signedGet(path string) *http.Request {
+	w.t.Helper()
+	r := w.request("GET", path, nil, nil)
+	if err := w.signer("MAIN").Sign(r, sigv4.Empty, time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}

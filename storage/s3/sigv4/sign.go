@@ -166,6 +166,15 @@ func macHex(key *[32]byte, text []byte) string {
 // Signer signs requests as a client does.
 type Signer struct {
 	AccessKey, Secret, Region string
+	// Keys may be set, for a client that signs often.
+	Keys *Keys
+}
+
+func (s Signer) key(day string) [32]byte {
+	if s.Keys != nil {
+		return s.Keys.derive(s.AccessKey, s.Secret, day, s.Region, "s3")
+	}
+	return deriveKey(s.Secret, day, s.Region, "s3")
 }
 
 // Sign adds an Authorization header. payload is the body's SHA-256 or one of the words
@@ -180,7 +189,7 @@ func (s Signer) Sign(r *http.Request, payload string, now time.Time) error {
 	}
 	names := signedNames(r.Header)
 	day := now.Format(shortDate)
-	key := deriveKey(s.Secret, day, s.Region, "s3")
+	key := s.key(day)
 	sig := sign(&key, now, day, s.Region, "s3", canonicalHash(Request{Request: r, Query: q}, names, payload, ""))
 	scope := appendScope(nil, day, s.Region, "s3")
 	r.Header.Set("Authorization", algorithm+" Credential="+s.AccessKey+"/"+string(scope)+
@@ -202,7 +211,7 @@ func (s Signer) Presign(r *http.Request, valid time.Duration, now time.Time) err
 		Param{"X-Amz-Date", now.Format(longDate)},
 		Param{"X-Amz-Expires", strconv.Itoa(int(valid / time.Second))},
 		Param{"X-Amz-SignedHeaders", strings.Join(names, ";")})
-	key := deriveKey(s.Secret, day, s.Region, "s3")
+	key := s.key(day)
 	sig := sign(&key, now, day, s.Region, "s3", canonicalHash(Request{Request: r, Query: q}, names, Unsigned, ""))
 	r.URL.RawQuery = string(append(Query(q).canonical(nil, ""), "&X-Amz-Signature="+sig...))
 	return nil

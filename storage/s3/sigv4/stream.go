@@ -15,7 +15,7 @@ import (
 func (s Signer) Stream(r *http.Request, payload string, now time.Time, data []byte, chunk int, trailers Query) []byte {
 	now = now.UTC()
 	day := now.Format(shortDate)
-	c := &Chunks{key: deriveKey(s.Secret, day, s.Region, "s3")}
+	c := &Chunks{key: s.key(day)}
 	c.prefix = append(now.AppendFormat(nil, longDate), '\n')
 	c.prefix = append(appendScope(c.prefix, day, s.Region, "s3"), '\n')
 	_, c.last, _ = strings.Cut(r.Header.Get("Authorization"), "Signature=")
