@@ -99,6 +99,9 @@ func parseStatement(raw json.RawMessage, vars bool) (*statement, error) {
 			return nil, err
 		}
 	}
+	if s.notPrincipals && !s.deny {
+		return nil, fmt.Errorf(".NotPrincipal: goes with Deny only; with Allow it would let everybody else in")
+	}
 	if raw, ok := f["Condition"]; ok {
 		if s.conditions, err = parseConditions(raw, vars); err != nil {
 			return nil, fmt.Errorf(".Condition: %w", err)

@@ -63,7 +63,7 @@ func (s *statement) covers(q *Request, action, resource string) bool {
 	if slices.ContainsFunc(s.resources, matches(resource)) == s.notResources {
 		return false
 	}
-	who := func(p principal) bool { return p.is(q.Who, s.deny != s.notPrincipals) }
+	who := func(p principal) bool { return p.is(q.Who, s.deny && !s.notPrincipals) }
 	if slices.ContainsFunc(s.principals, who) == s.notPrincipals {
 		return false
 	}
@@ -76,7 +76,7 @@ func (s *statement) covers(q *Request, action, resource string) bool {
 }
 
 // Public says that the policy gives something to everybody: a statement allows it to *,
-// or to all but some, and no condition fixes where the request comes from (Amazon S3 User
+// and no condition fixes where the request comes from (Amazon S3 User
 // Guide, "The meaning of public").
 func (p *Policy) Public() bool { return p != nil && p.public }
 
@@ -99,10 +99,7 @@ func (p *Policy) Asks(key string) bool {
 }
 
 func (s *statement) public() bool {
-	if s.deny {
-		return false
-	}
-	if !s.notPrincipals && !slices.ContainsFunc(s.principals, func(p principal) bool { return p.everybody }) {
+	if s.deny || !slices.ContainsFunc(s.principals, func(p principal) bool { return p.everybody }) {
 		return false
 	}
 	return !slices.ContainsFunc(s.conditions, func(c condition) bool { return c.narrows() })

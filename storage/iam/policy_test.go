@@ -50,6 +50,7 @@ func TestPolicyRefused(t *testing.T) {
 		"truth":               {allow(all, `"s3:ListBucket"`, object, `{"Bool":{"aws:SecureTransport":"maybe"}}`), "maybe"},
 		"address":             {allow(all, `"s3:ListBucket"`, object, `{"IpAddress":{"aws:SourceIp":"10.0.0/8"}}`), "10.0.0/8"},
 		"value of a key":      {allow(all, `"s3:ListBucket"`, object, `{"StringEquals":{"aws:Referer":{}}}`), "aws:Referer"},
+		"allow to all but":    {`{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"bob"},"Action":"s3:*","Resource":"*"}}`, "Statement[0].NotPrincipal"},
 		"longer than allowed": {allow(all, `"s3:GetObject"`, object, "") + strings.Repeat(" ", PolicyBytesMax), "bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,16 +205,15 @@ func TestPolicyPublic(t *testing.T) {
 		policy string
 		want   bool
 	}{
-		"everybody":        {allow(all, `"s3:GetObject"`, all, ""), true},
-		"somebody":         {allow(bob, `"s3:GetObject"`, all, ""), false},
-		"all but somebody": {`{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"bob"},"Action":"s3:*","Resource":"*"}}`, true},
-		"a deny":           {`{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"}}`, false},
-		"from addresses":   {allow(all, `"s3:*"`, all, `{"IpAddress":{"aws:SourceIp":"10.0.0.0/32"}}`), false},
-		"from anywhere":    {allow(all, `"s3:*"`, all, `{"IpAddress":{"aws:SourceIp":"0.0.0.0/1"}}`), true},
-		"by referer":       {allow(all, `"s3:*"`, all, `{"StringLike":{"aws:Referer":"http://x/*"}}`), true},
-		"by account":       {allow(all, `"s3:*"`, all, `{"StringEquals":{"aws:PrincipalAccount":"bob"}}`), false},
-		"by wildcard":      {allow(all, `"s3:*"`, all, `{"StringLike":{"aws:PrincipalAccount":"*"}}`), true},
-		"if exists":        {allow(all, `"s3:*"`, all, `{"StringEqualsIfExists":{"aws:PrincipalAccount":"bob"}}`), true},
+		"everybody":      {allow(all, `"s3:GetObject"`, all, ""), true},
+		"somebody":       {allow(bob, `"s3:GetObject"`, all, ""), false},
+		"a deny":         {`{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"}}`, false},
+		"from addresses": {allow(all, `"s3:*"`, all, `{"IpAddress":{"aws:SourceIp":"10.0.0.0/32"}}`), false},
+		"from anywhere":  {allow(all, `"s3:*"`, all, `{"IpAddress":{"aws:SourceIp":"0.0.0.0/1"}}`), true},
+		"by referer":     {allow(all, `"s3:*"`, all, `{"StringLike":{"aws:Referer":"http://x/*"}}`), true},
+		"by account":     {allow(all, `"s3:*"`, all, `{"StringEquals":{"aws:PrincipalAccount":"bob"}}`), false},
+		"by wildcard":    {allow(all, `"s3:*"`, all, `{"StringLike":{"aws:PrincipalAccount":"*"}}`), true},
+		"if exists":      {allow(all, `"s3:*"`, all, `{"StringEqualsIfExists":{"aws:PrincipalAccount":"bob"}}`), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := ParsePolicy(c.policy)

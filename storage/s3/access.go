@@ -2,9 +2,7 @@ package s3
 
 import (
 	"maps"
-	"net"
 	"sync"
-	"time"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
@@ -80,51 +78,4 @@ func (q *request) denied(a iam.Action) error {
 		return fail("AccessDenied", "Access denied: the request is anonymous, and %s is not public here.", a)
 	}
 	return fail("AccessDenied", "Access denied: %s is not allowed here to who signed this request.", a)
-}
-
-// context is what a policy's conditions may ask for.
-func (q *request) context(there *storage.Info) map[string][]string {
-	c := map[string][]string{
-		"aws:currenttime":     {q.s.now().UTC().Format(time.RFC3339)},
-		"aws:securetransport": {"false"},
-	}
-	if q.r.TLS != nil {
-		c["aws:securetransport"] = []string{"true"}
-	}
-	if host, _, err := net.SplitHostPort(q.r.RemoteAddr); err == nil {
-		c["aws:sourceip"] = []string{host}
-	}
-	for key, header := range map[string]string{
-		"aws:useragent": "User-Agent", "aws:referer": "Referer",
-		"s3:x-amz-acl": "X-Amz-Acl", "s3:x-amz-copy-source": "X-Amz-Copy-Source", "s3:x-amz-metadata-directive": "X-Amz-Metadata-Directive",
-		"s3:x-amz-storage-class": "X-Amz-Storage-Class", "s3:x-amz-server-side-encryption": "X-Amz-Server-Side-Encryption",
-		"s3:x-amz-grant-full-control": "X-Amz-Grant-Full-Control", "s3:x-amz-grant-read": "X-Amz-Grant-Read", "s3:x-amz-grant-write": "X-Amz-Grant-Write",
-		"s3:x-amz-grant-read-acp": "X-Amz-Grant-Read-Acp", "s3:x-amz-grant-write-acp": "X-Amz-Grant-Write-Acp",
-		"s3:x-amz-server-side-encryption-aws-kms-key-id": sseKMS, "s3:x-amz-server-side-encryption-customer-algorithm": sseCustomer + "Algorithm",
-		"s3:object-lock-mode": "X-Amz-Object-Lock-Mode", "s3:object-lock-retain-until-date": "X-Amz-Object-Lock-Retain-Until-Date",
-		"s3:object-lock-legal-hold": "X-Amz-Object-Lock-Legal-Hold", "s3:x-amz-website-redirect-location": "X-Amz-Website-Redirect-Location",
-	} {
-		if v := q.header(header); v != "" {
-			c[key] = []string{v}
-		}
-	}
-	for key, param := range map[string]string{"s3:prefix": "prefix", "s3:delimiter": "delimiter", "s3:max-keys": "max-keys", "s3:versionid": "versionId"} {
-		if v, ok := q.query.Find(param); ok {
-			c[key] = []string{v}
-		}
-	}
-	if there != nil {
-		for k, v := range there.Meta.Tags {
-			c["s3:existingobjecttag/"+k] = []string{v}
-		}
-	}
-	asked := q.requested
-	if v := q.header("X-Amz-Tagging"); v != "" && asked == nil {
-		asked, _ = headerTags(v) // what is malformed is refused when it is used
-	}
-	for k, v := range asked {
-		c["s3:requestobjecttag/"+k] = []string{v}
-		c["s3:requestobjecttagkeys"] = append(c["s3:requestobjecttagkeys"], k)
-	}
-	return c
 }

@@ -39,6 +39,9 @@ func TestPolicyConditions(t *testing.T) {
 	w.ok(w.main("PUT", "/box/red", "x", "x-amz-tagging", "colour=red"))
 	w.ok(w.main("PUT", "/box/blue", "x", "x-amz-tagging", "colour=blue"))
 	w.ok(w.main("PUT", "/box/dir/k", "x"))
+	w.ok(w.as("ALT", "PUT", "/own", nil, nil))
+	w.ok(w.as("ALT", "PUT", "/own/dir/k", nil, nil))
+	w.ok(w.as("ALT", "PUT", "/own/k", nil, nil))
 	put := func(h ...string) func(key string) *reply {
 		return func(key string) *reply { return w.as("ALT", "PUT", "/box/"+key, []byte("x"), h) }
 	}
@@ -59,6 +62,10 @@ func TestPolicyConditions(t *testing.T) {
 			func() *reply { return put("x-amz-grant-full-control", "id=main")("new") }, func() *reply { return put()("new") }},
 		"prefix": {"s3:ListBucket", `{"StringEquals":{"s3:prefix":"dir/"}}`,
 			func() *reply { return get("?prefix=dir/") }, func() *reply { return get("?prefix=di") }},
+		"copy source": {"s3:PutObject", `{"StringLike":{"s3:x-amz-copy-source":"own/dir/*"}}`,
+			func() *reply { return put("x-amz-copy-source", "/own/dir%2Fk")("new") }, func() *reply { return put("x-amz-copy-source", "/own/k")("new") }},
+		"time": {"s3:GetObject", `{"DateGreaterThan":{"aws:CurrentTime":"2020-01-01"},"NumericGreaterThan":{"aws:EpochTime":1}}`,
+			func() *reply { return get("red") }, func() *reply { return get("red?tagging") }},
 		"referer": {"s3:GetObject", `{"StringLike":{"aws:Referer":"http://www.example.com/*"}}`,
 			func() *reply {
 				return w.as("ALT", "GET", "/box/red", nil, head{"Referer", "http://www.example.com/x"})

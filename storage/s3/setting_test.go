@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"encoding/xml"
 	"strings"
 	"testing"
 )
@@ -68,4 +69,48 @@ func TestExpirationHeader(t *testing.T) {
 	for _, p := range []string{"torrent", "restore"} {
 		w.want(w.main("GET", "/box/k?"+p, ""), 501, "NotImplemented")
 	}
+}
+
+// FuzzBodies takes the bodies of all settings apart: none may panic, and what passes the
+// checks must come back from what is kept.
+func FuzzBodies(f *testing.F) {
+	for _, s := range []string{
+		aclBody("main", "ID=alt:READ"), tagBody("a", "b"), corsBody(corsRuleOf("GET", "*", "<AllowedHeader>x</AllowedHeader>")),
+		lockRule("GOVERNANCE", "<Days>1</Days>"), "<WebsiteConfiguration><RoutingRules><RoutingRule><Redirect/></RoutingRule></RoutingRules></WebsiteConfiguration>",
+		"<ServerSideEncryptionConfiguration><Rule><BucketKeyEnabled>true</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var acl aclXML
+		_ = xml.Unmarshal(b, &acl)
+		var tags taggingXML
+		if xml.Unmarshal(b, &tags) == nil {
+			if got, err := tags.tags(objectTagsMax); err == nil && len(got) > objectTagsMax {
+				t.Errorf("%d tags", len(got))
+			}
+		}
+		var c corsXML
+		if xml.Unmarshal(b, &c) == nil {
+			for i := range c.Rules {
+				if c.Rules[i].wrong() == "" {
+					c.Rules[i].allows("o", "GET", []string{"h"})
+				}
+			}
+		}
+		var l lockXML
+		if xml.Unmarshal(b, &l) == nil {
+			if conf, err := l.config(); err == nil && conf.Mode != "" && (conf.Days > 0) == (conf.Years > 0) {
+				t.Errorf("a rule of %d days and %d years", conf.Days, conf.Years)
+			}
+		}
+		for _, v := range []any{&websiteXML{}, &encryptionXML{}} {
+			if xml.Unmarshal(b, v) != nil {
+				continue
+			}
+			if _, err := xml.Marshal(v); err != nil {
+				t.Errorf("%T cannot be written: %v", v, err)
+			}
+		}
+	})
 }
