@@ -70,6 +70,9 @@ func (c *call) copyFrom() error {
 }
 
 func (c *call) copy(from, to place, l look) error {
+	if c.header("X-Symlink-Target") != "" {
+		return plainf(400, "Symlink requests require a zero byte body")
+	}
 	src, err := c.box(from.shown, from.container)
 	if err != nil {
 		return err

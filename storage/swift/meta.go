@@ -48,7 +48,7 @@ func checkMeta(h http.Header, prefix string) error {
 		switch {
 		case name == "":
 			return plainf(400, "Metadata name cannot be empty")
-		case !utf8.ValidString(name) || !utf8.ValidString(v):
+		case !utf8.ValidString(name) || !utf8.ValidString(v) && prefix != objectMeta:
 			return plainf(400, "Metadata must be valid UTF-8")
 		case len(name) > metaNameMax:
 			return plainf(400, "Metadata name too long: %s", prefix+strings.ToLower(name))

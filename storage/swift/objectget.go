@@ -264,7 +264,7 @@ func (c *call) objectHeaders(s *seen) {
 	}
 	if s.box.info.Settings.Versioning != storage.Unversioned {
 		h.Set("X-Object-Version-Id", shownVersion(i.Version))
-		if i.Version != storage.NullVersion && s.look.version == "" && s.Linked == 0 {
+		if i.Version != storage.NullVersion && s.look.version == "" && s.Linked == 0 && !s.look.link {
 			h.Set("Content-Location", versionPath(s.box.shown, s.box.name, i))
 		}
 	}

@@ -27,6 +27,9 @@ func (c *call) objectPut() error {
 		return err
 	}
 	if c.header("X-Copy-From") != "" {
+		if c.q["multipart-manifest"] == "put" {
+			return refusef(400, "Manifest must be valid JSON.\n")
+		}
 		return c.copyFrom()
 	}
 	b, err := c.box(c.shown, c.container)
@@ -168,7 +171,7 @@ func (c *call) metaOf(key string) (storage.Meta, error) {
 	if d := h.Get("X-Object-Manifest"); d != "" {
 		d = unescapePath(d)
 		container, prefix, ok := strings.Cut(d, "/")
-		if !ok || container == "" || prefix == "" || strings.ContainsAny(d, "?&") || !utf8.ValidString(d) {
+		if !ok || container == "" || prefix == "" || strings.ContainsAny(d, "?&") {
 			return m, refusef(400, "X-Object-Manifest must be in the format container/prefix")
 		}
 		m.System[manifest.KeyDynamic] = d

@@ -41,9 +41,6 @@ type trouble struct{ name, why string }
 
 // staticPut puts the manifest of a static large object.
 func (c *call) staticPut(b *box) error {
-	if c.header("X-Object-Manifest") != "" {
-		return plainf(400, "Both X-Object-Manifest and multipart-manifest=put are given.")
-	}
 	size, err := c.bodySize()
 	if err != nil {
 		return err
@@ -152,6 +149,7 @@ func (c *call) staticStore(b *box, list []manifest.Segment, o storage.PutOptions
 	}
 	sum := md5.Sum(data)
 	o.MD5, o.Size = "", int64(len(data))
+	delete(o.Meta.System, manifest.KeyDynamic) // it can be one of them only
 	manifest.Set(&o.Meta, manifest.KeyStatic, st)
 	o.Meta.System[systemManifestETag] = hex.EncodeToString(sum[:])
 	body, err := c.within(b, bytes.NewReader(data), int64(len(data)))
@@ -332,8 +330,6 @@ func (c *call) checkSegment(b *box, e *sent) (manifest.Segment, string) {
 		return s, "Size Mismatch"
 	case e.etag != "" && e.etag != s.Hash:
 		return s, "Etag Mismatch"
-	case s.Bytes == 0:
-		return s, "Too Small; each segment must be at least 1 byte."
 	}
 	if e.rang != "" {
 		first, last, _ := readSpan(e.rang)
