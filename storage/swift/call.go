@@ -49,67 +49,6 @@ func (c *call) realm() string {
 	return "unknown"
 }
 
-// writer remembers what was answered.
-type writer struct {
-	http.ResponseWriter
-	status int
-	expose string // of CORS: headers that a script may read; "" where there is none
-	vary   string // of CORS: a header that the answer depends on
-	temp   *tempAnswer
-	// override is sent in place of 200: that of an error which has a page of its own.
-	override int
-}
-
-func (w *writer) WriteHeader(status int) {
-	if w.override != 0 && status == http.StatusOK {
-		status = w.override
-	}
-	if w.status == 0 {
-		w.status = status
-		if w.temp != nil {
-			w.temp.apply(w.Header(), status)
-		}
-		w.tell()
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// tell names the headers that are there and that a browser's script may read.
-func (w *writer) tell() {
-	if w.expose == "" {
-		return
-	}
-	if w.vary != "" {
-		w.Header().Add("Vary", w.vary)
-	}
-	list := w.expose
-	for n := range w.Header() {
-		n = strings.ToLower(n)
-		for _, p := range []string{"x-container-meta-", "x-object-meta-", "x-account-meta-"} {
-			if strings.HasPrefix(n, p) {
-				list += ", " + n
-			}
-		}
-	}
-	w.Header().Set("Access-Control-Expose-Headers", list)
-}
-
-func (w *writer) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *writer) flush() {
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
-		f.Flush()
-	}
-}
-
 // newTrans names a request, as Swift does.
 func newTrans(now time.Time, extra string) string {
 	b := make([]byte, 11)

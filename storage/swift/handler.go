@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"polder.dev/polder/storage/swift/account"
+	"polder.dev/polder/storage/swift/header"
 	"polder.dev/polder/storage/swift/tempauth"
 )
 
@@ -100,6 +101,7 @@ func signedS3(r *http.Request) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	own := *r
 	own.Header = r.Header.Clone()
+	header.Decode(own.Header)
 	strip(own.Header)
 	c := &call{
 		h: h, ctx: r.Context(), w: &writer{ResponseWriter: w}, r: &own, q: parseQuery(r.URL.RawQuery),
@@ -107,6 +109,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Trans-Id", c.trans)
 	w.Header().Set("X-Openstack-Request-Id", c.trans)
+	defer c.w.end()
 	if err := c.serve(); err != nil {
 		c.fail(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"polder.dev/polder/storage/lock"
 	"polder.dev/polder/storage/seal"
 	"polder.dev/polder/storage/swift"
+	"polder.dev/polder/storage/swift/header"
 )
 
 // TestInternalHeaders: what Swift's own servers say to each other is nothing to this one
@@ -225,6 +226,42 @@ func TestPolicy(t *testing.T) {
 	d.want(200, "-", "GET", "/v1/AUTH_test/shared/b", "")
 	d.want(204, "2", "DELETE", "/v1/AUTH_test/shared/b", "")
 	d.want(403, "t", "DELETE", "/v1/AUTH_test/shared", "")
+}
+
+// TestForeignNames: metadata may have a name in any language.
+func TestForeignNames(t *testing.T) {
+	d := open(t, nil)
+	s := httptest.NewUnstartedServer(d.h)
+	s.Listener = header.Listener(s.Listener)
+	s.Start()
+	t.Cleanup(s.Close)
+	ask := func(method, path, name, value, body string) string {
+		t.Helper()
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: h\r\nX-Auth-Token: %s\r\n%s: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+			method, path, d.token["t"], name, value, len(body), body)
+		b, err := io.ReadAll(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, c := range [][3]string{{"/v1/AUTH_test", "X-Account-Meta-", "POST"}, {"/v1/AUTH_test/c", "X-Container-Meta-", "PUT"}, {"/v1/AUTH_test/c/o", "X-Object-Meta-", "PUT"}} {
+		if a := ask(c[2], c[0], c[1]+"uni\u0e12", "\u0e12", ""); !strings.HasPrefix(a, "HTTP/1.1 20") {
+			t.Errorf("%s %s: %s", c[2], c[0], a)
+		}
+		if a := ask("HEAD", c[0], "X", "y", ""); !strings.Contains(strings.ToLower(a), strings.ToLower(c[1])+"uni\u0e12: \u0e12\r\n") || !strings.HasSuffix(a, "\r\n\r\n") {
+			t.Errorf("HEAD %s: %q", c[0], a)
+		}
+	}
+	ask("PUT", "/v1/AUTH_test/c/o", "X-Object-Meta-uni\u0e12", "x", "the body")
+	if a := ask("GET", "/v1/AUTH_test/c/o", "X", "y", ""); !strings.HasSuffix(a, "\r\n\r\nthe body") {
+		t.Errorf("GET: %q", a)
+	}
 }
 
 // TestLarge puts and reads more than any buffer, by one body and by segments.
