@@ -47,7 +47,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	log := quiet()
 	s, err := server.Open(ctx, server.Config{
 		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks,
-		Region: storeRegion, Domains: storeHosts()[1:], Log: log, Metrics: metrics.Registry,
+		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), Log: log, Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 
 // serveCloud answers clients as soon as it is known who may come.
 func serveCloud(ctx context.Context, log *slog.Logger, c layout.Cloud, s *server.Server, m ctrl.Manager, ctl *controller.Controller) error {
-	h, err := s.Doors(ctl.Keys())
+	h, err := s.Doors(ctx, ctl.Keys())
 	if err != nil {
 		return err
 	}

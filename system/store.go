@@ -122,7 +122,7 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.Doors(people)
+	h, err := s.Doors(ctx, people)
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}

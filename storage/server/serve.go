@@ -15,6 +15,7 @@ import (
 
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/s3"
+	"polder.dev/polder/storage/swift"
 )
 
 // headBytesMax bounds a request's head: 8 KiB of S3's metadata or 90 of Swift's, and a
@@ -22,14 +23,27 @@ import (
 const headBytesMax = 64 << 10
 
 // Doors is both protocols on one address.
-func (s *Server) Doors(people iam.Directory) (http.Handler, error) {
-	door, err := s3.New(s3.Config{
-		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Now: s.cfg.Now, Log: s.cfg.Log,
+func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler, error) {
+	bucket, err := s3.New(s3.Config{
+		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.guard("s3", door), nil
+	container, err := swift.New(ctx, swift.Config{
+		Space: s.space, Directory: people, Log: s.cfg.Log, Now: s.cfg.Now, TokenKey: s.tokens, Keys: s.keys, URL: s.cfg.URL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	one, other := s.guard("s3", bucket), s.guard("swift", container)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if container.Handles(r) {
+			other.ServeHTTP(w, r)
+			return
+		}
+		one.ServeHTTP(w, r)
+	}), nil
 }
 
 // Serve answers clients on l and administrators on the data directory's socket until ctx

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/lifecycle"
 	"polder.dev/polder/storage/naming"
 )
 
@@ -37,6 +39,9 @@ type Config struct {
 	Domains []string
 	// RequestsMax is how many requests are served at once; 2048.
 	RequestsMax int
+	// URL is what Swift clients are told to reach the store by; "" is what their requests
+	// say.
+	URL string
 	// Metrics is where they are registered; a registry of its own if it is nil.
 	Metrics interface {
 		prometheus.Registerer
@@ -55,6 +60,8 @@ type Server struct {
 	store   storage.Store
 	space   *naming.Space
 	tokens  []byte
+	keys    *keyring
+	lives   *lifecycle.Runner
 	traffic *traffic
 	slots   chan struct{} // one for each request that is served
 
@@ -107,6 +114,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	s.store = s.disks
 	if s.space, err = naming.Open(ctx, s.store); err != nil {
+		return err
+	}
+	s.keys = newKeyring(filepath.Join(s.cfg.Dir, "keys"), jurisdictionOf)
+	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.store, Log: s.cfg.Log, Now: s.cfg.Now}); err != nil {
 		return err
 	}
 	if s.admin, err = s.listenSocket(); err != nil {
@@ -169,7 +180,18 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.disks.Settled() {
 		s.beginBalance()
 	}
-	return s.disks.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.disks.Run(ctx) })
+	g.Go(func() error { return untilOver(ctx, s.lives.Run(ctx)) })
+	return g.Wait()
+}
+
+// untilOver is nil for an error that only says that ctx has ended.
+func untilOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
 }
 
 // Close ends what goes on, makes all durable and lets the directory go.

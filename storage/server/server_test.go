@@ -34,7 +34,7 @@ func run(t *testing.T, cfg Config) (s *Server, url string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := s.Doors(people(t))
+	h, err := s.Doors(t.Context(), people(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+
+	"polder.dev/polder/internal/pki"
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/seal"
+)
+
+// keyring is the store's keys, a file each, below the data directory: one for every
+// jurisdiction, so that what is under one law can be given up by giving up one key.
+type keyring struct {
+	dir string
+	of  func(storage.Settings) string // the jurisdiction of a bucket
+
+	mu   sync.Mutex
+	keys map[string][]byte
+}
+
+var _ seal.Keyring = (*keyring)(nil)
+
+// keyNone is the key of buckets without a jurisdiction.
+const keyNone = "none"
+
+var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+func newKeyring(dir string, of func(storage.Settings) string) *keyring {
+	return &keyring{dir: dir, of: of, keys: map[string][]byte{}}
+}
+
+// Current implements seal.Keyring. A jurisdiction's key is made when it is first needed.
+func (k *keyring) Current(s storage.Settings) (string, error) {
+	id := k.of(s)
+	if id == "" {
+		id = keyNone
+	}
+	_, err := k.key(id, true)
+	return id, err
+}
+
+// Key implements seal.Keyring.
+func (k *keyring) Key(_ context.Context, id string) ([]byte, error) { return k.key(id, false) }
+
+func (k *keyring) key(id string, create bool) ([]byte, error) {
+	if !keyName.MatchString(id) {
+		return nil, fmt.Errorf("key %q: %w", id, seal.ErrNoKey)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if b, ok := k.keys[id]; ok {
+		return b, nil
+	}
+	path := filepath.Join(k.dir, id+".key")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		b = make([]byte, seal.KeyBytes)
+		_, _ = rand.Read(b) // never fails
+		if err = os.MkdirAll(k.dir, 0o700); err == nil {
+			err = pki.WriteFile(path, b)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("key %s: %w", id, seal.ErrNoKey)
+	case err != nil:
+		return nil, fmt.Errorf("reading key %s: %w", id, err)
+	case len(b) != seal.KeyBytes:
+		return nil, fmt.Errorf("key %s: its file has %d bytes, not %d", id, len(b), seal.KeyBytes)
+	}
+	k.keys[id] = b
+	return b, nil
+}
+
+// jurisdictionOf is that of a bucket; "" is none.
+func jurisdictionOf(s storage.Settings) string { return s.Labels[LabelJurisdiction] }
+
+// LabelJurisdiction names the jurisdiction that a bucket's data is under.
+const LabelJurisdiction = "jurisdiction"
