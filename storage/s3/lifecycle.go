@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,36 +13,58 @@ import (
 	"polder.dev/polder/storage/lifecycle"
 )
 
-// lifeCache keeps parsed lifecycle rules by the text that they were parsed from.
+// lifeCache keeps parsed lifecycle rules of buckets as long as their text is the same. Texts
+// that are one in memory are compared at once, however long they are.
 type lifeCache struct {
 	mu  sync.RWMutex
-	all map[string]*lifecycle.Config
+	all map[string]cachedLife
+}
+
+type cachedLife struct {
+	text  string
+	rules *lifecycle.Config
 }
 
 const livesMax = 1000
 
-func (c *lifeCache) of(set storage.Settings) (*lifecycle.Config, error) {
-	text := set.Labels[lifecycle.Label]
+func (c *lifeCache) of(info *storage.BucketInfo) (*lifecycle.Config, error) {
+	text := info.Settings.Labels[lifecycle.Label]
 	if text == "" {
 		return nil, nil
 	}
 	c.mu.RLock()
-	l := c.all[text]
+	l := c.all[info.Name]
 	c.mu.RUnlock()
-	if l != nil {
-		return l, nil
+	if l.text == text {
+		return l.rules, nil
 	}
-	l, err := lifecycle.Parse(set)
+	rules, err := lifecycle.Parse(info.Settings)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.all == nil || len(c.all) >= livesMax {
-		c.all = map[string]*lifecycle.Config{}
+		c.all = map[string]cachedLife{}
 	}
-	c.all[text] = l
-	return l, nil
+	c.all[info.Name] = cachedLife{text, rules}
+	return rules, nil
+}
+
+// Reclass changes the storage class that is told of a version, for lifecycle.Options.Move
+// of a store that keeps all classes alike.
+func Reclass(ctx context.Context, b storage.Bucket, v storage.Info, class string) (bool, error) {
+	if classOf(&v.Meta) == class {
+		return false, nil
+	}
+	_, err := b.Edit(ctx, v.Key, storage.EditOptions{Version: v.Version, If: storage.Conditions{Match: []string{v.ETag}}, Change: func(m *storage.Meta) error {
+		if m.System == nil {
+			m.System = map[string]string{}
+		}
+		m.System[systemClass] = class
+		return nil
+	}})
+	return err == nil, err
 }
 
 func (q *request) lifecycle() error {
@@ -88,7 +111,7 @@ func (q *request) deleteLifecycle() error {
 
 // describeExpiry tells when a rule ends the object.
 func (q *request) describeExpiry(h http.Header, v *storage.Info) {
-	c, err := q.s.lives.of(q.info.Settings)
+	c, err := q.s.lives.of(&q.info)
 	if err != nil {
 		q.s.log.Error("lifecycle rules cannot be read", "bucket", q.name, "error", err)
 	}

@@ -4,6 +4,9 @@ import (
 	"encoding/xml"
 	"strings"
 	"testing"
+	"time"
+
+	"polder.dev/polder/storage/lifecycle"
 )
 
 func TestSettings(t *testing.T) {
@@ -68,6 +71,33 @@ func TestExpirationHeader(t *testing.T) {
 	}
 	for _, p := range []string{"torrent", "restore"} {
 		w.want(w.main("GET", "/box/k?"+p, ""), 501, "NotImplemented")
+	}
+}
+
+// TestTransition is a rule that is carried out, as a client sees it.
+func TestTransition(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.main("PUT", "/box", ""))
+	w.ok(w.main("PUT", "/box/k", "x"))
+	w.ok(w.main("PUT", "/box?lifecycle", "<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>"))
+	r, err := lifecycle.New(lifecycle.Options{Store: w.store, Move: Reclass})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, days := range []int{0, 3, 3} {
+		if err := r.Pass(t.Context(), time.Now().AddDate(0, 0, days)); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if days > 0 {
+			want = "GLACIER"
+		}
+		if got := w.ok(w.main("GET", "/box/k", "")).Header.Get("X-Amz-Storage-Class"); got != want {
+			t.Errorf("after %d days the class is %q", days, got)
+		}
+	}
+	if c := r.Counts(); c.Moved != 1 || c.Failed != 0 {
+		t.Errorf("counts are %+v", c)
 	}
 }
 

@@ -30,30 +30,6 @@ func Over(b storage.Bucket, o Opener) *Bucket {
 	return &Bucket{Bucket: b, Opener: o}
 }
 
-// Store is a store whose buckets are a Bucket each, for doors that know of no keys.
-type Store struct {
-	storage.Store
-	Opener
-}
-
-// CreateBucket implements storage.Store.
-func (s Store) CreateBucket(ctx context.Context, name string, set storage.Settings) (storage.Bucket, error) {
-	b, err := s.Store.CreateBucket(ctx, name, set)
-	if err != nil {
-		return nil, err
-	}
-	return Over(b, s.Opener), nil
-}
-
-// Bucket implements storage.Store.
-func (s Store) Bucket(ctx context.Context, name string) (storage.Bucket, error) {
-	b, err := s.Store.Bucket(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return Over(b, s.Opener), nil
-}
-
 // Put seals the body, if the metadata says so.
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, o storage.PutOptions) (storage.Info, error) {
 	data, err := b.relock(ctx, &o.Meta)

@@ -12,6 +12,5 @@
 // them: what finds damage are the store's checksums. The ETag of a sealed object is none
 // of its text's MD5 and looks like none.
 //
-// Front doors import it. One that knows nothing of keys gets a Store, which opens what the
-// server has keys for, and refuses the rest. It refuses to keep keys: a Keyring has them, and a client's are forgotten with its request.
+// Front doors import it, and read no bucket but through it. It refuses to keep keys: a Keyring has them, and a client's are forgotten with its request.
 package seal

@@ -216,21 +216,12 @@ func TestPartsUnsealed(t *testing.T) {
 	}
 }
 
-// TestStore is a door that knows of no keys: it copies what is sealed, and cannot read
-// what a client sealed.
-func TestStore(t *testing.T) {
+// TestCopy copies as a door does that takes metadata along, and shows what a client
+// sealed to nobody else.
+func TestCopy(t *testing.T) {
 	ctx := t.Context()
-	m := mem.New(0, time.Now)
-	t.Cleanup(func() { _ = m.Close() })
-	s := Store{m, Opener{Keys: keys(t)}}
-	b, err := s.CreateBucket(ctx, "b", storage.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, Over(b, Opener{Keys: keys(t)}), "k", text(1000), storage.PutOptions{})
-	if b, err = s.Bucket(ctx, "b"); err != nil {
-		t.Fatal(err)
-	}
+	b := Over(bucket(t), Opener{Keys: keys(t)})
+	put(t, b, "k", text(1000), storage.PutOptions{})
 	o, err := b.Open(ctx, "k", storage.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -336,6 +327,23 @@ func FuzzSpans(f *testing.F) {
 			t.Errorf("the last of %d spans ends at %d of %d", len(spans), spans[len(spans)-1].end, size)
 		}
 	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	bk := Over(bucket(b), Opener{Keys: keys(b)})
+	body := text(10 << 20)
+	put(b, bk, "k", body, storage.PutOptions{Size: int64(len(body))})
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		o, err := bk.Open(b.Context(), "k", storage.ReadOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := storage.Reader(o, 0, int64(len(body))).WriteTo(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+		_ = o.Close()
+	}
 }
 
 func BenchmarkSeal(b *testing.B) {
