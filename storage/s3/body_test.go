@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestPresigned(t *testing.T) {
 	w.want(w.do(put), 403, "AccessDenied")
 	w.want(w.main("HEAD", "/data/k", ""), 404, "")
 	w.ok(w.do(presign("PUT", "/data/k", "X-Amz-Copy-Source", "/data/secret")))
-	for _, h := range []string{"X-Amz-Acl", "X-Amz-Meta-A", "X-Amz-Tagging"} {
+	for _, h := range []string{"X-Amz-Acl", "X-Amz-Meta-A", "X-Amz-Tagging", "X-Polder-Durability"} {
 		put = presign("PUT", "/data/k")
 		put.Header.Set(h, "public-read")
 		w.want(w.do(put), 403, "AccessDenied")
@@ -197,6 +198,29 @@ func TestVersion2AndVirtualHosts(t *testing.T) {
 	w.want(w.do(r), 403, "SignatureDoesNotMatch")
 	r.Header.Set("Date", "Tue, 07 Jul 2010 21:53:04 GMT")
 	w.want(w.do(r), 403, "RequestTimeTooSkewed")
+}
+
+// TestPresigned2 sees that a URL of Version 2, which signs few parameters, does not become
+// one for another operation.
+func TestPresigned2(t *testing.T) {
+	w := bucketed(t)
+	w.ok(w.main("PUT", "/data/k", "body"))
+	expires := fmt.Sprint(time.Now().Add(time.Minute).Unix())
+	ask := func(method, path, more string, h ...string) *reply {
+		sig := url.QueryEscape(w.signer("MAIN").Presign2(method, path, expires))
+		return w.do(w.request(method, path+"?AWSAccessKeyId=MAIN&Expires="+expires+"&Signature="+sig+more, nil, h))
+	}
+	if got := w.ok(ask("GET", "/data/k", "")); string(got.body) != "body" {
+		t.Errorf("%q", got.body)
+	}
+	w.ok(ask("GET", "/data", "&list-type=2"))
+	w.want(ask("GET", "/data/k", "&attributes"), 403, "AccessDenied")
+	w.want(ask("GET", "/data/k", "&acl"), 403, "SignatureDoesNotMatch")
+	w.want(ask("PUT", "/data", "&publicAccessBlock"), 403, "AccessDenied")
+	w.want(ask("PUT", "/fast", "", "X-Polder-Durability", "written"), 403, "AccessDenied")
+	w.want(ask("PUT", "/data/k", "", "X-Amz-Copy-Source", "/data/k"), 403, "SignatureDoesNotMatch")
+	both := w.signedGet("/data/k?X-Amz-Signature=0")
+	w.want(w.do(both), 400, "InvalidArgument")
 }
 
 func FuzzRequest(f *testing.F) {

@@ -169,7 +169,7 @@ func (q *request) absent(err error, version string, a iam.Action) error {
 			return e
 		}
 	case errors.Is(err, storage.ErrNoObject):
-		if q.authorise(iam.ListBucket) != nil {
+		if q.authoriseOn(iam.ListBucket, "", nil) != nil {
 			return q.denied(versioned(a, version))
 		}
 		if errors.Is(err, storage.ErrDeleted) {

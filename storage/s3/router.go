@@ -41,6 +41,10 @@ func (q *request) route() (*operation, error) {
 			}
 		}
 	}
+	// Both versions of a listing tell the same.
+	if param != "" && param != "list-type" && q.auth != nil && !q.auth.CoversParam(param) {
+		return nil, fail("AccessDenied", "The parameter %s is not signed; use signature version 4.", param)
+	}
 	if q.r.Header["X-Amz-Copy-Source"] != nil {
 		if o := routes[routeKey{q.level, q.r.Method, param + "+copy"}]; o != nil {
 			return o, nil

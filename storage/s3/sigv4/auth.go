@@ -61,8 +61,12 @@ type Auth struct {
 // Parse reads what a request says. It returns nil for one that says nothing, which is
 // anonymous.
 func Parse(r Request) (*Auth, error) {
+	four := r.Query.Has("X-Amz-Signature") || r.Query.Has("X-Amz-Algorithm") || r.Query.Has("X-Amz-Credential")
+	two := r.Query.Has("AWSAccessKeyId") && r.Query.Has("Signature")
 	if vals, ok := r.Header["Authorization"]; ok {
 		switch {
+		case four || two:
+			return nil, fmt.Errorf("%w: only one auth mechanism allowed; the header and the query have one each", ErrUnsupported)
 		case len(vals) > 1:
 			return nil, fmt.Errorf("%w: there are several Authorization headers", ErrUnsupported)
 		case strings.TrimSpace(vals[0]) == "":
@@ -71,9 +75,9 @@ func Parse(r Request) (*Auth, error) {
 		return parseHeader(r, vals[0])
 	}
 	switch {
-	case r.Query.Has("X-Amz-Signature") || r.Query.Has("X-Amz-Algorithm") || r.Query.Has("X-Amz-Credential"):
+	case four:
 		return parseQuery(r)
-	case r.Query.Has("AWSAccessKeyId") && r.Query.Has("Signature"):
+	case two:
 		return parseQuery2(r)
 	}
 	return nil, nil
@@ -243,11 +247,18 @@ func (a *Auth) complete(r Request) error {
 		return fmt.Errorf("%w: sign host", ErrUnsigned)
 	}
 	for k := range r.Header {
-		if len(k) > 6 && k[:6] == "X-Amz-" && !slices.Contains(free, k) && !a.coversFold(k) {
+		acts := strings.HasPrefix(k, "X-Amz-") || strings.HasPrefix(k, "X-Polder-")
+		if acts && !slices.Contains(free, k) && !a.coversFold(k) {
 			return fmt.Errorf("%w: sign %s or leave it out", ErrUnsigned, strings.ToLower(k))
 		}
 	}
 	return nil
+}
+
+// CoversParam says that a parameter of the query could not have been added by somebody
+// else. Of a URL that Version 2 presigned that holds for some parameters only.
+func (a *Auth) CoversParam(name string) bool {
+	return !a.two || !a.Presigned || slices.Contains(named, name)
 }
 
 func (a *Auth) coversFold(name string) bool {

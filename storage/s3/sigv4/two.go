@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,11 @@ func parseQuery2(r Request) (*Auth, error) {
 }
 
 func (a *Auth) verify2(r Request, secret string) error {
+	for k := range r.Header {
+		if a.Presigned && strings.HasPrefix(k, "X-Polder-") {
+			return fmt.Errorf("%w: leave %s out", ErrUnsigned, strings.ToLower(k))
+		}
+	}
 	if subtle.ConstantTimeCompare([]byte(sign2(r, secret, a.Presigned)), []byte(a.signature)) != 1 {
 		return fmt.Errorf("%w: check the secret key and the way the request is signed", ErrSignature)
 	}
@@ -55,6 +61,12 @@ func (s Signer) Sign2(r *http.Request, bucket string, now time.Time) error {
 	r.Header.Set("Date", now.UTC().Format(http.TimeFormat))
 	r.Header.Set("Authorization", "AWS "+s.AccessKey+":"+sign2(Request{Request: r, Query: q, Bucket: bucket}, s.Secret, false))
 	return nil
+}
+
+// Presign2 is the signature of a URL that is valid until a time in seconds since 1970.
+func (s Signer) Presign2(method, path, expires string) string {
+	r := &http.Request{Method: method, Header: http.Header{}, URL: &url.URL{Path: path}}
+	return sign2(Request{Request: r, Query: Query{{"Expires", expires}}}, s.Secret, true)
 }
 
 func sign2(r Request, secret string, presigned bool) string {
@@ -94,10 +106,11 @@ func sign2(r Request, secret string, presigned bool) string {
 
 // named are the parameters that Version 2 signs.
 var named = []string{
-	"acl", "cors", "defaultObjectAcl", "delete", "lifecycle", "location", "logging", "notification", "object-lock", "partNumber",
-	"policy", "requestPayment", "response-cache-control", "response-content-disposition", "response-content-encoding",
-	"response-content-language", "response-content-type", "response-expires", "restore", "retention", "legal-hold", "tagging",
-	"torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+	"accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location", "logging", "metrics",
+	"notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "response-cache-control",
+	"response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type",
+	"response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId",
+	"versioning", "versions", "website",
 }
 
 func resource(b *strings.Builder, r Request) {
