@@ -44,6 +44,9 @@ func (q *request) source() (*source, error) {
 		}
 		return nil, err
 	}
+	if o, err = q.assembled(o, rules, name, key, version); err != nil {
+		return nil, err
+	}
 	s := &source{Object: o, info: o.Info(), bucket: b, version: version, hasVersions: set.Settings.Versioning != storage.Unversioned}
 	err = q.authoriseIn(rules, name, versioned(iam.GetObject, version), key, &s.info)
 	if err == nil {

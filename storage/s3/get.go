@@ -8,6 +8,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/manifest"
 )
 
 // getObject implements GetObject and HeadObject.
@@ -23,6 +24,9 @@ func (q *request) getObject() error {
 	if err != nil {
 		return q.absent(err, version, iam.GetObject)
 	}
+	if o, err = q.assembled(o, q.rules, q.name, q.key, version); err != nil {
+		return err
+	}
 	defer o.Close()
 	info := o.Info()
 	s, err := q.offer(&info, version)
@@ -36,6 +40,17 @@ func (q *request) headObject(version string) error {
 	info, err := q.bucket.Stat(q.ctx, q.key, storage.ReadOptions{Version: version})
 	if err != nil {
 		return q.absent(err, version, iam.GetObject)
+	}
+	if !manifest.Plain(&info.Meta) {
+		o, err := q.bucket.Open(q.ctx, q.key, storage.ReadOptions{Version: version})
+		if err == nil {
+			o, err = q.assembled(o, q.rules, q.name, q.key, version)
+		}
+		if err != nil {
+			return err
+		}
+		defer o.Close()
+		info = o.Info()
 	}
 	s, err := q.offer(&info, version)
 	if err != nil {
