@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/minio/minio-go/v7"
 
 	"polder.dev/polder/internal/usage"
 )
@@ -116,6 +120,20 @@ func (c *Client) between(from, to Address, dry bool) (*side, *side, *Plan, error
 	return src, dst, p, nil
 }
 
+// greet asks about a bucket that is to be written to, so that one that is not there, or
+// keys that are wrong, are one error and not one for each object. Who may write need not
+// be allowed to list.
+func (c *Client) greet(ctx context.Context, a Address) error {
+	if !a.Remote() {
+		return nil
+	}
+	_, _, err := c.ask(ctx, http.MethodGet, a.Bucket, url.Values{"list-type": {"2"}, "max-keys": {"1"}, "prefix": {a.Key}}, nil, nil)
+	if codeOf(err) == minio.AccessDenied {
+		return nil
+	}
+	return explain(err, Address{Bucket: a.Bucket})
+}
+
 func (p *Plan) own(s *side) {
 	if s.tree != nil {
 		p.trees = append(p.trees, s.tree)
@@ -123,6 +141,9 @@ func (p *Plan) own(s *side) {
 }
 
 func (c *Client) copyAll(ctx context.Context, from, to Address) (*Plan, error) {
+	if err := c.greet(ctx, to); err != nil {
+		return nil, err
+	}
 	src, dst, p, err := c.between(from, to, false)
 	if err != nil {
 		return nil, err

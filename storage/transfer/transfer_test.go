@@ -3,10 +3,12 @@ package transfer
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +82,7 @@ func TestSingleObjectsAndTheirNames(t *testing.T) {
 		"into itself":          {from: at("p/"), to: at("p/q"), deep: true, want: "one holds the other"},
 		"no such directory":    {from: local(dir, "none"), to: at("x"), deep: true, want: "none"},
 		"into no directory":    {from: at("f"), to: local(out, "none", "f"), want: "none"},
+		"to no bucket":         {from: local(dir), to: Address{Bucket: "nobucket"}, deep: true, want: "there is no bucket nobucket"},
 		"a prefix of no files": {from: at("p"), to: local(out), want: "there is no object"},
 	} {
 		p, err := w.c.Copying(t.Context(), tc.from, tc.to, tc.deep)
@@ -307,6 +310,31 @@ func TestErrorsDoNotTellSecrets(t *testing.T) {
 		if _, err := New(Config{Endpoint: bad}); err == nil {
 			t.Errorf("%q is taken for an endpoint", bad)
 		}
+	}
+}
+
+// TestAStoreThatIsBusyIsAskedAgain, and one that never answered is not waited for.
+func TestAStoreThatIsBusyIsAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	dir := write(t, t.TempDir(), map[string]string{"small": "s", "large": noise(5, 11<<20)})
+	var n atomic.Int64
+	w.through(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if n.Add(1)%3 != 0 {
+			rw.WriteHeader([]int{http.StatusServiceUnavailable, http.StatusInternalServerError, http.StatusTooManyRequests}[n.Load()%3])
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	w.all(w.c.Copying(t.Context(), local(dir), at(""), true))
+	back := t.TempDir()
+	w.all(w.c.Copying(t.Context(), at(""), local(back), true))
+	holds(t, back, map[string]string{"small": "s", "large": noise(5, 11<<20)})
+	c, err := New(Config{Endpoint: "http://127.0.0.1:1", AccessKey: "KEY", SecretKey: "x", Backoff: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.stat(t.Context(), at("x"), ""); err == nil {
+		t.Error("nobody answered, and that is no error")
 	}
 }
 
