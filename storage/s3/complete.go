@@ -78,6 +78,9 @@ func (q *request) completeUpload() error {
 		}
 	}
 	info, err := q.bucket.Complete(q.ctx, q.key, u.ID, refs, storage.CompleteOptions{If: cond, Seal: func(m *storage.Meta) error {
+		if err := q.sealCompleted(m); err != nil {
+			return err
+		}
 		return p.seal(m, &u, want)
 	}})
 	if errors.Is(err, storage.ErrNoUpload) {

@@ -130,7 +130,10 @@ func (q *request) sealLock(m *storage.Meta) error {
 		}
 		return nil
 	}
-	s := c.State(q.s.now())
+	var s lock.State
+	if q.op.name != "CreateMultipartUpload" { // whose object is made when it is completed
+		s = c.State(q.s.now())
+	}
 	if mode+until != "" {
 		if err := q.authorise("s3:PutObjectRetention"); err != nil {
 			return err
@@ -147,6 +150,24 @@ func (q *request) sealLock(m *storage.Meta) error {
 			return fail("InvalidArgument", "x-amz-object-lock-legal-hold must be ON or OFF, not %q.", hold)
 		}
 	}
+	s.Put(m)
+	return nil
+}
+
+// sealCompleted puts the bucket's own retention on an object that was made of parts, if
+// its upload did not ask for one.
+func (q *request) sealCompleted(m *storage.Meta) error {
+	c, err := lock.ParseConfig(q.info.Settings)
+	if err != nil || c == nil || c.Mode == "" {
+		return err
+	}
+	s, err := lock.Of(*m)
+	if err != nil || s.Mode != "" {
+		return err
+	}
+	hold := s.Hold
+	s = c.State(q.s.now())
+	s.Hold = hold
 	s.Put(m)
 	return nil
 }

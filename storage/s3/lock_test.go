@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"encoding/xml"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +121,16 @@ func TestDefaultRetention(t *testing.T) {
 	w.ok(w.main("PUT", "/box?object-lock", lockRule("GOVERNANCE", "<Years>1</Years>")))
 	w.ok(w.main("PUT", "/box/k", "x"))
 	w.ok(w.main("PUT", "/box/copy", "", "x-amz-copy-source", "/box/k"))
-	for _, key := range []string{"/box/k", "/box/copy"} {
+	var u struct{ UploadId string }
+	if err := xml.Unmarshal(w.ok(w.main("POST", "/box/parts?uploads", "", "x-amz-object-lock-legal-hold", "OFF")).body, &u); err != nil {
+		t.Fatal(err)
+	}
+	tag := w.ok(w.main("PUT", "/box/parts?partNumber=1&uploadId="+u.UploadId, "x")).Header.Get("Etag")
+	w.ok(w.main("POST", "/box/parts?uploadId="+u.UploadId, "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"+tag+"</ETag></Part></CompleteMultipartUpload>"))
+	if got := w.ok(w.main("HEAD", "/box/parts", "")).Header.Get("X-Amz-Object-Lock-Legal-Hold"); got != "OFF" {
+		t.Errorf("the hold is %q", got)
+	}
+	for _, key := range []string{"/box/k", "/box/copy", "/box/parts"} {
 		got, err := time.Parse(time.RFC3339Nano, w.ok(w.main("HEAD", key, "")).Header.Get("X-Amz-Object-Lock-Retain-Until-Date"))
 		if d := time.Until(got.AddDate(-1, 0, 0)); err != nil || d.Abs() > time.Minute {
 			t.Errorf("%s is kept until %s, %v", key, got, err)
