@@ -11,9 +11,10 @@ import (
 	"polder.dev/polder/storage/naming"
 )
 
-// listBuckets implements ListBuckets: those of who asks. Nobody has none.
+// listBuckets implements ListBuckets: those of the account of who asks, for its admins and
+// for those who have a role in it. Nobody has none.
 func (q *request) listBuckets() error {
-	if !q.who.Anonymous() && !q.who.Admin && !q.who.Operator {
+	if !q.who.Anonymous() && !q.who.Admin && !q.who.Operator && q.who.Role == "" {
 		return q.denied("s3:ListAllMyBuckets")
 	}
 	limit := 10_000

@@ -10,6 +10,9 @@ import (
 	"polder.dev/polder/storage"
 )
 
+// completeBytesMax is room for the most parts, each with a checksum.
+const completeBytesMax = 4 << 20
+
 // completeBody is what CompleteMultipartUpload takes.
 type completeBody struct {
 	Part []struct {
@@ -57,7 +60,7 @@ func (q *request) completeUpload() error {
 		return err
 	}
 	var body completeBody
-	if err := q.decode(&body); err != nil {
+	if err := q.decodeMax(&body, completeBytesMax); err != nil {
 		return err
 	}
 	refs, err := body.refs()
@@ -76,6 +79,9 @@ func (q *request) completeUpload() error {
 		if err := p.check(want); err != nil {
 			return err
 		}
+	}
+	if err := q.roomForWhole(p); err != nil {
+		return err
 	}
 	info, err := q.bucket.Complete(q.ctx, q.key, u.ID, refs, storage.CompleteOptions{If: cond, Seal: func(m *storage.Meta) error {
 		if err := q.sealCompleted(m); err != nil {

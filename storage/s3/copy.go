@@ -109,6 +109,9 @@ func (q *request) copyObject() error {
 	if src.info.Size > objectBytesMax {
 		return fail("InvalidRequest", "The specified copy source is larger than the maximum allowable size for a copy source: %d. Copy it in parts.", int64(objectBytesMax))
 	}
+	if err := q.room(src.info.Size); err != nil {
+		return err
+	}
 	m, replaced, err := q.copiedMeta(&src.info)
 	if err != nil {
 		return err
@@ -251,6 +254,9 @@ func (q *request) uploadPartCopy() error {
 	}
 	if length > objectBytesMax {
 		return fail("InvalidRequest", "A part has at most %d bytes; copy a range.", int64(objectBytesMax))
+	}
+	if err := q.room(length); err != nil {
+		return err
 	}
 	name, _, _ := strings.Cut(u.Meta.System[systemChecksum], "/")
 	body, err := q.copied(src, off, length, map[string]string{name: "as the upload"})

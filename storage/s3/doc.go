@@ -10,6 +10,9 @@
 // The handler must see paths as they were sent: a mux in front of it that cleans paths
 // would change keys.
 //
+// Times belong to whoever serves it: an http.Server should have a ReadHeaderTimeout, and
+// no ReadTimeout or WriteTimeout, for objects may be large and networks slow.
+//
 // Whoever serves HTTP imports it. It refuses to hold state: all that it knows of a bucket
 // or an object lies in the store's settings and metadata, so that Swift's door and
 // another process see the same. What it caches, it can lose.

@@ -105,6 +105,7 @@ var statuses = map[string]int{
 	"ObjectLockConfigurationNotFoundError":           404,
 	"OwnershipControlsNotFoundError":                 404,
 	"PreconditionFailed":                             412,
+	"QuotaExceeded":                                  403,
 	"RequestTimeTooSkewed":                           403,
 	"RequestTimeout":                                 400,
 	"ServerSideEncryptionConfigurationNotFoundError": 404,

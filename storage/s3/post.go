@@ -116,6 +116,9 @@ func (q *request) putForm(file *sized) (storage.Info, error) {
 		return storage.Info{}, err
 	}
 	defer p.Close()
+	if err := q.room(p.size); err != nil { // with the form's other fields, which are little
+		return storage.Info{}, err
+	}
 	p.r = file
 	return q.bucket.Put(q.ctx, q.key, p, storage.PutOptions{
 		Meta: m, MD5: p.md5,

@@ -30,6 +30,9 @@ func (q *request) putObject() error {
 		return err
 	}
 	defer p.Close()
+	if err := q.room(p.size); err != nil {
+		return err
+	}
 	info, err := q.bucket.Put(q.ctx, q.key, p, storage.PutOptions{
 		Meta: m, Size: p.room(), MD5: p.md5, If: cond,
 		Seal: func(m *storage.Meta) error { p.seal(m); return nil },

@@ -112,6 +112,9 @@ func (q *request) uploadPart() error {
 	if err := p.forUpload(&u); err != nil {
 		return err
 	}
+	if err := q.room(p.size); err != nil {
+		return err
+	}
 	part, err := q.bucket.PutPart(q.ctx, q.key, u.ID, n, p, storage.PutOptions{
 		Size: p.room(), MD5: p.md5,
 		Seal: func(m *storage.Meta) error { p.seal(m); return nil },

@@ -158,8 +158,10 @@ func (q *request) reply(x *answer) error {
 }
 
 // decode reads the request's body as XML into v. An empty body is an error.
-func (q *request) decode(v any) error {
-	b, err := q.readAll(xmlBytesMax)
+func (q *request) decode(v any) error { return q.decodeMax(v, xmlBytesMax) }
+
+func (q *request) decodeMax(v any, limit int64) error {
+	b, err := q.readAll(limit)
 	if err != nil {
 		return err
 	}
