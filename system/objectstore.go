@@ -47,7 +47,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	log := quiet()
 	s, err := server.Open(ctx, server.Config{
 		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks,
-		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), Log: log, Metrics: metrics.Registry,
+		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), OwnNames: true, Log: log, Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return err

@@ -30,8 +30,9 @@ type Bucket struct {
 // +kubebuilder:validation:XValidation:rule="has(self.name) == has(oldSelf.name)",fieldPath=".name",message="name cannot be changed, because clients know the bucket by it; make another bucket instead"
 // +kubebuilder:validation:XValidation:rule="has(self.jurisdiction) == has(oldSelf.jurisdiction)",fieldPath=".jurisdiction",message="jurisdiction cannot be changed; make another bucket and copy what may leave"
 type BucketSpec struct {
-	// Name that clients use; empty: the object's own. All tenants share the names, so one
-	// that another tenant has is refused.
+	// Name that the tenant's clients use; empty: the object's own. Each tenant has names of
+	// its own; a client that asks for one which its tenant does not have gets the bucket of
+	// the tenant who took the name first, as far as that one lets it in.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="name cannot be changed, because clients know the bucket by it; make another bucket instead"
 	// +optional

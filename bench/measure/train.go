@@ -21,6 +21,7 @@ import (
 
 const (
 	example = "examples/ocr-digits"
+	data    = "examples/data"
 	epochs  = 12
 	warmUp  = 2 // epochs that are not counted
 )
@@ -51,6 +52,12 @@ func measureTrain(ctx context.Context, b *bench) error {
 	root := filepath.Join(filepath.Dir(b.cloud.dir), "root")
 	defer os.RemoveAll(root)
 	if err := unpack(ctx, images, "runtimes/pytorch-cpu", root); err != nil {
+		return err
+	}
+	if _, err := b.cloud.do(ctx, "bucket", "create", "digits", "--namespace="+namespace); err != nil {
+		return err
+	}
+	if _, err := b.cloud.do(ctx, "cp", "-r", data+"/digits", "s3://digits/", "--namespace="+namespace); err != nil {
 		return err
 	}
 	for _, workers := range []int{1, 2} {
@@ -100,6 +107,9 @@ func processes(ctx context.Context, root string, workers int) (float64, error) {
 	if err := os.CopyFS(work, os.DirFS(example)); err != nil {
 		return 0, fmt.Errorf("copying the example: %w", err)
 	}
+	if err := os.CopyFS(filepath.Join(work, "data"), os.DirFS(data)); err != nil {
+		return 0, fmt.Errorf("copying its data: %w", err)
+	}
 	port, err := freePort()
 	if err != nil {
 		return 0, err
@@ -113,7 +123,7 @@ func processes(ctx context.Context, root string, workers int) (float64, error) {
 		cmd.Env = []string{
 			"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + strconv.Itoa(port),
 			fmt.Sprintf("RANK=%d", rank), fmt.Sprintf("WORLD_SIZE=%d", workers), fmt.Sprintf("POLDER_PARAM_EPOCHS=%d", epochs),
-			"PYTHONDONTWRITEBYTECODE=1",
+			"PYTHONDONTWRITEBYTECODE=1", "POLDER_DATA_DIR=/work/data",
 		}
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
@@ -164,6 +174,7 @@ spec:
   command: [python3, train.py]
   workers: %d
   parameters: {epochs: "%d"}
+  data: [{name: digits, bucket: {name: digits}}]
   resources: {cpu: 900m, memory: 1Gi}
   keepSeconds: 0
 `, name, workers, epochs)

@@ -156,8 +156,8 @@ def export(net, images, digits, accuracy, read):
             rows.writerow([int(digit)] + [int(p) for p in image.flatten()])
     write(OUTPUT / "README.md", f"""# Handwritten digits
 
-Reads 8x8 grey images of handwritten digits. Trained on 80 % of scikit-learn's
-bundled set of 1,797; on the other {len(digits)} it is right in {accuracy:.4f} of
+Reads 8x8 grey images of handwritten digits. Trained on 80 % of the set
+of its job; on the other {len(digits)} it is right in {accuracy:.4f} of
 cases. `heldout.csv` holds those: the digit, then 64 pixels of 0 to 16.
 """.encode())
 

@@ -136,11 +136,11 @@ func (c bucketReconciler) make(ctx context.Context, o *v1alpha1.Bucket, account,
 	if err := apply(o, &s); err != nil {
 		return nil, err
 	}
-	b, err := c.cfg.Space.CreateBucket(ctx, account, name, s)
-	switch {
-	case errors.Is(err, naming.ErrTaken):
-		return nil, &refusal{ReasonTaken, fmt.Sprintf("another tenant has a bucket %s, and all tenants share the names; choose another spec.name", name)}
-	case errors.Is(err, storage.ErrInvalid):
+	if err := naming.CheckS3(name); err != nil {
+		return nil, &refusal{ReasonRefused, err.Error()}
+	}
+	b, err := c.cfg.Space.CreateContainer(ctx, account, name, s)
+	if errors.Is(err, storage.ErrInvalid) {
 		return nil, &refusal{ReasonRefused, err.Error()}
 	}
 	return b, err

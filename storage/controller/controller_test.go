@@ -213,7 +213,8 @@ func TestBucket(t *testing.T) {
 		Access: []v1alpha1.BucketAccess{{Tenant: "blue", Role: v1alpha1.BucketReader, Prefix: "pub/"}},
 	})
 	rival := newBucket("blue", "data", v1alpha1.BucketSpec{})
-	w := start(t, "", namespace("red-1", "red"), namespace("blue", ""), o, rival)
+	again := newBucket("red-1", "again", v1alpha1.BucketSpec{Name: "data"})
+	w := start(t, "", namespace("red-1", "red"), namespace("blue", ""), o, rival, again)
 	got, c := w.look(o)
 	if c.Status != metav1.ConditionTrue || got.Status.Name != "data" || got.Status.Endpoint != "https://store" {
 		t.Fatalf("%+v: %+v", c, got.Status)
@@ -237,8 +238,15 @@ func TestBucket(t *testing.T) {
 	if !rules.Allows(&iam.Request{Who: iam.Identity{Account: "blue"}, Action: iam.GetObject, Key: "pub/x"}) {
 		t.Error("a tenant with a role may not read")
 	}
-	if _, c := w.look(rival); c.Reason != ReasonTaken {
+	if _, c := w.look(rival); c.Status != metav1.ConditionTrue {
 		t.Errorf("a name that another tenant has: %+v", c)
+	}
+	other, err := w.cfg.Space.Resolve(t.Context(), "blue", "data")
+	if err != nil || other.Name() == b.Name() {
+		t.Errorf("two tenants share bucket %s, %v", b.Name(), err)
+	}
+	if _, c := w.look(again); c.Reason != ReasonTaken {
+		t.Errorf("a name that another object of the tenant has: %+v", c)
 	}
 	if _, err := b.Put(t.Context(), "k", strings.NewReader("abc"), storage.PutOptions{}); err != nil {
 		t.Fatal(err)

@@ -88,7 +88,11 @@ func (q *request) createBucket() error {
 	if err := q.promises(&set); err != nil {
 		return err
 	}
-	_, err = q.s.space.CreateBucket(q.ctx, q.who.Account, q.name, set)
+	create := q.s.space.CreateBucket
+	if q.s.own {
+		create = q.s.space.CreateContainer
+	}
+	_, err = create(q.ctx, q.who.Account, q.name, set)
 	if errors.Is(err, storage.ErrBucketExists) && !errors.Is(err, naming.ErrTaken) {
 		err = q.sameBucket(acl)
 	}

@@ -4,8 +4,11 @@ import (
 	"encoding/xml"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"polder.dev/polder/storage/mem"
 )
 
 func TestBuckets(t *testing.T) {
@@ -41,4 +44,19 @@ func TestBuckets(t *testing.T) {
 	w.want(w.main("PUT", "/europe", "<CreateBucketConf"), 400, "MalformedXML")
 	w.want(w.main("POST", "/data?location", ""), 405, "MethodNotAllowed")
 	w.want(w.main("GET", "/data?replication", ""), 501, "NotImplemented")
+}
+
+func TestNamesOfOnesOwn(t *testing.T) {
+	m := mem.New(0, time.Now)
+	t.Cleanup(func() { _ = m.Close() })
+	w := serve(t, m, Config{OwnNames: true})
+	w.ok(w.main("PUT", "/data", ""))
+	w.ok(w.as("ALT", "PUT", "/data", nil, nil))
+	w.ok(w.main("PUT", "/data/k", "main's"))
+	w.want(w.as("ALT", "GET", "/data/k", nil, nil), 404, "NoSuchKey")
+	w.ok(w.as("ALT", "PUT", "/data/k", []byte("alt's"), nil))
+	if got := string(w.ok(w.main("GET", "/data/k", "")).body); got != "main's" {
+		t.Errorf("got %q", got)
+	}
+	w.want(w.as("ALT", "PUT", "/Not_S3", nil, nil), 400, "InvalidBucketName")
 }

@@ -27,6 +27,9 @@ type Config struct {
 	// Domains are the hosts below which a label is a bucket's name ("s3.example.org" for
 	// bucket.s3.example.org), without ports.
 	Domains []string
+	// OwnNames gives each account names of its own: a name that another account's bucket
+	// has can be had as well, as with Swift.
+	OwnNames bool
 	// Keys encrypt what clients or buckets ask to be, and have no key of their own for.
 	Keys seal.Keyring
 	Now  func() time.Time
@@ -38,6 +41,7 @@ type Server struct {
 	space   *naming.Space
 	people  iam.Directory
 	keyring seal.Keyring // may be nil
+	own     bool
 	region  string
 	domains []string // each with a dot in front
 	now     func() time.Time
@@ -58,7 +62,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
+	s := &Server{space: c.Space, own: c.OwnNames, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
 	if s.region == "" {
 		s.region = "us-east-1"
 	}

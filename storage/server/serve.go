@@ -25,7 +25,7 @@ const headBytesMax = 64 << 10
 // Doors is both protocols on one address.
 func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler, error) {
 	bucket, err := s3.New(s3.Config{
-		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log,
+		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, OwnNames: s.cfg.OwnNames, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -39,6 +39,8 @@ type Config struct {
 	Domains []string
 	// RequestsMax is how many requests are served at once; 2048.
 	RequestsMax int
+	// OwnNames gives each account names of its own in S3, too.
+	OwnNames bool
 	// URL is what Swift clients are told to reach the store by; "" is what their requests
 	// say.
 	URL string

@@ -29,6 +29,13 @@ const (
 	jobLimit    = 4 * time.Minute
 )
 
+// digits puts the example's data where its job reads it.
+func (c *cloud) digits(t testing.TB) {
+	t.Helper()
+	c.must(t, "bucket", "create", "digits")
+	c.must(t, "cp", "-r", "../../examples/data/digits", "s3://digits/")
+}
+
 // tiny sees to it that the cloud has a runtime that takes no time to build: the
 // probe, whose trainer keeps to the contract as any other.
 func (c *cloud) tiny(t testing.TB) {

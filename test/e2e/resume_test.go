@@ -54,6 +54,7 @@ type disturbed struct {
 // after a few epochs. then is called with the newest checkpoint as soon as its
 // writer, worker 0, is dead for sure.
 func disturb(t *testing.T, c *cloud, name string, rank int, then func(dir, newest string)) *disturbed {
+	c.digits(t)
 	c.must(t, "train", example, "--name", name)
 	c.forget(t, name)
 	c.awaitJob(t, name, "five epochs", jobLimit, pastEpoch(5))

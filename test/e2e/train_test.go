@@ -66,6 +66,7 @@ func trainExample(t testing.TB) *trained {
 	c := shared(t)
 	exampleRun.once.Do(func() {
 		c.pytorch(t)
+		c.digits(t)
 		out := c.must(t, "train", example, "--follow", "-o", "json")
 		r := &trained{}
 		for line := range strings.Lines(out) {
