@@ -247,6 +247,19 @@ func TestBuckets(t *testing.T) {
 	if err := w.c.CreateBucket(ctx, "second", BucketOptions{Versioning: true, Durability: "written", Copies: 1, PlainETag: true}); err != nil {
 		t.Fatal(err)
 	}
+	// What S3 has no word for is heard: an ETag that is no MD5 has a dash.
+	if err := w.c.Write(ctx, strings.NewReader("x"), Address{Bucket: "second", Key: "x"}, &Meter{}); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := w.c.stat(ctx, Address{Bucket: "second", Key: "x"}, ""); err != nil || !strings.Contains(o.ETag, "-") {
+		t.Errorf("the ETag is %s, %v", o.ETag, err)
+	}
+	if p, err := w.c.Removing(ctx, Address{Bucket: "second", Key: "x"}, false, true); err != nil || run(ctx, w.c, p, false).Failed.Load() > 0 {
+		t.Errorf("removing: %v", err)
+	}
+	if err := w.c.CreateBucket(ctx, "third", BucketOptions{Copies: 9}); err == nil {
+		t.Error("a store in memory keeps nine copies")
+	}
 	if err := w.c.CreateBucket(ctx, "second", BucketOptions{}); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("a bucket that is there is made: %v", err)
 	}
