@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -142,13 +141,11 @@ func (c *call) bulkDelete() error {
 		return refuse(401)
 	}
 	f, kind := c.bulkFormat(true)
-	c.w.Header().Set("Content-Type", kind)
-	c.w.WriteHeader(200)
+	p := c.beat(200, kind, false)
 	r := &result{status: 200}
 	if _, err := c.bodySize(); err != nil {
 		r.status = faultOf(err).status
-		_, err = io.WriteString(c.w, r.render(f, "delete"))
-		return err
+		return p.end(r.render(f, "delete"))
 	}
 	names := bufio.NewScanner(c.r.Body)
 	names.Buffer(make([]byte, 0, 4096), 3*(storage.BucketNameBytesMax+storage.KeyBytesMax))
@@ -170,8 +167,7 @@ func (c *call) bulkDelete() error {
 	case r.deleted+r.notFound == 0 && r.status == 200:
 		r.status, r.body = 400, "Invalid bulk delete."
 	}
-	_, err := io.WriteString(c.w, r.render(f, "delete"))
-	return err
+	return p.end(r.render(f, "delete"))
 }
 
 // worst is the status of a whole with failures: 5xx are told, others are 400.
@@ -259,13 +255,10 @@ func (c *call) staticDelete(b *box) error {
 	case err != nil:
 		return err
 	}
-	async := on(c.q["async"])
-	if async && err != nil {
-		if r.status == 200 {
-			return refuse(404)
-		}
-		return plainf(400, "%s, %s", bad.name, bad.why)
+	if on(c.q["async"]) {
+		return c.staticDeleteQuietly(r, names)
 	}
+	p := c.beat(200, kind, false)
 	i := 0
 	c.deleteAll(r, func() (string, bool) {
 		if i++; i > len(names) {
@@ -276,17 +269,30 @@ func (c *call) staticDelete(b *box) error {
 	if len(r.bad) > 0 && r.status == 200 {
 		r.status = worst(r.bad)
 	}
-	if async {
-		if r.status != 200 {
-			return refuse(r.status)
+	return p.end(r.render(f, "delete"))
+}
+
+// staticDeleteQuietly is for ?async=on: the answer says no more than that it is done.
+// Where Swift leaves the segments to a process behind, here they are gone already.
+func (c *call) staticDeleteQuietly(r *result, names []string) error {
+	i := 0
+	next := func() (string, bool) {
+		if i++; i > len(names) {
+			return "", false
 		}
-		c.answer(204, "")
-		return nil
+		return names[i-1], true
 	}
-	c.w.Header().Set("Content-Type", kind)
-	c.w.WriteHeader(200)
-	_, err = io.WriteString(c.w, r.render(f, "delete"))
-	return err
+	switch {
+	case r.notFound > 0:
+		return refuse(404)
+	case len(r.bad) == 0:
+		c.deleteAll(r, next)
+	}
+	if len(r.bad) > 0 {
+		return plainf(worst(r.bad), "%s", r.bad[0].Error())
+	}
+	c.answer(204, "")
+	return nil
 }
 
 func (t trouble) Error() string { return t.name + ", " + t.why }

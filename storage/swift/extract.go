@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +30,10 @@ func (c *call) extract() error {
 		return err
 	}
 	f, kind := c.bulkFormat(true)
+	if known := []string{"tar", "tar.gz", "tar.bz2"}; !slices.Contains(known, c.q["extract-archive"]) {
+		return refusef(400, "Unsupported archive format")
+	}
+	p := c.beat(200, kind, false)
 	var body io.Reader = bufio.NewReader(c.r.Body)
 	r := &result{status: 201}
 	switch c.q["extract-archive"] {
@@ -42,11 +47,7 @@ func (c *call) extract() error {
 		}
 	case "tar.bz2":
 		body = bzip2.NewReader(body)
-	default:
-		return refusef(400, "Unsupported archive format")
 	}
-	c.w.Header().Set("Content-Type", kind)
-	c.w.WriteHeader(200)
 	if r.status == 201 {
 		c.extractAll(r, tar.NewReader(body))
 	}
@@ -56,8 +57,7 @@ func (c *call) extract() error {
 	case r.created == 0 && r.status == 201:
 		r.status, r.body = 400, "Invalid Tar File: No Valid Files"
 	}
-	_, err := io.WriteString(c.w, r.render(f, "create"))
-	return err
+	return p.end(r.render(f, "create"))
 }
 
 func (c *call) extractAll(r *result, t *tar.Reader) {

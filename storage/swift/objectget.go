@@ -52,14 +52,11 @@ type seen struct {
 // see opens an object; head says that nobody will read it.
 func (c *call) see(b *box, key string, l look, head bool) (*seen, error) {
 	var o storage.Object
-	info, err := b.Stat(c.ctx, key, storage.ReadOptions{Version: l.version})
-	if err == nil {
-		err = b.vault.Check(c.ctx, &info.Meta)
-	}
-	if err == nil && (!head || !manifest.Plain(&info.Meta)) {
+	var err error
+	if head {
+		o, err = c.glance(b, key, l)
+	} else {
 		o, err = b.Open(c.ctx, key, storage.ReadOptions{Version: l.version})
-	} else if err == nil {
-		o = glance{info: info}
 	}
 	if err != nil {
 		return nil, c.absent(b, key, l, sealed(err))
@@ -81,10 +78,19 @@ func (c *call) see(b *box, key string, l look, head bool) (*seen, error) {
 	}
 	s.info = s.Info()
 	s.quote = s.Large != nil
-	if head && s.Large == nil && !l.manifest && !l.link {
-		return s, nil
-	}
 	return s, nil
+}
+
+// glance looks at an object, and opens it only where it has to be read for that.
+func (c *call) glance(b *box, key string, l look) (storage.Object, error) {
+	info, err := b.Stat(c.ctx, key, storage.ReadOptions{Version: l.version})
+	if err != nil {
+		return nil, err
+	}
+	if !manifest.Plain(&info.Meta) {
+		return b.Open(c.ctx, key, storage.ReadOptions{Version: l.version})
+	}
+	return glance{info: info}, b.vault.Check(c.ctx, &info.Meta)
 }
 
 // location is where links led to.

@@ -14,15 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/manifest"
 )
-
-// heartbeat is how often a byte is sent while a manifest is checked.
-const heartbeat = 10 * time.Second
 
 // checksAtOnce is how many segments are looked at at a time.
 const checksAtOnce = 4
@@ -85,9 +81,7 @@ func (c *call) staticPut(b *box) error {
 // staticBeat answers at once, and says in the body what came of it.
 func (c *call) staticBeat(b *box, list []sent, o storage.PutOptions) error {
 	f, kind := c.bulkFormat(false)
-	c.w.Header().Set("Content-Type", kind)
-	c.w.WriteHeader(202)
-	beat := c.beat()
+	p := c.beat(202, kind, true)
 	res := &result{status: 201}
 	kept, bad := c.checkSegments(b, list)
 	if len(bad) > 0 {
@@ -101,34 +95,7 @@ func (c *call) staticBeat(b *box, list []sent, o storage.PutOptions) error {
 		r := reasons[res.status]
 		res.body = r[0] + "\n" + r[1]
 	}
-	beat()
-	_, err := io.WriteString(c.w, "\r\n\r\n"+res.render(f, ""))
-	return err
-}
-
-// beat writes a space now and then, until the function that it returns is called.
-func (c *call) beat() (stop func()) {
-	done, gone := make(chan struct{}), make(chan struct{})
-	_, _ = io.WriteString(c.w, " ") // a client that is gone is told nothing
-	c.w.flush()
-	go func() {
-		defer close(gone)
-		t := time.NewTicker(heartbeat)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				_, _ = io.WriteString(c.w, " ") // as above
-				c.w.flush()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-gone
-	}
+	return p.end(res.render(f, ""))
 }
 
 // staticStore stores a manifest whose segments were checked.
