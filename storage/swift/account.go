@@ -140,39 +140,49 @@ func (c *call) accountHeaders(h http.Header, r *account.Record, there bool, lvl 
 
 // accountList writes containers, in one page at most.
 func (c *call) accountList(f format, limit int) error {
-	names := c.window(c.h.cfg.Space.Owned(c.acct.name))
-	l := c.list(f, true, c.shown, len(names) == 0 || limit == 0)
+	page := c.accountPage(limit)
+	l := c.list(f, true, c.shown, len(page) == 0)
 	if l == nil {
 		return nil
 	}
-	reverse, prefix, delimiter := on(c.q["reverse"]), c.q["prefix"], c.q["delimiter"]
+	for _, e := range page {
+		if err := l.add(e); err != nil {
+			return err
+		}
+	}
+	return l.end()
+}
+
+// accountPage is what a listing holds; containers with the same beginning up to the
+// delimiter are one entry.
+func (c *call) accountPage(limit int) []entry {
+	prefix, delimiter := c.q["prefix"], c.q["delimiter"]
+	seen := c.q["marker"]
+	if on(c.q["reverse"]) {
+		seen = c.q["end_marker"]
+	}
+	var out []entry
 	last := ""
-	for _, full := range names {
-		if l.n >= limit {
+	for _, full := range c.window(c.h.cfg.Space.Owned(c.acct.name)) {
+		if len(out) == limit {
 			break
 		}
 		name := naming.Name(full)
 		if i := strings.Index(name[len(prefix):], delimiter); delimiter != "" && i >= 0 {
 			sub := name[:len(prefix)+i+len(delimiter)]
-			if sub == last || sub == c.q["marker"] || reverse && strings.HasPrefix(c.q["marker"], sub) {
-				continue
+			if sub != last && sub != seen {
+				out = append(out, entry{subdir: sub})
 			}
 			last = sub
-			if err := l.add(entry{subdir: sub}); err != nil {
-				return err
-			}
 			continue
 		}
 		info, err := c.bucketInfo(full)
 		if err != nil {
 			continue // it was deleted meanwhile
 		}
-		e := entry{Name: name, Count: &info.Usage.Objects.Number, Bytes: held(&info), LastModified: stamp(info.Created)}
-		if err := l.add(e); err != nil {
-			return err
-		}
+		out = append(out, entry{Name: name, Count: &info.Usage.Objects.Number, Bytes: held(&info), LastModified: stamp(info.Created)})
 	}
-	return l.end()
+	return out
 }
 
 // window is what marker, end_marker and prefix leave, in the order of the listing.

@@ -164,18 +164,24 @@ type ruled struct {
 	rules  *iam.Rules
 }
 
+// rulesMax bounds how many containers' rules are remembered.
+const rulesMax = 10_000
+
 // rulesOf reads rules anew only when the labels changed.
 func (h *Handler) rulesOf(b *storage.BucketInfo) (*iam.Rules, error) {
-	if v, ok := h.rules.Load(b.Name); ok {
-		if r := v.(ruled); maps.Equal(r.labels, b.Settings.Labels) {
-			return r.rules, nil
-		}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r, ok := h.rules[b.Name]; ok && maps.Equal(r.labels, b.Settings.Labels) {
+		return r.rules, nil
 	}
 	r, err := iam.ParseRules(b.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("rules of container %s: %w", b.Name, err)
 	}
-	h.rules.Store(b.Name, ruled{labels: maps.Clone(b.Settings.Labels), rules: r})
+	if len(h.rules) >= rulesMax {
+		clear(h.rules)
+	}
+	h.rules[b.Name] = ruled{labels: b.Settings.Labels, rules: r}
 	return r, nil
 }
 

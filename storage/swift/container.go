@@ -267,7 +267,6 @@ func (c *call) containerDelete() error {
 		}
 		return err
 	}
-	c.h.rules.Delete(b.info.Name)
 	c.answer(204, "")
 	return nil
 }

@@ -90,7 +90,7 @@ func (c *call) objectList(b *box, f format, limit int) error {
 		return nil
 	}
 	err = merge(&page, o.Reverse, func(i *storage.Info, prefix string) error {
-		if o.Reverse && prefix != "" && o.End != "" && prefix <= o.End {
+		if o.Reverse && prefix != "" && prefix == o.End {
 			return nil
 		}
 		if prefix != "" {

@@ -46,9 +46,6 @@ func (c *call) accountHeader(name string) (string, error) {
 func (c *call) linkPut(b *box, m *storage.Meta, size int64) error {
 	target := c.header("X-Symlink-Target")
 	if target == "" {
-		if len(c.r.Header.Values("X-Symlink-Target-Etag")) > 0 || c.header("X-Symlink-Target-Account") != "" {
-			return nil
-		}
 		return nil
 	}
 	if size != 0 {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/manifest"
@@ -141,7 +142,33 @@ func (c *call) send(s *seen) error {
 	if len(spans) == 1 {
 		off = spans[0].off
 	}
-	_, err = storage.Reader(s.Object, off, length).WriteTo(c.w)
+	return c.copyOut(s.Object, off, length)
+}
+
+// A client that reads slowly holds a buffer for as long as it takes. So only so many have
+// a large one (storage.Section's); the others go on with a small one.
+const (
+	wideMax    = 128
+	smallBytes = 64 << 10
+)
+
+var smalls = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
+
+// copyOut sends bytes of an object.
+func (c *call) copyOut(o storage.Object, off, n int64) error {
+	r := storage.Reader(o, off, n)
+	if n > smallBytes {
+		select {
+		case c.h.wide <- struct{}{}:
+			defer func() { <-c.h.wide }()
+			_, err := r.WriteTo(c.w)
+			return err
+		default:
+		}
+	}
+	b := smalls.Get().(*[]byte)
+	defer smalls.Put(b)
+	_, err := io.CopyBuffer(struct{ io.Writer }{c.w}, struct{ io.Reader }{r}, *b) // the structs hide that r needs a large one
 	return err
 }
 
@@ -212,7 +239,7 @@ func (c *call) sendSpans(s *seen, spans []span, boundary string) error {
 		if _, err := io.WriteString(c.w, p.head(boundary, kind, s.info.Size)); err != nil {
 			return err
 		}
-		if _, err := storage.Reader(s.Object, p.off, p.n).WriteTo(c.w); err != nil {
+		if err := c.copyOut(s.Object, p.off, p.n); err != nil {
 			return err
 		}
 		if _, err := io.WriteString(c.w, "\r\n"); err != nil {
