@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"polder.dev/polder/storage/s3/sigv4"
 )
 
 func md5Base64(s string) string {
@@ -153,6 +155,23 @@ func TestExpectContinue(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ok(w.do(r))
+}
+
+// TestEarlyError sees that a client which sends its whole body first gets to read the
+// answer.
+func TestEarlyError(t *testing.T) {
+	w := bucketed(t)
+	w.ok(w.main("PUT", "/data/k", "there"))
+	body := noise(drainBytesMax / 2)
+	r := w.request("PUT", "/data/k", nil, head{"If-None-Match", "*"})
+	if err := w.signer("MAIN").Sign(r, sigv4.Unsigned, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.want(w.sendRaw(r, len(body), body), 412, "PreconditionFailed")
+	}
+	r.Header.Del("Authorization")
+	w.want(w.sendRaw(r, drainUnknownBytesMax, body[:drainUnknownBytesMax]), 403, "AccessDenied")
 }
 
 func head2(s ...string) head { return s }
