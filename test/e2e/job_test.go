@@ -32,7 +32,9 @@ const (
 // digits puts the example's data where its job reads it.
 func (c *cloud) digits(t testing.TB) {
 	t.Helper()
-	c.must(t, "bucket", "create", "digits")
+	if _, _, code := c.run("bucket", "show", "digits"); code != 0 {
+		c.must(t, "bucket", "create", "digits")
+	}
 	c.must(t, "cp", "-r", "../../examples/data/digits", "s3://digits/")
 }
 
