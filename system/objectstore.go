@@ -46,7 +46,7 @@ func storeHosts() []string {
 func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	log := quiet()
 	s, err := server.Open(ctx, server.Config{
-		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks,
+		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks, KeysFile: c.Config.Storage.KeysFile,
 		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), OwnNames: true, Log: log, Metrics: metrics.Registry,
 	})
 	if err != nil {

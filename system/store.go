@@ -42,7 +42,7 @@ func (v *verbs) store() *cobra.Command {
 // storeFlags are those of `polder store serve`.
 type storeFlags struct {
 	listen, users, accessKey, secretKeyFile string
-	cert, key, region                       string
+	cert, key, region, keys                 string
 	disks, domains                          []string
 	missing                                 bool
 }
@@ -94,6 +94,7 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.StringVar(&f.region, "region", "us-east-1", "name of the region that S3 clients are told")
 	fl.StringSliceVar(&f.domains, "domain", nil, "host below which a label is a bucket's name (BUCKET.s3.example.org)")
 	fl.StringSliceVar(&f.disks, "disk", nil, "directory on a disk, once for each, when the store is made (default: one in the data directory)")
+	fl.StringVar(&f.keys, "keys", "", "file of the keys that objects are encrypted with (default: one for each jurisdiction, made when it is needed)")
 	fl.BoolVar(&f.missing, "missing-disks", false, "start although disks are away; what only they hold cannot be read")
 	return cmd
 }
@@ -117,7 +118,7 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 		trust = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 	s, err := server.Open(ctx, server.Config{
-		Dir: dir, Disks: f.disks, Missing: f.missing, Region: f.region, Domains: f.domains, Log: log,
+		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Log: log,
 	})
 	if err != nil {
 		return err

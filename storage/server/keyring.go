@@ -9,12 +9,29 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/seal"
 )
+
+// openKeys is the keyring of a configuration.
+func openKeys(cfg Config) (seal.Keyring, error) {
+	if cfg.KeysFile == "" {
+		return newKeyring(filepath.Join(cfg.Dir, "keys"), jurisdictionOf), nil
+	}
+	b, err := os.ReadFile(cfg.KeysFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading keys: %w", err)
+	}
+	k, err := seal.ParseKeys(b, jurisdictionOf)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.KeysFile, err)
+	}
+	return k, nil
+}
 
 // keyring is the store's keys, a file each, below the data directory: one for every
 // jurisdiction, so that what is under one law can be given up by giving up one key.
@@ -31,7 +48,8 @@ var _ seal.Keyring = (*keyring)(nil)
 // keyNone is the key of buckets without a jurisdiction.
 const keyNone = "none"
 
-var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+// keyName is that of a jurisdiction, which may be a path: eu/de.
+var keyName = regexp.MustCompile(`^[a-z0-9-]+(/[a-z0-9-]+)*$`)
 
 func newKeyring(dir string, of func(storage.Settings) string) *keyring {
 	return &keyring{dir: dir, of: of, keys: map[string][]byte{}}
@@ -51,7 +69,7 @@ func (k *keyring) Current(s storage.Settings) (string, error) {
 func (k *keyring) Key(_ context.Context, id string) ([]byte, error) { return k.key(id, false) }
 
 func (k *keyring) key(id string, create bool) ([]byte, error) {
-	if !keyName.MatchString(id) {
+	if !keyName.MatchString(id) || len(id) > 128 {
 		return nil, fmt.Errorf("key %q: %w", id, seal.ErrNoKey)
 	}
 	k.mu.Lock()
@@ -59,7 +77,7 @@ func (k *keyring) key(id string, create bool) ([]byte, error) {
 	if b, ok := k.keys[id]; ok {
 		return b, nil
 	}
-	path := filepath.Join(k.dir, id+".key")
+	path := filepath.Join(k.dir, strings.ReplaceAll(id, "/", ".")+".key")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		b = make([]byte, seal.KeyBytes)

@@ -14,10 +14,10 @@ func TestKeyring(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	of := func(s storage.Settings) string { return s.Labels["law"] }
 	k := newKeyring(dir, of)
-	if _, err := k.Key(t.Context(), "nl"); !errors.Is(err, seal.ErrNoKey) {
+	if _, err := k.Key(t.Context(), "eu/nl"); !errors.Is(err, seal.ErrNoKey) {
 		t.Errorf("a key that nobody needed yet: %v", err)
 	}
-	nl := storage.Settings{Labels: map[string]string{"law": "nl"}}
+	nl := storage.Settings{Labels: map[string]string{"law": "eu/nl"}}
 	keys := map[string]string{}
 	for _, s := range []storage.Settings{nl, {}, nl} {
 		id, err := k.Current(s)
@@ -30,13 +30,13 @@ func TestKeyring(t *testing.T) {
 		}
 		keys[id] = string(b)
 	}
-	if len(keys) != 2 || keys["nl"] == keys[keyNone] {
+	if len(keys) != 2 || keys["eu/nl"] == keys[keyNone] {
 		t.Errorf("%d keys for two jurisdictions", len(keys))
 	}
-	if i, err := os.Stat(filepath.Join(dir, "nl.key")); err != nil || i.Mode().Perm() != 0o600 {
+	if i, err := os.Stat(filepath.Join(dir, "eu.nl.key")); err != nil || i.Mode().Perm() != 0o600 {
 		t.Errorf("the file of a key: %v, %v", i, err)
 	}
-	for _, bad := range []string{"", "../nl", "a/b", ".."} {
+	for _, bad := range []string{"", "../nl", "a//b", "..", "A"} {
 		if _, err := k.Key(t.Context(), bad); !errors.Is(err, seal.ErrNoKey) {
 			t.Errorf("key %q: %v", bad, err)
 		}

@@ -21,6 +21,7 @@ import (
 	"polder.dev/polder/storage/disk"
 	"polder.dev/polder/storage/lifecycle"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/seal"
 )
 
 // Config of a Server. Dir is needed.
@@ -39,6 +40,9 @@ type Config struct {
 	Domains []string
 	// RequestsMax is how many requests are served at once; 2048.
 	RequestsMax int
+	// KeysFile has the keys that objects are encrypted with, as seal.ParseKeys reads them;
+	// without it there is one for each jurisdiction, made when it is first needed.
+	KeysFile string
 	// OwnNames gives each account names of its own in S3, too.
 	OwnNames bool
 	// URL is what Swift clients are told to reach the store by; "" is what their requests
@@ -62,7 +66,7 @@ type Server struct {
 	store   storage.Store
 	space   *naming.Space
 	tokens  []byte
-	keys    *keyring
+	keys    seal.Keyring
 	lives   *lifecycle.Runner
 	traffic *traffic
 	slots   chan struct{} // one for each request that is served
@@ -118,7 +122,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.space, err = naming.Open(ctx, s.store); err != nil {
 		return err
 	}
-	s.keys = newKeyring(filepath.Join(s.cfg.Dir, "keys"), jurisdictionOf)
+	if s.keys, err = openKeys(s.cfg); err != nil {
+		return err
+	}
 	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.store, Log: s.cfg.Log, Now: s.cfg.Now}); err != nil {
 		return err
 	}

@@ -65,6 +65,9 @@ type StorageConfig struct {
 	Disks []string `json:"disks,omitempty"`
 	// MissingDisks lets the store start although disks are away.
 	MissingDisks bool `json:"missingDisks,omitempty"`
+	// KeysFile has the keys that objects are encrypted with. Default: one for each
+	// jurisdiction, made when it is first needed.
+	KeysFile string `json:"keysFile,omitempty"`
 	// Jurisdiction that the machine is in, for buckets that say where they may lie.
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 }
@@ -140,6 +143,9 @@ func (c *Config) complete() error {
 		if !filepath.IsAbs(d) {
 			return fmt.Errorf("storage.disks: %q is not an absolute path; the store does not run where polder up is called", d)
 		}
+	}
+	if f := c.Storage.KeysFile; f != "" && !filepath.IsAbs(f) {
+		return fmt.Errorf("storage.keysFile %q is not an absolute path; the store does not run where polder up is called", f)
 	}
 	switch c.Sandbox.Platform {
 	case "":
