@@ -280,13 +280,7 @@ func (c *call) address() string {
 	return c.r.RemoteAddr
 }
 
-// tempauthPath is TempAuth's second path: /v1/ACCOUNT/auth.
-func tempauthPath(p string) bool {
-	s := strings.Split(strings.TrimPrefix(p, "/"), "/")
-	return len(s) == 3 && s[0] == "v1" && s[1] != "" && s[2] == "auth"
-}
-
-// authRequest gives a token for a password (GET /auth/v1.0).
+// authRequest gives a token for a password: GET /auth/v1.0, or /auth/v1/ACCOUNT/auth.
 func (c *call) authRequest(path string) error {
 	if c.method() != http.MethodGet {
 		return refuse(405)
@@ -304,10 +298,12 @@ func (c *call) authRequest(path string) error {
 	switch {
 	case len(s) == 3 && s[0] == "v1" && s[2] == "auth":
 		name, password = first("X-Storage-User", "X-Auth-User"), first("X-Storage-Pass", "X-Auth-Key")
-		if acct, _, ok := strings.Cut(name, ":"); !ok || acct != s[1] {
-			return unauthorized(s[1])
+		if name != "" {
+			name = s[1] + ":" + name
 		}
-	case len(s) == 1 && (s[0] == "v1.0" || s[0] == "v1"):
+	case len(s) == 1 && s[0] == "":
+		return refuse(404)
+	case len(s) == 1 && s[0] == "v1.0":
 		name, password = first("X-Auth-User", "X-Storage-User"), first("X-Auth-Key", "X-Storage-Pass")
 	default:
 		return refuse(400)

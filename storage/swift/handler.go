@@ -73,13 +73,10 @@ func (h *Handler) Handles(r *http.Request) bool {
 	return false
 }
 
-// swiftPath tells accounts and TempAuth's second path from keys in a bucket named v1.
+// swiftPath tells accounts from keys in a bucket named v1.
 func (h *Handler) swiftPath(r *http.Request, rest string) bool {
 	acct, _, _ := strings.Cut(rest, "/")
-	if h.account(acct).known() || r.Header.Get("X-Auth-Token") != "" {
-		return true
-	}
-	return strings.HasSuffix(rest, "/auth") || r.Header.Get("X-Storage-Token") != ""
+	return h.account(acct).known() || r.Header.Get("X-Auth-Token") != "" || r.Header.Get("X-Storage-Token") != ""
 }
 
 // signedS3 says that a request is signed, or speaks, as S3's clients do.
@@ -136,7 +133,7 @@ func (c *call) serve() error {
 		return c.crossdomain()
 	case path == "/info":
 		return c.infoRequest()
-	case strings.HasPrefix(path, "/auth/"), tempauthPath(path):
+	case strings.HasPrefix(path, "/auth/"):
 		return c.authRequest(path)
 	}
 	if err := c.split(path); err != nil {

@@ -121,7 +121,5 @@ func (w *writer) flush() {
 		_ = w.raw.Flush() // as in end
 		return
 	}
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
-		f.Flush()
-	}
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // a recorder has nothing to flush
 }
