@@ -24,9 +24,10 @@ type Dataset struct {
 	Status DatasetStatus `json:"status,omitempty"`
 }
 
-// DatasetSpec says what is frozen. It cannot be changed: another state is another Dataset.
+// DatasetSpec says what is frozen. It cannot be changed, but for warm: another state is
+// another Dataset.
 //
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: what is frozen stays as it is; make another Dataset"
+// +kubebuilder:validation:XValidation:rule="self.bucket == oldSelf.bucket && has(self.prefix) == has(oldSelf.prefix) && (!has(self.prefix) || self.prefix == oldSelf.prefix) && has(self.classification) == has(oldSelf.classification) && (!has(self.classification) || self.classification == oldSelf.classification)",message="spec is immutable, but for warm: what is frozen stays as it is; make another Dataset"
 type DatasetSpec struct {
 	// Bucket by the name that clients use. The tenant needs a role in it.
 	// +kubebuilder:validation:MinLength=3
@@ -40,6 +41,9 @@ type DatasetSpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Classification string `json:"classification,omitempty"`
+	// Warm keeps the data in the store's fastest tier, so that a job does not wait for it.
+	// +optional
+	Warm bool `json:"warm,omitempty"`
 }
 
 // DatasetStatus is what was found.
@@ -55,6 +59,9 @@ type DatasetStatus struct {
 	Objects int64 `json:"objects,omitempty"`
 	// +optional
 	Bytes int64 `json:"bytes,omitempty"`
+	// Warmed is how many of the bytes are in the fastest tier, while spec.warm asks for it.
+	// +optional
+	Warmed int64 `json:"warmed,omitempty"`
 	// Jurisdiction of the bucket.
 	// +optional
 	Jurisdiction string `json:"jurisdiction,omitempty"`
