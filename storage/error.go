@@ -33,6 +33,9 @@ var (
 
 	// ErrCorrupt says that stored bytes are damaged and no copy could replace them.
 	ErrCorrupt = errors.New("stored data is corrupt")
+	// ErrForbiddenPlace says that bytes of a bucket would lie, or would go, where its
+	// Residency does not allow. The error names the place and what is allowed.
+	ErrForbiddenPlace = errors.New("place is not allowed for the bucket")
 	// ErrFull says that no disk has the room.
 	ErrFull = errors.New("no space left")
 	// ErrUnavailable says that a disk which is needed does not work.

@@ -88,6 +88,8 @@ type Settings struct {
 	PlainETag bool
 	// UploadAgeMax is how long an upload may stay without Complete; 0 means a week.
 	UploadAgeMax time.Duration
+	// Residency says where the bytes may lie.
+	Residency Residency
 	// Labels are the front doors' own: policies, ACLs, CORS rules.
 	Labels map[string]string
 }
