@@ -41,4 +41,7 @@ var (
 	// ErrUnavailable says that a disk which is needed does not work.
 	ErrUnavailable = errors.New("disk unavailable")
 	ErrClosed      = errors.New("store is closed")
+	// ErrAway says that a Mover does not have the data of a version; its Info says where
+	// it lies. No client of a front door meets it.
+	ErrAway = errors.New("data lies elsewhere")
 )

@@ -68,6 +68,11 @@ type Info struct {
 	Latest, Deleted bool
 	// Parts is how many Complete was given; 0 for what Put stored.
 	Parts int
+	// Revision is unlike that of any other version of the store, in any bucket; the data
+	// of a revision never changes. It is for caches and tiers, and no client's to see.
+	Revision uint64
+	// Whereabouts is set by a Mover alone; other stores do not tell.
+	Whereabouts Whereabouts
 }
 
 // PutOptions go with a body.

@@ -26,7 +26,10 @@ type Store struct {
 	touched map[string]touch
 }
 
-var _ storage.Tier = (*Store)(nil)
+var (
+	_ storage.Tier  = (*Store)(nil)
+	_ storage.Mover = (*Store)(nil)
+)
 
 // touch says which disk's replay saw the last change of a part.
 type touch struct {

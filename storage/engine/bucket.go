@@ -158,5 +158,9 @@ func (b *bucket) transact(key string, decide func(t *transaction) error) error {
 	if t.rev == 0 {
 		t.rev = b.store.ledger.Rev()
 	}
-	return b.store.ledger.Commit(Batch{Part: t.part, Rev: t.rev, Durability: t.set.Durability, Changes: t.changes})
+	batch := Batch{Part: t.part, Rev: t.rev, Durability: t.set.Durability, Changes: t.changes}
+	if t.synced {
+		batch.Durability = storage.Synced
+	}
+	return b.store.ledger.Commit(batch)
 }

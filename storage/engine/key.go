@@ -17,6 +17,7 @@ import (
 //	u BUCKET KEY 0 UPLOAD           an upload
 //	p BUCKET KEY 0 UPLOAD NUMBER    a part, of an upload or of an object made of it
 //	e TIME BUCKET REV KEY           when a version expires
+//	g BUCKET REV VERSION KEY        a place that no version refers to
 const (
 	kindBucket  = 'b'
 	kindCurrent = 'c'
@@ -24,6 +25,7 @@ const (
 	kindUpload  = 'u'
 	kindPart    = 'p'
 	kindExpiry  = 'e'
+	kindLoose   = 'g'
 )
 
 func bucketKey(name string) []byte { return append([]byte{kindBucket}, name...) }
@@ -65,6 +67,16 @@ func expiryKey(unixSeconds int64, bucket, rev uint64, key string) []byte {
 	return append(b, key...)
 }
 
+// looseKey is of the batch that wrote it and of the version that the place was for.
+func looseKey(bucket, rev, version uint64, key string) []byte {
+	b := binary.BigEndian.AppendUint64(space(kindLoose, bucket), rev)
+	b = binary.BigEndian.AppendUint64(b, version)
+	return append(b, key...)
+}
+
+// looseHead is how many bytes of a note's key come before the object's key.
+const looseHead = 1 + 3*8
+
 // objectKey takes the object's key out of a ledger's key.
 func objectKey(k []byte) string {
 	switch k[0] {
@@ -79,7 +91,7 @@ func objectKey(k []byte) string {
 // PartOf tells which part a ledger's key belongs to, as Part.ID says it. Keys of
 // buckets belong to the zero part.
 func PartOf(k []byte) (string, error) {
-	short := map[byte]int{kindBucket: 1, kindCurrent: 10, kindOlder: 19, kindUpload: 19, kindPart: 21, kindExpiry: 26}
+	short := map[byte]int{kindBucket: 1, kindCurrent: 10, kindOlder: 19, kindUpload: 19, kindPart: 21, kindExpiry: 26, kindLoose: looseHead + 1}
 	if len(k) == 0 || short[k[0]] == 0 || len(k) < short[k[0]] {
 		return "", fmt.Errorf("%w: no such key of the ledger: %q", storage.ErrCorrupt, k)
 	}
@@ -88,12 +100,14 @@ func PartOf(k []byte) (string, error) {
 		return "", nil
 	case kindExpiry:
 		return string(k[9:17]) + string(k[25:]), nil
+	case kindLoose:
+		return string(k[1:9]) + string(k[looseHead:]), nil
 	}
 	return string(k[1:9]) + objectKey(k), nil
 }
 
 // RangesOf returns the ranges [from, to) in which all entries of a part lie, but for
-// those of kindExpiry, which need not move with it.
+// notes, which need not move with it.
 func RangesOf(id string) [][2][]byte {
 	if len(id) < 9 {
 		return nil
@@ -110,8 +124,8 @@ func RangesOf(id string) [][2][]byte {
 // BucketRange is where the entries of the zero part lie.
 func BucketRange() [2][]byte { return [2][]byte{{kindBucket}, {kindBucket + 1}} }
 
-// IsNote reports whether a key is a note of expiry, which is moved alone.
-func IsNote(k []byte) bool { return k[0] == kindExpiry }
+// IsNote reports whether a key is a note, of expiry or of a place, which is moved alone.
+func IsNote(k []byte) bool { return k[0] == kindExpiry || k[0] == kindLoose }
 
 // after is the first key above all that begin with prefix.
 func after(prefix []byte) []byte {

@@ -111,6 +111,9 @@ type Change struct {
 	Data  []byte
 	Stage Stage
 	From  []byte
+	// Spare lets a change without a blob take room of what is kept in reserve, because
+	// it makes room, or leads to it.
+	Spare bool
 }
 
 // Blob is stored data, pinned.

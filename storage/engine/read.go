@@ -58,7 +58,10 @@ func (b *bucket) Open(_ context.Context, key string, o storage.ReadOptions) (sto
 			return nil, err
 		}
 		obj := &object{info: f.info(key, f.latest)}
-		if f.upload != 0 {
+		if f.state == stateAway {
+			return nil, fmt.Errorf("opening %s: %w", key, storage.ErrAway)
+		}
+		if f.upload != 0 && f.state != stateWhole {
 			err = b.openParts(obj, p, f)
 		} else if f.size > 0 {
 			err = b.openBlob(obj, p, f.entry, f.size)
@@ -85,10 +88,21 @@ func (b *bucket) openBlob(o *object, p Part, e Entry, size int64) error {
 
 // openParts pins all parts of a version. If they are not whole, they were just removed.
 func (b *bucket) openParts(o *object, p Part, f *found) error {
-	pre := partsPrefix(b.number, o.info.Key, f.upload)
+	return b.openPieces(o, p, f.upload, f.size, nil)
+}
+
+// openPieces pins the parts of an upload that are to be kept, or all of them.
+func (b *bucket) openPieces(o *object, p Part, upload uint64, size int64, keep map[int]bool) error {
+	pre := partsPrefix(b.number, o.info.Key, upload)
 	c := b.store.ledger.Scan(pre, after(pre), false)
 	for c.Next() {
+		if keep != nil && !keep[partNumber(c.Entry().Key)] {
+			continue
+		}
 		v, err := decode(c.Entry().Value)
+		if err == nil && v.state == stateAway {
+			err = ErrGone
+		}
 		if err == nil && v.size > 0 {
 			err = b.openBlob(o, p, c.Entry(), v.size)
 		}
@@ -100,7 +114,7 @@ func (b *bucket) openParts(o *object, p Part, f *found) error {
 	if err := c.Close(); err != nil {
 		return err
 	}
-	if o.size() != f.size {
+	if o.size() != size {
 		return ErrGone
 	}
 	return nil

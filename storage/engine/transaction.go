@@ -13,6 +13,7 @@ type transaction struct {
 	part    Part
 	set     *storage.Settings
 	rev     uint64
+	synced  bool // whatever set says
 	changes []Change
 }
 
@@ -139,6 +140,7 @@ func (t *transaction) judge(c storage.Conditions, f *found) error {
 // drop removes a version with all it is made of.
 func (t *transaction) drop(f *found) error {
 	t.changes = append(t.changes, Change{Key: f.entry.Key, Delete: true})
+	t.loosen(f)
 	if f.upload == 0 {
 		return nil
 	}

@@ -24,7 +24,18 @@ type version struct {
 	upload   uint64 // of an object made of parts
 	parts    int
 	meta     storage.Meta
+	place    string // outside of the store that has the data as well
+	state    state
 }
+
+// state says where in the store the data of a version lies.
+type state byte
+
+const (
+	stateNative state = iota // in its entry, or in those of its parts
+	stateWhole               // in its entry, though it was made of parts
+	stateAway                // nowhere
+)
 
 // Flags of a value's first byte; the upper four bits are the format's number, 0.
 const (
@@ -54,7 +65,7 @@ func (v *version) encode() []byte {
 	if v.marker {
 		b[0] |= flagMarker
 	}
-	if m := appendMeta(nil, &v.meta); len(m) > 0 {
+	if m := v.appendWhereabouts(appendMeta(nil, &v.meta)); len(m) > 0 {
 		b[0] |= flagMeta
 		b = append(b, m...)
 	}
@@ -83,6 +94,20 @@ func appendMeta(b []byte, m *storage.Meta) []byte {
 		}
 	}
 	return b
+}
+
+func (v *version) appendWhereabouts(b []byte) []byte {
+	if v.place != "" {
+		b = appendText(append(b, 8), v.place)
+	}
+	if v.state != stateNative {
+		b = append(b, 9, byte(v.state))
+	}
+	return b
+}
+
+func (v *version) whereabouts() storage.Whereabouts {
+	return storage.Whereabouts{Place: v.place, Away: v.state == stateAway}
 }
 
 // reader takes a value apart, and remembers that it could not.
@@ -117,7 +142,7 @@ func decode(b []byte) (*version, error) {
 		v.etag = r.text()
 	}
 	if b[0]&flagMeta != 0 {
-		r.meta(&v.meta)
+		r.meta(v)
 	}
 	if r.Bad || len(r.Left) > 0 {
 		return nil, fmt.Errorf("%w: a value cannot be read", storage.ErrCorrupt)
@@ -125,7 +150,8 @@ func decode(b []byte) (*version, error) {
 	return v, nil
 }
 
-func (r *reader) meta(m *storage.Meta) {
+func (r *reader) meta(v *version) {
+	m := &v.meta
 	tables := []*map[string]string{&m.Headers, &m.User, &m.Tags, &m.Checksums, &m.System}
 	for len(r.Left) > 0 && !r.Bad {
 		switch field := int(r.Take(1)[0]); {
@@ -135,6 +161,11 @@ func (r *reader) meta(m *storage.Meta) {
 			m.Expires = time.Unix(0, r.Varint()).UTC()
 		case field >= 3 && field < 3+len(tables):
 			*tables[field-3] = r.table()
+		case field == 8:
+			v.place = r.text()
+		case field == 9:
+			v.state = state(r.Take(1)[0])
+			r.Bad = r.Bad || v.state == stateNative || v.state > stateAway
 		default:
 			r.Bad = true
 		}
@@ -146,6 +177,7 @@ func (v *version) info(key string, latest bool) storage.Info {
 	i := storage.Info{
 		Key: key, Size: v.size, ETag: v.etag, Modified: time.Unix(0, v.modified).UTC(), Meta: v.meta,
 		Version: idOf(v.rev), Latest: latest, Deleted: v.marker, Parts: v.parts,
+		Revision: v.rev, Whereabouts: v.whereabouts(),
 	}
 	if v.null {
 		i.Version = storage.NullVersion

@@ -14,6 +14,8 @@ func FuzzValue(f *testing.F) {
 		{rev: 1, size: 5, modified: 1e18, etag: "00112233445566778899aabbccddeeff"},
 		{rev: 1 << 60, null: true, marker: true, etag: "x-3", upload: 7, parts: 3},
 		{meta: storage.Meta{ContentType: "a/b", User: map[string]string{"k": "v", "": ""}, Expires: time.Unix(5, 6).UTC()}},
+		{rev: 9, size: 5, place: "cold/1", state: stateAway, meta: storage.Meta{User: map[string]string{"a": "b"}}},
+		{rev: 9, size: 5, upload: 8, parts: 2, state: stateWhole},
 	} {
 		f.Add(v.encode())
 	}
@@ -34,6 +36,7 @@ func TestParts(t *testing.T) {
 	id := string(currentKey(number, "a/b")[1:])
 	for _, k := range [][]byte{
 		currentKey(number, "a/b"), olderKey(number, "a/b", 9), uploadKey(number, "a/b", 9), partKey(number, "a/b", 9, 10_000), expiryKey(1, number, 9, "a/b"),
+		looseKey(number, 9, 8, "a/b"),
 	} {
 		got, err := PartOf(k)
 		if err != nil || got != id {

@@ -17,7 +17,10 @@ type Store struct {
 	l *ledger
 }
 
-var _ storage.Tier = (*Store)(nil)
+var (
+	_ storage.Tier  = (*Store)(nil)
+	_ storage.Mover = (*Store)(nil)
+)
 
 // New makes an empty store that holds at most bytesMax of data; 0 is without bounds.
 // What does not fit is refused with storage.ErrFull.
@@ -43,3 +46,6 @@ func (s *Store) Room(context.Context) (total, free int64, err error) {
 	}
 	return s.l.bytesMax, max(s.l.bytesMax-s.l.bytes.Load(), 0), nil
 }
+
+// Flush does nothing: nothing here is durable.
+func (s *Store) Flush() error { return nil }

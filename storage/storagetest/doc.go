@@ -43,6 +43,10 @@ func Run(t *testing.T, open New) {
 		{"plain ETags", testPlainETag},
 		{"random against a model", testModel},
 		{"concurrent clients", testConcurrent},
+		{"data elsewhere", testElsewhere},
+		{"loose places", testLoose},
+		{"versions elsewhere", testVersionsElsewhere},
+		{"previews", testPreview},
 		{"closed", testClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

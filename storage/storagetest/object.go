@@ -84,6 +84,10 @@ func testObjects(t *testing.T, b *bench) {
 	_, err := bk.Open(ctx, "k", storage.ReadOptions{})
 	wantErr(t, err, storage.ErrNoObject)
 	i := put(t, bk, "k", "one")
+	if i.Revision == 0 {
+		t.Error("the version has no revision")
+	}
+	i.Revision = 0
 	want(t, "info", i, storage.Info{Key: "k", Size: 3, ETag: etag([]byte("one")), Modified: b.now(), Version: storage.NullVersion, Latest: true})
 	b.pass(time.Hour)
 	put(t, bk, "k", "two!")

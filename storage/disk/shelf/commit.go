@@ -126,7 +126,7 @@ func (s *Shelf) prepare(r *record, c *engine.Change) error {
 	case len(c.Data) > 0:
 		out.inline(c.Data)
 	}
-	r.grows = r.grows || c.From == nil
+	r.grows = r.grows || c.From == nil && !c.Spare
 	r.changes = append(r.changes, out)
 	if c.From != nil && string(c.From) != string(c.Key) {
 		r.changes = append(r.changes, change{kind: kindDelete, key: c.From})
