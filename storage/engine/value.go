@@ -117,6 +117,9 @@ func (r *reader) text() string { return string(r.Bytes()) }
 
 func (r *reader) table() map[string]string {
 	n := r.Uvarint()
+	if n == 0 {
+		return nil
+	}
 	out := map[string]string{}
 	for ; n > 0 && !r.Bad; n-- {
 		k := r.text()
