@@ -88,8 +88,10 @@ type Settings struct {
 	PlainETag bool
 	// UploadAgeMax is how long an upload may stay without Complete; 0 means a week.
 	UploadAgeMax time.Duration
-	// Residency says where the bytes may lie.
+	// Residency says where the bytes may lie; Tiers when they move. A store without
+	// tiers keeps both and does nothing by them.
 	Residency Residency
+	Tiers     Tiers
 	// Labels are the front doors' own: policies, ACLs, CORS rules.
 	Labels map[string]string
 }

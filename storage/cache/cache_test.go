@@ -178,7 +178,6 @@ func TestPin(t *testing.T) {
 	if err := c.Wrap(big, big.info, nil).Warm(context.Background(), true, nil); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("pinning more than the cache may gives %v", err)
 	}
-	c.Unpin(big.info)
 	for i := range 300 {
 		read(t, c, stored(uint64(10+i), 200_000), nil)
 	}

@@ -72,6 +72,7 @@ type shard struct {
 type Owner struct {
 	// Objects of which the first block is there, and Bytes.
 	Objects, Bytes atomic.Int64
+	barred         bool // fifo.mu
 }
 
 // New makes an empty cache.
@@ -117,6 +118,14 @@ func (c *Cache) get(k key, use bool) *entry {
 		e.uses.Add(1)
 	}
 	return e
+}
+
+// Bar says whether blocks of an owner are refused from now on. Who may hold none any
+// more is barred, and then forgotten.
+func (c *Cache) Bar(o *Owner, barred bool) {
+	c.fifo.mu.Lock()
+	defer c.fifo.mu.Unlock()
+	o.barred = barred
 }
 
 // Forget drops what is held for an owner, whether pinned or not.

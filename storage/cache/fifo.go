@@ -85,7 +85,7 @@ func (f *fifo) add(e *entry) {
 	if s := f.c.shard(e.key); s.holds(e.key) {
 		return
 	}
-	if e.cost() > f.bytesMax || !f.room(e.cost()) {
+	if e.cost() > f.bytesMax || e.owner != nil && e.owner.barred || !f.room(e.cost()) {
 		return
 	}
 	e.main = f.ghosts[e.key]

@@ -233,10 +233,16 @@ func (o *Object) Close() error {
 }
 
 // Warm reads all of the object into memory; done is told of bytes as they are there.
-// With pin they stay until Unpin. It returns storage.ErrFull once the cache may pin no
-// more, and what is pinned by then stays so.
-func (o *Object) Warm(ctx context.Context, pin bool, done func(bytes int64)) error {
-	for n := range blocks(o.info.Size) {
+// With pin they stay until Unpin. It returns storage.ErrFull if the cache may not pin so
+// much; after an error nothing is pinned by it.
+func (o *Object) Warm(ctx context.Context, pin bool, done func(bytes int64)) (err error) {
+	n := int64(0)
+	defer func() {
+		for ; err != nil && pin && n > 0; n-- {
+			o.c.fifo.unpin(key{o.info.Revision, uint32(n - 1)})
+		}
+	}()
+	for ; n < blocks(o.info.Size); n++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
