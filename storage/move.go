@@ -67,8 +67,11 @@ type Relocation struct {
 
 // Whereabouts of the data of a version. The zero value is the store alone.
 type Whereabouts struct {
-	// Place outside of the store holds the data; "" is none.
+	// Place outside of the store holds the data; "" is none. It is the very text that it
+	// was claimed with.
 	Place string
+	// Sum is of the data at the place, in whatever form its writer likes.
+	Sum string
 	// Away says that the store itself has no data: only Place has.
 	Away bool
 }

@@ -98,7 +98,7 @@ func (b *bucket) Relocate(ctx context.Context, key string, r storage.Relocation)
 			return err
 		}
 		v := *f.version
-		v.place, v.state = r.To.Place, f.next(&r)
+		v.place, v.sum, v.state = r.To.Place, r.To.Sum, f.next(&r)
 		info = v.info(key, f.latest)
 		return nil
 	})
@@ -124,7 +124,7 @@ func (f *found) next(r *storage.Relocation) state {
 
 func (t *transaction) relocate(f *found, r *storage.Relocation, in *incoming) error {
 	v := *f.version
-	v.place, v.state = r.To.Place, f.next(r)
+	v.place, v.sum, v.state = r.To.Place, r.To.Sum, f.next(r)
 	c := Change{Key: f.entry.Key, Value: v.encode(), Weight: f.entry.Weight}
 	switch {
 	case r.To.Away && !r.From.Away && f.size == 0:
@@ -235,7 +235,8 @@ func (s *Store) Loose(ctx context.Context, from string, limit int) ([]storage.Lo
 }
 
 // referred reports whether the version that a place was for refers to it. That can be
-// only if a disk refused a commit that another had noted, which was then undone.
+// where copies of an entry were made alike after a crash, or after a disk had refused:
+// the entry is then as one disk has it, and the note as another.
 func (s *Store) referred(note Entry) (bool, error) {
 	id, err := PartOf(note.Key)
 	if err != nil {
@@ -249,8 +250,16 @@ func (s *Store) referred(note Entry) (bool, error) {
 	}
 	p := Part{ID: id, Copies: b.copies()}
 	defer s.ledger.Lock(p)()
-	f, err := b.revision(p, string(note.Key[looseHead:]), binary.BigEndian.Uint64(note.Key[17:]))
-	return f != nil && f.place == string(note.Value), err
+	key, place := string(note.Key[looseHead:]), string(note.Value)
+	if rev := binary.BigEndian.Uint64(note.Key[17:]); rev != 0 {
+		f, err := b.revision(p, key, rev)
+		return f != nil && f.place == place, err
+	}
+	f, err := b.get(p, currentKey(b.number, key))
+	if err == nil && (f == nil || f.place != place) {
+		f, err = b.older(key, func(v *version) bool { return v.place == place })
+	}
+	return f != nil && err == nil, err
 }
 
 // Forget implements storage.Mover.

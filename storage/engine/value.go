@@ -25,6 +25,7 @@ type version struct {
 	parts    int
 	meta     storage.Meta
 	place    string // outside of the store that has the data as well
+	sum      string // of the data there
 	state    state
 }
 
@@ -100,6 +101,9 @@ func (v *version) appendWhereabouts(b []byte) []byte {
 	if v.place != "" {
 		b = appendText(append(b, 8), v.place)
 	}
+	if v.sum != "" {
+		b = appendText(append(b, 10), v.sum)
+	}
 	if v.state != stateNative {
 		b = append(b, 9, byte(v.state))
 	}
@@ -107,7 +111,7 @@ func (v *version) appendWhereabouts(b []byte) []byte {
 }
 
 func (v *version) whereabouts() storage.Whereabouts {
-	return storage.Whereabouts{Place: v.place, Away: v.state == stateAway}
+	return storage.Whereabouts{Place: v.place, Sum: v.sum, Away: v.state == stateAway}
 }
 
 // reader takes a value apart, and remembers that it could not.
@@ -166,6 +170,8 @@ func (r *reader) meta(v *version) {
 			*tables[field-3] = r.table()
 		case field == 8:
 			v.place = r.text()
+		case field == 10:
+			v.sum = r.text()
 		case field == 9:
 			v.state = state(r.Take(1)[0])
 			r.Bad = r.Bad || v.state == stateNative || v.state > stateAway

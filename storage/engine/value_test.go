@@ -14,7 +14,7 @@ func FuzzValue(f *testing.F) {
 		{rev: 1, size: 5, modified: 1e18, etag: "00112233445566778899aabbccddeeff"},
 		{rev: 1 << 60, null: true, marker: true, etag: "x-3", upload: 7, parts: 3},
 		{meta: storage.Meta{ContentType: "a/b", User: map[string]string{"k": "v", "": ""}, Expires: time.Unix(5, 6).UTC()}},
-		{rev: 9, size: 5, place: "cold/1", state: stateAway, meta: storage.Meta{User: map[string]string{"a": "b"}}},
+		{rev: 9, size: 5, place: "cold/1", sum: "00ff", state: stateAway, meta: storage.Meta{User: map[string]string{"a": "b"}}},
 		{rev: 9, size: 5, upload: 8, parts: 2, state: stateWhole},
 	} {
 		f.Add(v.encode())

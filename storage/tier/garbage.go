@@ -68,7 +68,7 @@ func (s *Store) Collect(ctx context.Context) error {
 // discard removes the data of a place and then the note; failed is told if the tier
 // does not let it.
 func (s *Store) discard(ctx context.Context, l *level, at place, n storage.Loose, failed func(error)) error {
-	done, ok := s.places.doom(at.name())
+	done, ok := s.places.doom(at.String())
 	if !ok {
 		return nil
 	}

@@ -17,7 +17,13 @@ import (
 type claimed struct {
 	place place
 	note  storage.Loose
+	sum   string // MD5 of the data, in hexadecimal, once it is there
 	done  func() // called once an entry refers to it, or never will
+}
+
+// holds is where data is that has this copy.
+func (c *claimed) holds() storage.Whereabouts {
+	return storage.Whereabouts{Place: c.place.String(), Sum: c.sum}
 }
 
 // claim takes a new place. From now on it is noted, so that it is not lost.
@@ -26,9 +32,9 @@ func (b *bucket) claim(ctx context.Context, l *level, key string, revision uint6
 		return nil, err
 	}
 	c := &claimed{place: newPlace(l.Name)}
-	c.done = b.store.places.write(c.place.name())
+	c.done = b.store.places.write(c.place.String())
 	var err error
-	if c.note, err = b.home.Claim(ctx, key, revision, c.place.name()); err != nil {
+	if c.note, err = b.home.Claim(ctx, key, revision, c.place.String()); err != nil {
 		c.done()
 		return nil, err
 	}
@@ -55,7 +61,7 @@ func (b *bucket) copyDown(ctx context.Context, l *level, src storage.Object, rev
 		b.store.meters.failed.WithLabelValues(l.Name).Inc()
 		return nil, fmt.Errorf("copying %s to tier %s: %w", i.Key, l.Name, err)
 	}
-	c.place.sum = sum
+	c.sum = sum
 	b.store.meters.movedBytes.WithLabelValues(l.Name).Add(float64(n))
 	return c, nil
 }
@@ -132,7 +138,8 @@ func (b *bucket) down(ctx context.Context, t task, l *level, leave bool) error {
 			return err
 		}
 		defer c.done()
-		r.To.Place, r.Claim = c.place.String(), c.note.ID
+		r.To, r.Claim = c.holds(), c.note.ID
+		r.To.Away = i.Whereabouts.Away
 	}
 	r.To.Away = r.To.Away || leave
 	if r.To == r.From {
@@ -189,10 +196,9 @@ func (b *bucket) up(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
-	at, _ := parsePlace(i.Whereabouts.Place)
 	_, err = b.home.Relocate(ctx, i.Key, storage.Relocation{
-		Revision: i.Revision, From: i.Whereabouts, To: storage.Whereabouts{Place: i.Whereabouts.Place},
-		Data: &verified{r: storage.Reader(o, 0, i.Size), md5: md5.New(), want: at.sum, key: i.Key},
+		Revision: i.Revision, From: i.Whereabouts, To: storage.Whereabouts{Place: i.Whereabouts.Place, Sum: i.Whereabouts.Sum},
+		Data: &verified{r: storage.Reader(o, 0, i.Size), md5: md5.New(), want: i.Whereabouts.Sum, key: i.Key},
 	})
 	if err := errors.Join(err, o.Close()); err != nil {
 		if gone(err) || errors.Is(err, storage.ErrPrecondition) {

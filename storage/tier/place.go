@@ -8,11 +8,8 @@ import (
 )
 
 // place is where a lower tier holds the data of one version. Its text, which entries
-// hold, is LEVEL/KEY#SUM; a claim is made before there is a sum, and has none.
-type place struct {
-	level, key string
-	sum        string // MD5 of the data, in hexadecimal
-}
+// hold, is LEVEL/KEY.
+type place struct{ level, key string }
 
 // newPlace is one that never was. Its key says nothing.
 func newPlace(level string) place {
@@ -22,20 +19,11 @@ func newPlace(level string) place {
 }
 
 func parsePlace(text string) (place, bool) {
-	rest, sum, _ := strings.Cut(text, "#")
-	level, key, ok := strings.Cut(rest, "/")
-	return place{level, key, sum}, ok && level != "" && key != ""
+	level, key, ok := strings.Cut(text, "/")
+	return place{level, key}, ok && level != "" && key != ""
 }
 
-func (p place) String() string {
-	if p.sum == "" {
-		return p.name()
-	}
-	return p.name() + "#" + p.sum
-}
-
-// name is the same for a place with and without its sum.
-func (p place) name() string { return p.level + "/" + p.key }
+func (p place) String() string { return p.level + "/" + p.key }
 
 // places knows which are in use just now, so that Collect leaves them alone.
 type places struct {

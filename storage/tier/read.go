@@ -112,7 +112,7 @@ func (s *Store) below(ctx context.Context, i storage.Info) (*below, *level, erro
 	if !ok || l == nil {
 		return nil, nil, fmt.Errorf("opening %s: %w: its data is in a tier that is not there: %q", i.Key, storage.ErrUnavailable, i.Whereabouts.Place)
 	}
-	leave, ok := s.places.read(at.name())
+	leave, ok := s.places.read(at.String())
 	if !ok {
 		return nil, nil, errMoved
 	}

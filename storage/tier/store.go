@@ -45,7 +45,7 @@ func New(cfg Config) (*Store, error) {
 		squeeze: make(chan struct{}, 1),
 	}
 	for _, l := range cfg.Lower {
-		if l.Name == "" || l.Store == nil || strings.ContainsAny(l.Name, "/#") || s.level(l.Name) != nil {
+		if l.Name == "" || l.Store == nil || strings.Contains(l.Name, "/") || s.level(l.Name) != nil {
 			return nil, fmt.Errorf("%w: lower tier %q has no store, or no name of its own", storage.ErrInvalid, l.Name)
 		}
 		s.levels = append(s.levels, newLevel(l, cfg.Log))

@@ -67,7 +67,7 @@ func (b *bucket) putThrough(ctx context.Context, l *level, key string, body io.R
 		if got.err != io.EOF {
 			return fmt.Errorf("writing through: %w", got.err)
 		}
-		c.place.sum = got.sum
+		c.sum = got.sum
 		if seal != nil {
 			return seal(m)
 		}
@@ -89,9 +89,10 @@ func (b *bucket) putThrough(ctx context.Context, l *level, key string, body io.R
 // through notes at home that the tier below has a copy, which is when a write is done.
 func (b *bucket) through(ctx context.Context, i storage.Info, c *claimed) (storage.Info, error) {
 	_, err := b.home.Relocate(context.WithoutCancel(ctx), i.Key, storage.Relocation{
-		Revision: i.Revision, To: storage.Whereabouts{Place: c.place.String()}, Claim: c.note.ID,
+		Revision: i.Revision, To: c.holds(), Claim: c.note.ID,
 	})
-	if err != nil && !errors.Is(err, storage.ErrNoVersion) { // it was replaced already
+	// It may have been replaced already, or somebody has copied it down just before.
+	if err != nil && !errors.Is(err, storage.ErrNoVersion) && !errors.Is(err, storage.ErrPrecondition) {
 		return storage.Info{}, err
 	}
 	return bare(i), nil
