@@ -168,32 +168,30 @@ func (t *transaction) empty(upload uint64) error {
 	return c.Close()
 }
 
-func (b *bucket) Preview(_ context.Context, key, id string, refs []storage.PartRef) (storage.Object, error) {
-	set, err := b.begin(key)
+func (b *bucket) Preview(_ context.Context, key, id string, refs []storage.PartRef) (out storage.Object, err error) {
+	err = b.tries(key, func(p Part) error {
+		out, err = b.preview(p, key, id, refs)
+		return err
+	})
+	return out, err
+}
+
+func (b *bucket) preview(p Part, key, id string, refs []storage.PartRef) (storage.Object, error) {
+	u, n, err := b.upload(p, key, id)
 	if err != nil {
 		return nil, err
 	}
-	p := b.part(key, &set)
-	for range retries {
-		u, n, err := b.upload(p, key, id)
-		if err != nil {
-			return nil, err
-		}
-		v, keep, err := b.assemble(key, n, refs)
-		if err != nil {
-			return nil, err
-		}
-		v.meta = u.meta
-		obj := &object{info: v.info(key, false)}
-		if err = b.openPieces(obj, p, n, v.size, keep); err == nil {
-			return obj, nil
-		}
-		_ = obj.Close()
-		if !errors.Is(err, ErrGone) {
-			return nil, fmt.Errorf("opening the parts of %s: %w", key, err)
-		}
+	v, keep, err := b.assemble(key, n, refs)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("opening the parts of %s: %w: they were replaced %d times meanwhile", key, storage.ErrUnavailable, retries)
+	v.meta = u.meta
+	obj := &object{info: v.info(key, false)}
+	if err := b.openPieces(obj, p, n, v.size, keep); err != nil {
+		_ = obj.Close()
+		return nil, fmt.Errorf("opening the parts of %s: %w", key, err)
+	}
+	return obj, nil
 }
 
 // Loose implements storage.Mover.

@@ -10,12 +10,50 @@ import (
 	"polder.dev/polder/storage"
 )
 
-// retries bounds how often a read begins anew because its object was replaced between
-// finding and opening it.
-const retries = 100
+// A read begins anew if its object was replaced between finding and opening it: freeTries
+// times beside whoever replaces it, then alone, so that it comes to an end. While one
+// disk has a commit already and another has not, only that helps.
+const (
+	retries   = 6
+	freeTries = 3
+)
+
+// tries calls f until it does not return ErrGone any more.
+func (b *bucket) tries(key string, f func(p Part) error) error {
+	for try := range retries {
+		if err := b.try(try >= freeTries, key, f); !errors.Is(err, ErrGone) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: %w: it was replaced %d times meanwhile", key, storage.ErrUnavailable, retries)
+}
+
+// try calls f, alone or beside whoever changes the key. The order of locks is that of
+// transact, so f takes none.
+func (b *bucket) try(alone bool, key string, f func(p Part) error) error {
+	if !alone {
+		set, err := b.begin(key)
+		if err != nil {
+			return err
+		}
+		return f(b.part(key, &set))
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if err := b.alive(); err != nil {
+		return err
+	}
+	p := b.part(key, &b.value.Settings)
+	defer b.store.ledger.Lock(p)()
+	return f(p)
+}
 
 func (b *bucket) Stat(_ context.Context, key string, o storage.ReadOptions) (storage.Info, error) {
-	f, _, err := b.look(key, o)
+	set, err := b.begin(key)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	f, err := b.look(b.part(key, &set), key, o)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -23,25 +61,20 @@ func (b *bucket) Stat(_ context.Context, key string, o storage.ReadOptions) (sto
 }
 
 // look finds a version that a client may see and whose conditions hold.
-func (b *bucket) look(key string, o storage.ReadOptions) (*found, Part, error) {
-	set, err := b.begin(key)
-	if err != nil {
-		return nil, Part{}, err
-	}
-	p := b.part(key, &set)
+func (b *bucket) look(p Part, key string, o storage.ReadOptions) (*found, error) {
 	f, err := b.find(p, key, o.Version)
 	if err != nil {
-		return nil, p, fmt.Errorf("reading %s: %w", key, err)
+		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
 	if f, err = b.present(f, key, o.Version); err != nil {
-		return nil, p, err
+		return nil, err
 	}
 	i := f.info(key, f.latest)
 	if err := o.If.Check(&i, true); err != nil {
-		return nil, p, fmt.Errorf("%s: %w", key, err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	f.meta = cloneMeta(f.meta)
-	return f, p, nil
+	return f, nil
 }
 
 func cloneMeta(m storage.Meta) storage.Meta {
@@ -51,30 +84,34 @@ func cloneMeta(m storage.Meta) storage.Meta {
 	return m
 }
 
-func (b *bucket) Open(_ context.Context, key string, o storage.ReadOptions) (storage.Object, error) {
-	for range retries {
-		f, p, err := b.look(key, o)
-		if err != nil {
-			return nil, err
-		}
-		obj := &object{info: f.info(key, f.latest)}
-		if f.state == stateAway {
-			return nil, fmt.Errorf("opening %s: %w", key, storage.ErrAway)
-		}
-		if f.upload != 0 && f.state != stateWhole {
-			err = b.openParts(obj, p, f)
-		} else if f.size > 0 {
-			err = b.openBlob(obj, p, f.entry, f.size)
-		}
-		if err == nil {
-			return obj, nil
-		}
-		_ = obj.Close()
-		if !errors.Is(err, ErrGone) {
-			return nil, fmt.Errorf("opening %s: %w", key, err)
-		}
+func (b *bucket) Open(_ context.Context, key string, o storage.ReadOptions) (out storage.Object, err error) {
+	err = b.tries(key, func(p Part) error {
+		out, err = b.open(p, key, o)
+		return err
+	})
+	return out, err
+}
+
+// open is one try.
+func (b *bucket) open(p Part, key string, o storage.ReadOptions) (storage.Object, error) {
+	f, err := b.look(p, key, o)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("opening %s: %w: it was replaced %d times meanwhile", key, storage.ErrUnavailable, retries)
+	if f.state == stateAway {
+		return nil, fmt.Errorf("opening %s: %w", key, storage.ErrAway)
+	}
+	obj := &object{info: f.info(key, f.latest)}
+	if f.upload != 0 && f.state != stateWhole {
+		err = b.openParts(obj, p, f)
+	} else if f.size > 0 {
+		err = b.openBlob(obj, p, f.entry, f.size)
+	}
+	if err != nil {
+		_ = obj.Close()
+		return nil, fmt.Errorf("opening %s: %w", key, err)
+	}
+	return obj, nil
 }
 
 func (b *bucket) openBlob(o *object, p Part, e Entry, size int64) error {

@@ -130,11 +130,16 @@ func (b *bucket) down(ctx context.Context, t task, l *level, leave bool) error {
 	r := storage.Relocation{Revision: i.Revision, From: i.Whereabouts, To: i.Whereabouts}
 	if at, _ := parsePlace(i.Whereabouts.Place); at.level != l.Name {
 		src, err := b.source(ctx, i)
+		if gone(err) || errors.Is(err, storage.ErrAway) || errors.Is(err, errMoved) {
+			return nil // somebody was faster
+		}
 		if err != nil {
 			return err
 		}
 		c, err := b.copyDown(ctx, l, src, i.Revision)
-		if err := errors.Join(err, src.Close()); err != nil {
+		if err := errors.Join(err, src.Close()); gone(err) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		defer c.done()
