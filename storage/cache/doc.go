@@ -106,6 +106,12 @@ func (c *Cache) Asked(revision uint64) bool {
 	return slot.Swap(revision) == revision
 }
 
+// Has reports whether the beginning of a revision is there.
+func (c *Cache) Has(revision uint64) bool {
+	k := key{revision: revision}
+	return c.shard(k).holds(k)
+}
+
 func (c *Cache) shard(k key) *shard { return &c.shards[k.hash()%shardCount] }
 
 // get returns a block that is there, and counts it as a use if it is one.

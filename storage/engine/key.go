@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 
@@ -36,7 +37,8 @@ func space(kind byte, bucket uint64) []byte {
 }
 
 func currentKey(bucket uint64, key string) []byte {
-	return append(space(kindCurrent, bucket), key...)
+	b := append(make([]byte, 0, 9+len(key)), kindCurrent)
+	return append(binary.BigEndian.AppendUint64(b, bucket), key...)
 }
 
 // group is the prefix of what there may be several of for one key.
@@ -138,7 +140,11 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-func idOf(n uint64) string { return fmt.Sprintf("%016x", n) }
+func idOf(n uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return hex.EncodeToString(b[:])
+}
 
 func parseID(s string) (uint64, bool) {
 	n, err := strconv.ParseUint(s, 16, 64)

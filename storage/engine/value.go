@@ -185,11 +185,11 @@ func (r *reader) meta(v *version) {
 func (v *version) info(key string, latest bool) storage.Info {
 	i := storage.Info{
 		Key: key, Size: v.size, ETag: v.etag, Modified: time.Unix(0, v.modified).UTC(), Meta: v.meta,
-		Version: idOf(v.rev), Latest: latest, Deleted: v.marker, Parts: v.parts,
+		Version: storage.NullVersion, Latest: latest, Deleted: v.marker, Parts: v.parts,
 		Revision: v.rev, Whereabouts: v.whereabouts(),
 	}
-	if v.null {
-		i.Version = storage.NullVersion
+	if !v.null {
+		i.Version = idOf(v.rev)
 	}
 	return i
 }

@@ -1,6 +1,7 @@
 package tier_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -202,6 +203,19 @@ func TestWarm(t *testing.T) {
 	r.set(gone)
 	for i := range 6 {
 		check(t, b, fmt.Sprintf("set/%d", i), body(uint64(i), 1+i*600_000))
+	}
+	if all, err := s.Where(ctx, "b"); err != nil || all[0].Objects != 6 || all[0].Bytes != total {
+		t.Errorf("memory holds %+v, %v", all[0], err)
+	}
+	o, err := b.Open(ctx, "set/5", storage.ReadOptions{}) // it is of several blocks
+	if err != nil {
+		t.Fatal(err)
+	}
+	if es, err := o.Extents(1<<20+5, 1000); err != nil || len(es) != 1 || !bytes.Equal(es[0].Bytes, body(5, 3_000_001)[1<<20+5:1<<20+1005]) {
+		t.Errorf("got %d extents, %v", len(es), err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
 	}
 	r.set(fine)
 	// A pinned object does not leave for being old or in the way.

@@ -57,9 +57,14 @@ func (b *bucket) Open(ctx context.Context, key string, o storage.ReadOptions) (s
 func (b *bucket) near(p *policy, at storage.Object) storage.Object {
 	i := at.Info()
 	s := b.store
-	s.meters.home.Inc()
 	s.uses.note(i.Revision, s.cfg.Now())
-	if p.hot && i.Size > 0 && s.cfg.Cache.Asked(i.Revision) {
+	hot := p.hot && i.Size > 0 && s.cfg.Cache.Has(i.Revision)
+	if hot {
+		s.meters.hot.Inc()
+	} else {
+		s.meters.home.Inc()
+	}
+	if hot || p.hot && i.Size > 0 && s.cfg.Cache.Asked(i.Revision) {
 		return s.cfg.Cache.Wrap(at, bare(i), &b.owner)
 	}
 	if i.Whereabouts == (storage.Whereabouts{}) {
