@@ -181,12 +181,28 @@ func (s *Shelf) discard(files []uint64) {
 		if s.pins[id] > 0 {
 			s.doomed[id] = true
 		} else {
-			s.reap = append(s.reap, id)
+			s.bury(id)
 		}
 	}
 	if len(files) > 0 {
 		s.wake()
 	}
+}
+
+// bury has a file removed that nobody reads. Who found its entry before that was replaced
+// may not begin to: the file would go under their hands. s.mu is held.
+func (s *Shelf) bury(id uint64) {
+	s.dying[id] = true
+	s.reap = append(s.reap, id)
+}
+
+// remove removes a file that was buried.
+func (s *Shelf) remove(id uint64) error {
+	err := s.fs.Remove(s.filePath(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.dying, id)
+	return err
 }
 
 func (s *Shelf) wake() {
@@ -205,9 +221,9 @@ func (s *Shelf) Reap() error {
 	ids := s.reap
 	s.reap = nil
 	s.mu.Unlock()
-	for i, id := range ids {
-		if err := s.fs.Remove(s.filePath(id)); err != nil {
-			s.log.Warn("a file could not be removed; the next start tries again", "path", s.filePath(ids[i]), "err", err)
+	for _, id := range ids {
+		if err := s.remove(id); err != nil {
+			s.log.Warn("a file could not be removed; the next start tries again", "path", s.filePath(id), "err", err)
 		}
 	}
 	return nil

@@ -194,9 +194,13 @@ func (s *Shelf) openFile(t *item) (engine.Blob, error) {
 		return nil, err
 	}
 	s.mu.Lock()
+	dying := s.dying[t.file]
 	s.pins[t.file]++
 	s.mu.Unlock()
 	b := &fileBlob{s: s, id: t.file, size: t.size}
+	if dying {
+		return nil, errors.Join(engine.ErrGone, b.Close())
+	}
 	_, _, err := s.fs.Stat(s.filePath(t.file))
 	if err == nil {
 		return b, nil
@@ -348,7 +352,7 @@ func (b *fileBlob) Close() error {
 		delete(b.s.pins, b.id)
 		if b.s.doomed[b.id] {
 			delete(b.s.doomed, b.id)
-			b.s.reap = append(b.s.reap, b.id)
+			b.s.bury(b.id)
 			b.s.wake()
 		}
 	}

@@ -406,14 +406,14 @@ func (s *Shelf) Orphans() (int, error) {
 			return n, err
 		}
 		for _, name := range names {
-			orphan, err := s.orphan(name)
+			id, orphan, err := s.orphan(name)
 			if err != nil {
 				return n, err
 			}
 			if !orphan {
 				continue
 			}
-			if err := s.fs.Remove(path.Join(dir, name)); err != nil {
+			if err := s.remove(id); err != nil {
 				return n, fmt.Errorf("removing an orphan: %w", err)
 			}
 			n++
@@ -422,17 +422,29 @@ func (s *Shelf) Orphans() (int, error) {
 	return n, nil
 }
 
-func (s *Shelf) orphan(name string) (bool, error) {
-	var id uint64
+// orphan reports whether a name is of a file that nobody needs, and keeps everybody from
+// opening it.
+func (s *Shelf) orphan(name string) (id uint64, is bool, err error) {
 	if _, err := fmt.Sscanf(name, "%016x", &id); err != nil || len(name) != 16 {
-		return false, nil // not ours
+		return 0, false, nil // not ours
+	}
+	used := func() bool {
+		return s.staged[id] || s.pins[id] > 0 || s.doomed[id] || s.dying[id] || slices.Contains(s.frees, id) || slices.Contains(s.parted, id)
 	}
 	s.mu.Lock()
-	used := s.staged[id] || s.pins[id] > 0 || s.doomed[id] || slices.Contains(s.reap, id) || slices.Contains(s.frees, id) || slices.Contains(s.parted, id)
-	s.mu.Unlock()
-	if used {
-		return false, nil
+	if used() {
+		s.mu.Unlock()
+		return id, false, nil
 	}
-	_, known, err := s.index.Get(keyFile(id))
-	return !known, err
+	s.mu.Unlock()
+	if _, known, err := s.index.Get(keyFile(id)); err != nil || known {
+		return id, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if used() {
+		return id, false, nil
+	}
+	s.dying[id] = true
+	return id, true, nil
 }

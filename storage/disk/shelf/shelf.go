@@ -79,6 +79,7 @@ type Shelf struct {
 	frees   []uint64        // files to be removed once the log is durable
 	parted  []uint64        // and once that is known, see free
 	reap    []uint64        // files to be removed
+	dying   map[uint64]bool // files that nobody may open any more, because they are removed
 	wakeup  chan struct{}
 	usage   map[string]storage.Count
 	shared  map[position]bool // records that other disks may not have yet
@@ -124,7 +125,7 @@ func Open(cfg Config, dir string, seed uint64) (*Shelf, error) {
 	cfg = cfg.complete()
 	s := &Shelf{
 		Config: cfg, dir: dir, fs: cfg.FS, log: cfg.Log, rng: rand.New(rand.NewPCG(seed, 0)),
-		volumes: map[uint32]*volume{}, staged: map[uint64]bool{}, pins: map[uint64]int{}, doomed: map[uint64]bool{},
+		volumes: map[uint32]*volume{}, staged: map[uint64]bool{}, pins: map[uint64]int{}, doomed: map[uint64]bool{}, dying: map[uint64]bool{},
 		wakeup: make(chan struct{}, 1), usage: map[string]storage.Count{}, shared: map[position]bool{},
 	}
 	for _, d := range []string{"volumes", "blobs", "index"} {
