@@ -253,6 +253,7 @@ func TestRot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	wantErr(t, s.Move(ctx, "b", "k", "", storage.Hot), storage.ErrCorrupt)
 	_, err = get(b, "k")
 	wantErr(t, err, storage.ErrCorrupt)
 }

@@ -78,6 +78,16 @@ func (b *bucket) at(ctx context.Context, t task) (storage.Info, bool, error) {
 	return i, i.Revision == t.revision, nil
 }
 
+// missing says what it means that data was not found below: that somebody has replaced
+// the version meanwhile, which is no failure, or that the tier has lost it.
+func (b *bucket) missing(ctx context.Context, t task, was storage.Info) error {
+	i, ok, err := b.at(ctx, t)
+	if err != nil || !ok || i.Whereabouts != was.Whereabouts {
+		return err
+	}
+	return fmt.Errorf("moving %s: %w: the tier that has its data does not find it", t.key, storage.ErrCorrupt)
+}
+
 // gone says that what was to be moved is not there any more, which is no failure.
 func gone(err error) bool {
 	for _, kind := range []error{storage.ErrNoObject, storage.ErrNoVersion, storage.ErrDeleted, storage.ErrNoBucket} {
@@ -130,7 +140,10 @@ func (b *bucket) down(ctx context.Context, t task, l *level, leave bool) error {
 	r := storage.Relocation{Revision: i.Revision, From: i.Whereabouts, To: i.Whereabouts}
 	if at, _ := parsePlace(i.Whereabouts.Place); at.level != l.Name {
 		src, err := b.source(ctx, i)
-		if gone(err) || errors.Is(err, storage.ErrAway) || errors.Is(err, errMoved) {
+		if errors.Is(err, errMoved) {
+			return b.missing(ctx, t, i)
+		}
+		if gone(err) || errors.Is(err, storage.ErrAway) {
 			return nil // somebody was faster
 		}
 		if err != nil {
@@ -198,6 +211,9 @@ func (b *bucket) up(ctx context.Context, t task) error {
 		return err
 	}
 	o, l, err := b.store.below(ctx, i)
+	if errors.Is(err, errMoved) {
+		return b.missing(ctx, t, i)
+	}
 	if err != nil {
 		return err
 	}
@@ -235,9 +251,31 @@ func (v *verified) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Transition is Move of exactly the version that v says, unless it is there already or
+// was replaced; it says whether it moved. It has the form that a lifecycle's runner wants.
+func (s *Store) Transition(ctx context.Context, of storage.Bucket, v storage.Info, class storage.Class) (bool, error) {
+	b, err := s.bucket(ctx, of.Name())
+	if err != nil {
+		return false, err
+	}
+	i, ok, err := b.at(ctx, task{key: v.Key, version: v.Version, revision: v.Revision})
+	if err != nil || !ok || i.Size == 0 {
+		return false, err
+	}
+	at, _ := parsePlace(i.Whereabouts.Place)
+	l := s.level(at.level)
+	switch {
+	case class <= s.homeClass() && !i.Whereabouts.Away:
+		return false, nil
+	case class > s.homeClass() && i.Whereabouts.Away && l != nil && l.Class == class:
+		return false, nil
+	}
+	return true, s.Move(ctx, b.Name(), v.Key, i.Version, class)
+}
+
 // Move puts the data of one version where a class says, at once: with the home's class,
 // or a nearer one, it comes home; else it goes to the first lower tier of that class and
-// leaves the home. It is what a lifecycle's transition calls.
+// leaves the home.
 func (s *Store) Move(ctx context.Context, bucketName, key, version string, class storage.Class) error {
 	b, err := s.bucket(ctx, bucketName)
 	if err != nil {

@@ -88,6 +88,39 @@ func TestAge(t *testing.T) {
 	}
 }
 
+// TestTransition moves a version as a lifecycle's rule says.
+func TestTransition(t *testing.T) {
+	s := newStore(t, tier.Config{Home: mem.New(0, time.Now), Lower: level(mem.New(0, time.Now))})
+	b := create(t, s, storage.Settings{Versioning: storage.Versioned})
+	old, err := b.Put(ctx, "k", strings.NewReader("old"), storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "k", []byte("new"))
+	stale := old
+	stale.Revision++
+	for i, step := range []struct {
+		of    storage.Info
+		class storage.Class
+		moved bool
+		below int64
+	}{
+		{old, storage.Remote, true, 1}, {old, storage.Remote, false, 1}, {old, storage.Hot, true, 1}, {old, storage.Hot, false, 1},
+		{stale, storage.Remote, false, 1},
+	} {
+		moved, err := s.Transition(ctx, b, step.of, step.class)
+		if err != nil || moved != step.moved {
+			t.Errorf("step %d: moved is %t, %v", i, moved, err)
+		}
+		if n := held(t, s, "tier cold"); n != step.below {
+			t.Errorf("step %d: %d are below", i, n)
+		}
+	}
+	check(t, b, "k", []byte("new"))
+	_, err = s.Transition(ctx, b, old, storage.Capacity)
+	wantErr(t, err, storage.ErrInvalid)
+}
+
 func TestWriteBack(t *testing.T) {
 	home, below := mem.New(0, time.Now), mem.New(0, time.Now)
 	reg := prometheus.NewRegistry()

@@ -86,15 +86,22 @@ func (q *queue) take() (task, bool) {
 	t := q.tasks[0]
 	q.tasks = q.tasks[1:]
 	delete(q.there, taskKey{t.kind, t.revision})
-	if t.kind == flush {
-		q.flushes--
-	}
 	if len(q.tasks) > 0 {
 		q.ring() // for the next worker
 	}
 	return t, true
 }
 
+// done is called when a task that was taken has ended, well or not.
+func (q *queue) done(t task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.kind == flush {
+		q.flushes--
+	}
+}
+
+// unflushed counts what waits for its copy, or is being copied.
 func (q *queue) unflushed() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -131,6 +138,16 @@ func (q *queue) worked() {
 	q.backoff = 0
 }
 
+// finish does a task that was taken from a queue. What fails waits on.
+func (s *Store) finish(ctx context.Context, l *level, t task) error {
+	err := s.do(ctx, l, t)
+	if err != nil {
+		s.again(l, t, err)
+	}
+	l.queue.done(t)
+	return err
+}
+
 // do does a task. What a policy does not want any more, or is pinned, stays.
 func (s *Store) do(ctx context.Context, l *level, t task) error {
 	p := t.bucket.policy.Load()
@@ -160,8 +177,7 @@ func (s *Store) Drain(ctx context.Context) error {
 			if !ok {
 				break
 			}
-			if err := s.do(ctx, l, t); err != nil {
-				s.again(l, t, err)
+			if err := s.finish(ctx, l, t); err != nil {
 				errs = append(errs, err)
 				break
 			}
@@ -188,12 +204,11 @@ func (s *Store) work(ctx context.Context, l *level) {
 			}
 			continue
 		}
-		err := s.do(ctx, l, t)
+		err := s.finish(ctx, l, t)
 		if err == nil {
 			l.queue.worked()
 			continue
 		}
-		s.again(l, t, err)
 		if ctx.Err() != nil {
 			return
 		}

@@ -22,10 +22,14 @@ import (
 
 var ctx = context.Background()
 
-func diskOn(t testing.TB, d *drivetest.Disk, now func() time.Time) *disk.Store {
+func diskOn(t testing.TB, d *drivetest.Disk, now func() time.Time, n int) *disk.Store {
 	t.Helper()
+	var dirs []string
+	for i := range n {
+		dirs = append(dirs, fmt.Sprintf("/disk%d", i))
+	}
 	s, err := disk.Open(disk.Config{
-		Dirs: []string{"/disk"}, Now: now, VolumeBytes: 1 << 20, CacheBytes: 1 << 20, ReserveBytes: 1, FlushBytes: 4 << 20,
+		Dirs: dirs, Now: now, VolumeBytes: 1 << 20, CacheBytes: 1 << 20, ReserveBytes: 1, FlushBytes: 4 << 20,
 	}.On(d))
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +125,7 @@ func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		disks bool
+		dirs  int // of the home; 1
 		cache int64
 		set   storage.Tiers
 		sink  bool
@@ -135,13 +140,14 @@ func TestConformance(t *testing.T) {
 		{name: "down and up", set: storage.Tiers{Lower: "cold"}, sink: true, up: true},
 		{name: "disks, all below", disks: true, set: storage.Tiers{Lower: "cold"}, sink: true},
 		{name: "disks, all below, cache", disks: true, cache: 16 << 20, set: storage.Tiers{Lower: "cold", Write: storage.WriteBack}, sink: true},
+		{name: "three disks at home, all below", disks: true, dirs: 3, set: storage.Tiers{Lower: "cold"}, sink: true},
 		{name: "disks, down and up", disks: true, cache: 16 << 20, set: storage.Tiers{Lower: "cold"}, sink: true, up: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			storagetest.Run(t, func(t *testing.T, now func() time.Time) storage.Store {
 				cfg := tier.Config{Now: now, Default: c.set}
 				if c.disks {
-					cfg.Home, cfg.Lower = diskOn(t, &drivetest.Disk{}, now), level(diskOn(t, &drivetest.Disk{}, now))
+					cfg.Home, cfg.Lower = diskOn(t, &drivetest.Disk{}, now, max(c.dirs, 1)), level(diskOn(t, &drivetest.Disk{}, now, 1))
 				} else {
 					cfg.Home, cfg.Lower = mem.New(0, now), level(mem.New(0, now))
 				}
