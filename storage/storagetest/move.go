@@ -144,7 +144,7 @@ func testLoose(t *testing.T, b *bench) {
 	}
 	want(t, "claimed", loose(t, m), []string{"p0", "p1", "p2"})
 	a = move(t, bk, a, away("p0"), nil, claims[0].ID)
-	c = move(t, bk, c, away("p1"), nil, claims[1].ID)
+	move(t, bk, c, away("p1"), nil, claims[1].ID)
 	want(t, "what was not used", loose(t, m), []string{"p2"})
 	a = move(t, bk, a, away("p2"), nil, claims[2].ID)
 	want(t, "what was left", loose(t, m), []string{"p0"})
