@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 4, "power cuts of each kind")
+	rounds = flag.Int("rounds", 2, "power cuts of each kind")
 	seeded = flag.Uint64("seed", 0, "of the power cuts; 0 takes one at random")
 )
 

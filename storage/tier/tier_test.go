@@ -131,14 +131,10 @@ func TestConformance(t *testing.T) {
 		sink  bool
 		up    bool
 	}{
-		{name: "nothing below"},
 		{name: "cache", cache: 16 << 20},
-		{name: "written through", set: storage.Tiers{Lower: "cold", Write: storage.WriteThrough}},
 		{name: "written through, cache", cache: 16 << 20, set: storage.Tiers{Lower: "cold", Write: storage.WriteThrough}},
 		{name: "all below", set: storage.Tiers{Lower: "cold"}, sink: true},
-		{name: "all below, cache", cache: 4 << 20, set: storage.Tiers{Lower: "cold"}, sink: true},
 		{name: "down and up", set: storage.Tiers{Lower: "cold"}, sink: true, up: true},
-		{name: "disks, all below", disks: true, set: storage.Tiers{Lower: "cold"}, sink: true},
 		{name: "disks, all below, cache", disks: true, cache: 16 << 20, set: storage.Tiers{Lower: "cold", Write: storage.WriteBack}, sink: true},
 		{name: "three disks at home, all below", disks: true, dirs: 3, set: storage.Tiers{Lower: "cold"}, sink: true},
 		{name: "disks, down and up", disks: true, cache: 16 << 20, set: storage.Tiers{Lower: "cold"}, sink: true, up: true},
