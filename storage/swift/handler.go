@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/swift/account"
 	"polder.dev/polder/storage/swift/header"
 	"polder.dev/polder/storage/swift/tempauth"
@@ -177,6 +178,9 @@ func (c *call) dispatch() error {
 	}
 	if !c.acct.known() {
 		return c.denied()
+	}
+	if len(c.object) > storage.KeyBytesMax && c.method() != http.MethodPut {
+		return refuse(404) // there can be none
 	}
 	verb := c.verb()
 	if verb == nil {

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"mime"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,34 +201,6 @@ func (c *call) expiry() (time.Time, error) {
 		return time.Unix(n, 0), nil
 	}
 	return time.Time{}, nil
-}
-
-// types are what Python's mimetypes says where Go's table says otherwise, or nothing.
-var types = map[string]string{
-	".txt": "text/plain", ".html": "text/html", ".htm": "text/html", ".css": "text/css", ".csv": "text/csv", ".xml": "text/xml",
-	".js": "text/javascript", ".json": "application/json", ".tar": "application/x-tar", ".tgz": "application/x-tar",
-	".bin": "application/octet-stream", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif",
-	".zip": "application/zip", ".pdf": "application/pdf", ".mp4": "video/mp4", ".mp3": "audio/mpeg", ".py": "text/x-python",
-	".sh": "application/x-sh", ".c": "text/plain", ".h": "text/plain", ".dat": "application/octet-stream",
-}
-
-// packings say how a file is packed, and not what it is.
-var packings = []string{".gz", ".bz2", ".xz", ".br", ".Z"}
-
-func guessType(key string) string {
-	ext := path.Ext(key)
-	if slices.Contains(packings, ext) {
-		ext = path.Ext(strings.TrimSuffix(key, ext))
-	}
-	ext = strings.ToLower(ext)
-	if t, ok := types[ext]; ok {
-		return t
-	}
-	t, _, _ := strings.Cut(mime.TypeByExtension(ext), ";")
-	if t == "" {
-		t = "application/octet-stream"
-	}
-	return t
 }
 
 // limited counts a body, and refuses it when it is too long.

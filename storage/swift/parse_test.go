@@ -30,6 +30,7 @@ func TestSpansOf(t *testing.T) {
 	for in, want := range map[string][]span{
 		"bytes=0-0": {{0, 1}}, "bytes=2-": {{2, 8}}, "bytes=-3": {{7, 3}}, "bytes=5-100": {{5, 5}}, "bytes=0-1,4-5": {{0, 2}, {4, 2}},
 		"bytes=0-1,90-": {{0, 2}}, "bytes=": nil, "bytes=x": nil, "bytes=3-2": nil, "items=0-1": nil, "bytes=1-2,x": nil, "bytes=-99": {{0, 10}},
+		"BYTES = 0 -  1": {{0, 2}}, "bytes=8-99999999999999999999": {{8, 2}},
 	} {
 		got, err := spansOf(in, 10)
 		if err != nil || len(got) != len(want) {
@@ -45,6 +46,17 @@ func TestSpansOf(t *testing.T) {
 	for _, in := range []string{"bytes=10-", "bytes=-0", "bytes=" + strings.Repeat("0-0,", 60) + "1-1", "bytes=0-5,1-5,2-5,3-5"} {
 		if got, err := spansOf(in, 10); err == nil {
 			t.Errorf("%q: %v", in, got)
+		}
+	}
+}
+
+func TestGuessType(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.txt": "text/plain", "a.WAV": "audio/x-wav", "a.zip": "application/zip", "a.tar.gz": "application/x-tar", "a.gz": "application/octet-stream",
+		"a": "application/octet-stream", "d.txt/a": "application/octet-stream", "a.unheard": "application/octet-stream", "a.html": "text/html",
+	} {
+		if got := guessType(in); got != want {
+			t.Errorf("%s is %s, want %s", in, got, want)
 		}
 	}
 }

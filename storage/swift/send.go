@@ -3,6 +3,7 @@ package swift
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,8 +27,8 @@ const (
 // spansOf reads a Range header. nil without an error sends all: what cannot be read is
 // ignored (RFC 9110, section 14.2).
 func spansOf(header string, size int64) ([]span, error) {
-	list, ok := strings.CutPrefix(header, "bytes=")
-	if !ok {
+	unit, list, ok := strings.Cut(header, "=")
+	if !ok || !strings.EqualFold(strings.TrimSpace(unit), "bytes") {
 		return nil, nil
 	}
 	var out []span
@@ -69,7 +70,8 @@ func spansOf(header string, size int64) ([]span, error) {
 const minusZero = -2
 
 func readSpan(s string) (first, last int64, ok bool) {
-	a, b, ok := strings.Cut(strings.TrimSpace(s), "-")
+	a, b, ok := strings.Cut(s, "-")
+	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
 	if !ok || a == "" && b == "" {
 		return 0, 0, false
 	}
@@ -77,8 +79,8 @@ func readSpan(s string) (first, last int64, ok bool) {
 		if s == "" {
 			return -1, true
 		}
-		n, err := strconv.ParseUint(s, 10, 63)
-		return int64(n), err == nil
+		n, err := strconv.ParseUint(s, 10, 62)
+		return int64(n), err == nil || errors.Is(err, strconv.ErrRange) // what is too large is the largest
 	}
 	x, ok1 := num(a)
 	y, ok2 := num(b)
