@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,6 +89,9 @@ func TestClient(t *testing.T) {
 // TestSwiftClient is a conversation with OpenStack's own client, where it is installed.
 func TestSwiftClient(t *testing.T) {
 	python := "/usr/bin/python3"
+	if testing.Short() {
+		t.Skip("an interpreter is started several times")
+	}
 	if err := exec.CommandContext(t.Context(), python, "-c", "import swiftclient").Run(); err != nil {
 		t.Skip("python3-swiftclient is not installed")
 	}
@@ -125,22 +129,41 @@ func TestSwiftClient(t *testing.T) {
 	}
 }
 
-func benchmark(b *testing.B, size int, get bool) {
+// benchmark asks for one thing again and again, over connections that stay.
+func benchmark(b *testing.B, size int, method string, status int) {
 	d := open(b, nil)
 	d.want(201, "t", "PUT", "/v1/AUTH_test/c", "")
-	body := strings.Repeat("x", size)
-	d.want(201, "t", "PUT", "/v1/AUTH_test/c/o", body)
+	body := bytes.Repeat([]byte("x"), size)
+	d.want(201, "t", "PUT", "/v1/AUTH_test/c/o", string(body))
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10}}
 	b.SetBytes(int64(size))
-	for b.Loop() {
-		if get {
-			d.want(200, "t", "GET", "/v1/AUTH_test/c/o", "")
-		} else {
-			d.want(201, "t", "PUT", "/v1/AUTH_test/c/o", body)
+	b.SetParallelism(8)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			var in io.Reader
+			if method == "PUT" {
+				in = bytes.NewReader(body)
+			}
+			r, err := http.NewRequestWithContext(b.Context(), method, d.url+"/v1/AUTH_test/c/o", in)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			r.Header.Set("X-Auth-Token", d.token["t"])
+			res, err := c.Do(r)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != status {
+				b.Errorf("status %d, %v", res.StatusCode, err)
+			}
+			_ = res.Body.Close()
 		}
-	}
+	})
 }
 
-func BenchmarkGet4K(b *testing.B)  { benchmark(b, 4<<10, true) }
-func BenchmarkGet10M(b *testing.B) { benchmark(b, 10<<20, true) }
-func BenchmarkPut4K(b *testing.B)  { benchmark(b, 4<<10, false) }
-func BenchmarkPut10M(b *testing.B) { benchmark(b, 10<<20, false) }
+func BenchmarkGet4K(b *testing.B)  { benchmark(b, 4<<10, "GET", 200) }
+func BenchmarkGet10M(b *testing.B) { benchmark(b, 10<<20, "GET", 200) }
+func BenchmarkPut4K(b *testing.B)  { benchmark(b, 4<<10, "PUT", 201) }
+func BenchmarkPut10M(b *testing.B) { benchmark(b, 10<<20, "PUT", 201) }

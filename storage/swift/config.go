@@ -39,6 +39,8 @@ type Config struct {
 	URL string
 	// ObjectBytesMax bounds what one PUT may hold; 0 is Swift's 5 GiB and 2.
 	ObjectBytesMax int64
+	// Forbidden are characters that no name may hold (name_check); "" is none.
+	Forbidden string
 	// ReadOnly refuses all changes.
 	ReadOnly bool
 	// Keys open what S3's door has sealed, and seal what comes to containers that ask for

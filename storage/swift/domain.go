@@ -12,16 +12,16 @@ func (h *Handler) remap(r *http.Request) (path string, ok bool) {
 	if len(h.cfg.Domains) == 0 {
 		return "", false
 	}
-	host := strings.ToLower(r.Host)
+	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	for _, d := range h.cfg.Domains {
-		name, found := strings.CutSuffix(host, d)
-		if !found || name == "" {
+		n := len(host) - len(d)
+		if n <= 0 || !strings.EqualFold(host[n:], d) {
 			continue
 		}
-		labels := strings.Split(name, ".")
+		labels := strings.Split(host[:n], ".") // a container's name keeps its capitals
 		if len(labels) > 2 {
 			return "", true
 		}
@@ -46,9 +46,9 @@ func (h *Handler) remap(r *http.Request) (path string, ok bool) {
 func (h *Handler) remapAccount(label string) (string, bool) {
 	label = strings.Replace(label, "-", "_", 1)
 	for _, r := range h.cfg.Resellers {
-		p := strings.ToLower(r.Prefix) + "_"
-		if rest, ok := strings.CutPrefix(label, p); ok && rest != "" {
-			return r.Prefix + "_" + rest, true
+		n := len(r.Prefix) + 1
+		if len(label) > n && strings.EqualFold(label[:n], r.Prefix+"_") {
+			return r.Prefix + "_" + label[n:], true
 		}
 	}
 	return "", false

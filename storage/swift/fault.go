@@ -155,6 +155,9 @@ func (c *call) fail(err error) {
 	if f.status >= 500 {
 		c.h.cfg.Log.ErrorContext(c.ctx, "swift request failed", "transaction", c.trans, "method", c.r.Method, "error", err)
 	}
+	if c.w.status != 0 && c.sub {
+		return
+	}
 	if c.w.status != 0 {
 		panic(http.ErrAbortHandler) // a body was cut: the connection must end, so that its client knows
 	}

@@ -55,7 +55,7 @@ func (h *Handler) Handles(r *http.Request) bool {
 	if signedS3(r) {
 		return false
 	}
-	if _, ok := h.remap(r); ok {
+	if p, ok := h.remap(r); ok && strings.HasPrefix(p, "/v1/") {
 		return true
 	}
 	p := r.URL.Path
@@ -139,6 +139,9 @@ func (c *call) serve() error {
 	}
 	if err := c.split(path); err != nil {
 		return err
+	}
+	if f := c.h.cfg.Forbidden; f != "" && strings.ContainsAny(path, f) {
+		return refusef(400, "Object/Container/Account name contains forbidden chars from %s", f)
 	}
 	if done, err := c.preflight(); done || err != nil {
 		return err

@@ -127,6 +127,15 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+func TestForbidden(t *testing.T) {
+	d := open(t, func(c *swift.Config) { c.Forbidden = `<>` })
+	d.want(201, "t", "PUT", "/v1/AUTH_test/c", "")
+	d.want(400, "t", "PUT", "/v1/AUTH_test/c/a%3Cb", "")
+	if a := d.want(200, "-", "GET", "/info", ""); !strings.Contains(a.body, `"name_check"`) {
+		t.Errorf("/info does not tell: %s", a.body)
+	}
+}
+
 func TestLocked(t *testing.T) {
 	d := open(t, nil)
 	d.want(201, "t", "PUT", "/v1/AUTH_test/locked", "", "X-Versions-Enabled", "true")

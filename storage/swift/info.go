@@ -102,7 +102,9 @@ func (h *Handler) info() fields {
 		"etag_quoter":     fields{"enable_by_default": false},
 		"read_only":       fields{},
 		"listing_formats": fields{},
-		"name_check":      fields{"maximum_length": storage.KeyBytesMax},
+	}
+	if h.cfg.Forbidden != "" {
+		out["name_check"] = fields{"forbidden_chars": h.cfg.Forbidden, "maximum_length": storage.KeyBytesMax}
 	}
 	if !h.cfg.ReadOnly {
 		delete(out, "read_only")
