@@ -153,6 +153,9 @@ func (c *call) pathList(b *box, f format, o storage.ListOptions) error {
 // entryOf is an object's line.
 func (c *call) entryOf(i *storage.Info) entry {
 	e := entry{Name: i.Key, Bytes: i.Size, Hash: i.ETag, ContentType: i.Meta.ContentType, LastModified: stamp(i.Modified)}
+	if t := e.ContentType; strings.Contains(t, "; ") && !strings.Contains(t, `"`) { // listings have no spaces there
+		e.ContentType = strings.ReplaceAll(t, "; ", ";")
+	}
 	if e.ContentType == "" {
 		e.ContentType = "application/octet-stream"
 	}
@@ -169,7 +172,7 @@ func (c *call) entryOf(i *storage.Info) entry {
 		}
 		e.SymlinkPath = quoted(pathOf(shown, l.Container, l.Object))
 		if l.ETag != "" {
-			e.SymlinkETag, e.SymlinkBytes = l.ETag, decimal(l.Size)
+			e.SymlinkETag, e.SymlinkBytes = l.ETag, &l.Size
 		}
 	}
 	return e

@@ -86,7 +86,7 @@ type entry struct {
 	VersionID    string `json:"version_id,omitempty"`
 	IsLatest     *bool  `json:"is_latest,omitempty"`
 	SymlinkPath  string `json:"symlink_path,omitempty"`
-	SymlinkBytes string `json:"symlink_bytes,omitempty"`
+	SymlinkBytes *int64 `json:"symlink_bytes,omitempty"`
 	SymlinkETag  string `json:"symlink_etag,omitempty"`
 	VersionLink  bool   `json:"version_symlink,omitempty"`
 	StaticETag   string `json:"slo_etag,omitempty"`
