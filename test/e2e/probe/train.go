@@ -46,13 +46,20 @@ type share struct {
 
 // train fits a line through points in eight dimensions, on all workers together:
 // each has its part of the points, and gradients are added up by worker 0.
-// Parameters: epochs; pace, the least time of an epoch; ballast, bytes of a checkpoint.
+// Parameters: read, a file to print; epochs; pace, the least time of an epoch; ballast, bytes of a checkpoint.
 func train(ctx context.Context, _ []string) error {
 	rank, world := number("RANK", 0), number("WORLD_SIZE", 1)
 	epochs, ballast := number("POLDER_PARAM_EPOCHS", 10), number("POLDER_PARAM_BALLAST", 0)
 	pace, err := time.ParseDuration(or(os.Getenv("POLDER_PARAM_PACE"), "10ms"))
 	if err != nil {
 		return fmt.Errorf("parameter pace: %w", err)
+	}
+	if path := os.Getenv("POLDER_PARAM_READ"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("read %q\n", text)
 	}
 	s, corrupt, err := newest(os.Getenv("POLDER_CHECKPOINT_DIR"))
 	if err != nil {
