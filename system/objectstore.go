@@ -45,7 +45,12 @@ func storeHosts() []string {
 // ctx ends.
 func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	log := quiet()
+	tiers, err := readTiers(c.Config.Storage.TiersFile)
+	if err != nil {
+		return fmt.Errorf("storage.tiersFile: %w", err)
+	}
 	s, err := server.Open(ctx, server.Config{
+		Tiers: tiers, HotBytes: *c.Config.Storage.MemoryBytesMax, Jurisdiction: c.Config.Storage.Jurisdiction,
 		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks, KeysFile: c.Config.Storage.KeysFile,
 		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), OwnNames: true, Log: log, Metrics: metrics.Registry,
 	})
@@ -64,11 +69,12 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	}
 	ctl, err := controller.New(log, m.GetClient(), controller.Config{
 		Space: s.Space(), Place: controller.Place{Endpoint: c.StoreURL(), Region: storeRegion, CA: ca},
-		System: tenant.System, Jurisdiction: c.Config.Storage.Jurisdiction, Now: time.Now,
+		System: tenant.System, Warm: s.Warm, Jurisdiction: c.Config.Storage.Jurisdiction, Now: time.Now,
 	})
 	if err != nil {
 		return err
 	}
+	defer ctl.Close()
 	if err := ctl.Register(ctx, m); err != nil {
 		return err
 	}

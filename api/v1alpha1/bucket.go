@@ -72,6 +72,9 @@ type BucketSpec struct {
 	// +listType=set
 	// +optional
 	Allowed []string `json:"allowed,omitempty"`
+	// Tiers says when data moves to slower storage; left out: as the store does by itself.
+	// +optional
+	Tiers *BucketTiers `json:"tiers,omitempty"`
 	// Access gives others than the tenant's own people a role in the bucket.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
@@ -85,6 +88,49 @@ type BucketSpec struct {
 	// +optional
 	Deletion BucketDeletion `json:"deletion,omitempty"`
 }
+
+// BucketTiers says when data moves. A client sees it by nothing but the time that a read
+// takes.
+type BucketTiers struct {
+	// Lower names the tier that data goes to; empty: none.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Lower string `json:"lower,omitempty"`
+	// Write says where data is when it is acknowledged. Home: on the store's own disks.
+	// Back: there, and it is copied to the lower tier as soon as may be. Through: in both.
+	// +kubebuilder:validation:Enum=Home;Back;Through
+	// +kubebuilder:default=Home
+	// +optional
+	Write BucketWrite `json:"write,omitempty"`
+	// DemoteAfterSeconds is how long an object may be unused before its data leaves the
+	// store's own disks; 0: until these get full.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	DemoteAfterSeconds int64 `json:"demoteAfterSeconds,omitempty"`
+	// DemoteBytesMin keeps smaller objects on the store's own disks.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	DemoteBytesMin int64 `json:"demoteBytesMin,omitempty"`
+	// Pinned are prefixes of keys whose data never leaves the store's own disks.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=set
+	// +optional
+	Pinned []string `json:"pinned,omitempty"`
+	// NoMemory keeps the bucket's data out of the store's memory.
+	// +optional
+	NoMemory bool `json:"noMemory,omitempty"`
+}
+
+// BucketWrite says where data is when it is acknowledged.
+type BucketWrite string
+
+// Where it is.
+const (
+	BucketWriteHome    BucketWrite = "Home"
+	BucketWriteBack    BucketWrite = "Back"
+	BucketWriteThrough BucketWrite = "Through"
+)
 
 // BucketDurability is what an acknowledgement means.
 type BucketDurability string

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/residency"
 )
 
 // finalizer keeps a Bucket until its data is dealt with.
@@ -115,10 +115,12 @@ func (c bucketReconciler) keep(ctx context.Context, o *v1alpha1.Bucket, status *
 		}
 		return apply(o, s)
 	})
-	if errors.Is(err, storage.ErrInvalid) {
+	switch {
+	case errors.Is(err, storage.ErrForbiddenPlace):
+		return &refusal{ReasonForbidden, err.Error()}
+	case errors.Is(err, storage.ErrInvalid):
 		return &refusal{ReasonRefused, err.Error()}
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	info, err := b.Info(ctx)
@@ -140,7 +142,10 @@ func (c bucketReconciler) make(ctx context.Context, o *v1alpha1.Bucket, account,
 		return nil, &refusal{ReasonRefused, err.Error()}
 	}
 	b, err := c.cfg.Space.CreateContainer(ctx, account, name, s)
-	if errors.Is(err, storage.ErrInvalid) {
+	switch {
+	case errors.Is(err, storage.ErrForbiddenPlace):
+		return nil, &refusal{ReasonForbidden, err.Error()}
+	case errors.Is(err, storage.ErrInvalid):
 		return nil, &refusal{ReasonRefused, err.Error()}
 	}
 	return b, err
@@ -151,14 +156,24 @@ func (c bucketReconciler) place(o *v1alpha1.Bucket) error {
 	if o.Spec.Jurisdiction == "" {
 		return nil
 	}
-	allowed := append([]string{o.Spec.Jurisdiction}, o.Spec.Allowed...)
-	if here := c.cfg.Jurisdiction; !slices.Contains(allowed, here) {
-		if here == "" {
-			here = "not said (storage.jurisdiction of the cloud's configuration)"
-		}
-		return &refusal{ReasonForbidden, fmt.Sprintf("the store is in jurisdiction %s, and the bucket allows %v alone", here, allowed)}
+	r := residencyOf(o)
+	err := residency.Check(r)
+	if err == nil {
+		err = residency.Admit(bucketName(o), r, residency.Place{Name: "the store", Jurisdiction: c.cfg.Jurisdiction})
+	}
+	switch {
+	case errors.Is(err, storage.ErrForbiddenPlace) && c.cfg.Jurisdiction == "":
+		return &refusal{ReasonForbidden, err.Error() + "; storage.jurisdiction of the cloud's configuration says where the store is"}
+	case errors.Is(err, storage.ErrForbiddenPlace):
+		return &refusal{ReasonForbidden, err.Error()}
+	case err != nil:
+		return &refusal{ReasonRefused, err.Error()}
 	}
 	return nil
+}
+
+func residencyOf(o *v1alpha1.Bucket) storage.Residency {
+	return storage.Residency{Home: o.Spec.Jurisdiction, Allowed: o.Spec.Allowed}
 }
 
 func bucketName(o *v1alpha1.Bucket) string {
@@ -184,6 +199,8 @@ func apply(o *v1alpha1.Bucket, s *storage.Settings) error {
 	}
 	s.Copies = int(max(o.Spec.Copies, 1))
 	s.PlainETag = o.Spec.ETag == v1alpha1.BucketETagAny
+	s.Residency = residencyOf(o)
+	s.Tiers = tiersOf(o, s.Tiers)
 	var access []iam.Access
 	for _, a := range o.Spec.Access {
 		role := iam.Reader
@@ -212,6 +229,25 @@ func apply(o *v1alpha1.Bucket, s *storage.Settings) error {
 	put(iam.LabelQuota, quota)
 	s.Labels = labels
 	return nil
+}
+
+// tiersOf is the policy that an object asks for; without one, what was set otherwise.
+func tiersOf(o *v1alpha1.Bucket, have storage.Tiers) storage.Tiers {
+	t := o.Spec.Tiers
+	if t == nil {
+		return have
+	}
+	out := storage.Tiers{
+		Lower: t.Lower, DemoteAfter: time.Duration(t.DemoteAfterSeconds) * time.Second, DemoteBytesMin: t.DemoteBytesMin, Pinned: t.Pinned,
+		NoHot: t.NoMemory,
+	}
+	switch t.Write {
+	case v1alpha1.BucketWriteBack:
+		out.Write = storage.WriteBack
+	case v1alpha1.BucketWriteThrough:
+		out.Write = storage.WriteThrough
+	}
+	return out
 }
 
 // end deals with the data of a Bucket that is deleted, then lets it go.

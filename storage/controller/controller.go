@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +42,9 @@ type Config struct {
 	Place Place
 	// System are the namespaces that belong to no tenant.
 	System []string
+	// Warm brings what is below a prefix of a bucket, by the store's name, into the fastest
+	// tier and keeps it there until release is called. It tells how far it is.
+	Warm func(ctx context.Context, bucket, prefix string, tell func(done int64)) (release func(), err error)
 	// Jurisdiction that the machine is in; "" is not said.
 	Jurisdiction string
 	Now          func() time.Time
@@ -52,6 +56,8 @@ type Controller struct {
 	client client.Client
 	cfg    Config
 	keys   *Keys
+	warm   heat
+	work   sync.WaitGroup // of what is being warmed
 }
 
 // New returns a Controller; Register hands it to a manager.

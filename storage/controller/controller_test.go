@@ -353,3 +353,60 @@ func TestDataset(t *testing.T) {
 		t.Errorf("another tenant's bucket: %s", r)
 	}
 }
+
+func TestWarm(t *testing.T) {
+	o := newBucket("red-1", "data", v1alpha1.BucketSpec{})
+	d := &v1alpha1.Dataset{ObjectMeta: metav1.ObjectMeta{Namespace: "red-1", Name: "d", UID: "u"}, Spec: v1alpha1.DatasetSpec{Bucket: "data", Prefix: "in/", Warm: true}}
+	w := start(t, "", namespace("red-1", "red"), o, d)
+	begun, proceed := make(chan string, 1), make(chan struct{})
+	released := make(chan struct{}, 1)
+	w.cfg.Warm = func(_ context.Context, bucket, prefix string, tell func(int64)) (func(), error) {
+		tell(2)
+		begun <- bucket + "/" + prefix
+		<-proceed
+		return func() { released <- struct{}{} }, nil
+	}
+	look := func() *v1alpha1.Dataset {
+		t.Helper()
+		var have v1alpha1.Dataset
+		if err := w.api.Get(t.Context(), client.ObjectKeyFromObject(d), &have); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (datasetReconciler{w.Controller}).Reconcile(t.Context(), &have); err != nil {
+			t.Fatal(err)
+		}
+		return &have
+	}
+	w.look(o)
+	b, err := w.cfg.Space.Resolve(t.Context(), "red", "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Put(t.Context(), "in/a", strings.NewReader("abcd"), storage.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	look() // frozen
+	look() // begins
+	if got := <-begun; got != "data/in/" {
+		t.Errorf("warmed %s", got)
+	}
+	if got := look(); got.Status.Warmed != 2 {
+		t.Errorf("on the way: %d bytes", got.Status.Warmed)
+	}
+	close(proceed)
+	w.work.Wait()
+	if got := look(); got.Status.Warmed != 4 {
+		t.Errorf("at the end: %d bytes", got.Status.Warmed)
+	}
+	var have v1alpha1.Dataset
+	if err := w.api.Get(t.Context(), client.ObjectKeyFromObject(d), &have); err != nil {
+		t.Fatal(err)
+	}
+	have.Spec.Warm = false
+	if err := w.api.Update(t.Context(), &have); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got.Status.Warmed != 0 || len(released) != 1 {
+		t.Errorf("cooled down: %d bytes, released %d times", got.Status.Warmed, len(released))
+	}
+}

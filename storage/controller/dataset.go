@@ -24,8 +24,11 @@ type datasetReconciler struct{ *Controller }
 
 // Reconcile freezes one data set, once.
 func (c datasetReconciler) Reconcile(ctx context.Context, o *v1alpha1.Dataset) (reconcile.Result, error) {
-	if o.DeletionTimestamp != nil || apimeta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionReady) {
+	if o.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
+	}
+	if apimeta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionReady) {
+		return c.temper(ctx, o)
 	}
 	before := o.DeepCopy()
 	err := c.freeze(ctx, o)
@@ -40,6 +43,7 @@ func (c datasetReconciler) Reconcile(ctx context.Context, o *v1alpha1.Dataset) (
 	case err != nil:
 		return again, err
 	default:
+		again.RequeueAfter = time.Second // warm, if that is asked for
 		set(&o.Status.Conditions, o.Generation, metav1.ConditionTrue, ReasonFrozen, fmt.Sprintf("%d objects, %d bytes.", o.Status.Objects, o.Status.Bytes))
 	}
 	if err := c.client.Status().Patch(ctx, o, client.MergeFrom(before)); err != nil {

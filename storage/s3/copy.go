@@ -10,6 +10,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/residency"
 )
 
 // source is the object that x-amz-copy-source names, open.
@@ -33,6 +34,10 @@ func (q *request) source() (*source, error) {
 	}
 	if want := q.header("X-Amz-Source-Expected-Bucket-Owner"); want != "" && want != rules.Owner {
 		return nil, fail("AccessDenied", "The source bucket is not account %s's.", want)
+	}
+	from, to := residency.Bucket{Name: name, Residency: set.Settings.Residency}, residency.Bucket{Name: q.name, Residency: q.info.Settings.Residency}
+	if err := residency.Flow(from, to); err != nil {
+		return nil, err
 	}
 	if b, err = q.sourceBucket(b); err != nil {
 		return nil, err

@@ -139,6 +139,7 @@ var causes = []struct {
 	{storage.ErrTooSmall, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size: every part but the last has 5 MiB or more"},
 	{storage.ErrPart, "InvalidPart", "One or more of the specified parts could not be found, or are not as specified"},
 	{storage.ErrDigest, "BadDigest", "The body is not what the request says of it"},
+	{storage.ErrForbiddenPlace, "AccessDenied", "The data may not lie there"},
 	{storage.ErrFull, "StorageFull", "The disks have no room for this"},
 	{storage.ErrUnavailable, "ServiceUnavailable", "A disk that is needed is away; try again later"},
 	{storage.ErrClosed, "ServiceUnavailable", "The server is stopping; try again"},

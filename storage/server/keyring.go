@@ -99,7 +99,4 @@ func (k *keyring) key(id string, create bool) ([]byte, error) {
 }
 
 // jurisdictionOf is that of a bucket; "" is none.
-func jurisdictionOf(s storage.Settings) string { return s.Labels[LabelJurisdiction] }
-
-// LabelJurisdiction names the jurisdiction that a bucket's data is under.
-const LabelJurisdiction = "jurisdiction"
+func jurisdictionOf(s storage.Settings) string { return s.Residency.Home }

@@ -22,6 +22,7 @@ import (
 	"polder.dev/polder/storage/lifecycle"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/seal"
+	"polder.dev/polder/storage/tier"
 )
 
 // Config of a Server. Dir is needed.
@@ -34,6 +35,11 @@ type Config struct {
 	Disks []string
 	// Missing allows disks to be away.
 	Missing bool
+	// Tiers are below the disks, which hold every object's entry; HotBytes of what is read
+	// stay in memory. Jurisdiction is that of the disks and the memory; "" is unknown.
+	Tiers        []Tier
+	HotBytes     int64
+	Jurisdiction string
 	// Region is told to S3 clients; "us-east-1" where it is "".
 	Region string
 	// Domains are hosts below which a label is a bucket's name.
@@ -63,6 +69,8 @@ type Server struct {
 	lock    *os.File
 	admin   net.Listener
 	disks   *disk.Store
+	lower   []*disk.Store
+	tiers   *tier.Store
 	store   storage.Store
 	space   *naming.Space
 	tokens  []byte
@@ -114,18 +122,26 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.disks, err = disk.Open(disk.Config{Dirs: dirs, Missing: s.cfg.Missing, Log: s.cfg.Log, Now: s.cfg.Now})
+	class := storage.Capacity
+	if len(s.cfg.Tiers) > 0 {
+		class = storage.Fast
+	}
+	s.disks, err = disk.Open(disk.Config{Dirs: dirs, Class: class, Missing: s.cfg.Missing, Log: s.cfg.Log, Now: s.cfg.Now})
 	if err != nil {
 		return fmt.Errorf("opening the disks: %w", err)
 	}
 	s.store = s.disks
+	if s.tiers, err = s.openTiers(); err != nil {
+		return err
+	}
+	s.store = s.tiers
 	if s.space, err = naming.Open(ctx, s.store); err != nil {
 		return err
 	}
 	if s.keys, err = openKeys(s.cfg); err != nil {
 		return err
 	}
-	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.store, Log: s.cfg.Log, Now: s.cfg.Now}); err != nil {
+	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.store, Log: s.cfg.Log, Now: s.cfg.Now, Move: s.transition}); err != nil {
 		return err
 	}
 	if s.admin, err = s.listenSocket(); err != nil {
@@ -166,6 +182,16 @@ func secretFile(path string) ([]byte, error) {
 	return b, pki.WriteFile(path, b)
 }
 
+// Warm brings what is below a prefix of a bucket to the disks, and keeps it there until
+// release is called.
+func (s *Server) Warm(ctx context.Context, bucket, prefix string, tell func(done int64)) (release func(), err error) {
+	p, err := s.tiers.Warm(ctx, bucket, tier.Warm{Prefix: prefix, Pin: true}, func(p tier.Progress) { tell(p.Bytes) })
+	if err != nil {
+		return nil, err
+	}
+	return p.Release, nil
+}
+
 // Space is the names of the store's buckets.
 func (s *Server) Space() *naming.Space { return s.space }
 
@@ -190,6 +216,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.disks.Run(ctx) })
+	for _, d := range s.lower {
+		g.Go(func() error { return d.Run(ctx) })
+	}
+	g.Go(func() error { return untilOver(ctx, s.tiers.Run(ctx)) })
 	g.Go(func() error { return untilOver(ctx, s.lives.Run(ctx)) })
 	return g.Wait()
 }

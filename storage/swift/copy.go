@@ -7,6 +7,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/manifest"
+	"polder.dev/polder/storage/residency"
 )
 
 // place is an object by URL.
@@ -101,6 +102,10 @@ func (c *call) copy(from, to place, l look) error {
 		return err
 	}
 	if err := c.permit(dst, iam.PutObject, to.object); err != nil {
+		return err
+	}
+	err = residency.Flow(residency.Bucket{Name: from.container, Residency: src.info.Settings.Residency}, residency.Bucket{Name: to.container, Residency: dst.info.Settings.Residency})
+	if err != nil {
 		return err
 	}
 	off, n, err := c.copySpan(s)

@@ -65,6 +65,10 @@ type StorageConfig struct {
 	Disks []string `json:"disks,omitempty"`
 	// MissingDisks lets the store start although disks are away.
 	MissingDisks bool `json:"missingDisks,omitempty"`
+	// TiersFile lists the tiers below the disks. Default: none.
+	TiersFile string `json:"tiersFile,omitempty"`
+	// MemoryBytesMax of what was read stay in memory; default 256 MiB.
+	MemoryBytesMax *int64 `json:"memoryBytesMax,omitempty"`
 	// KeysFile has the keys that objects are encrypted with. Default: one for each
 	// jurisdiction, made when it is first needed.
 	KeysFile string `json:"keysFile,omitempty"`
@@ -143,6 +147,15 @@ func (c *Config) complete() error {
 		if !filepath.IsAbs(d) {
 			return fmt.Errorf("storage.disks: %q is not an absolute path; the store does not run where polder up is called", d)
 		}
+	}
+	if f := c.Storage.TiersFile; f != "" && !filepath.IsAbs(f) {
+		return fmt.Errorf("storage.tiersFile %q is not an absolute path; the store does not run where polder up is called", f)
+	}
+	if n := c.Storage.MemoryBytesMax; n == nil {
+		size := int64(256 << 20)
+		c.Storage.MemoryBytesMax = &size
+	} else if *n < 0 {
+		return errors.New("storage.memoryBytesMax is below 0; 0 keeps nothing in memory")
 	}
 	if f := c.Storage.KeysFile; f != "" && !filepath.IsAbs(f) {
 		return fmt.Errorf("storage.keysFile %q is not an absolute path; the store does not run where polder up is called", f)

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/cache"
+	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/s3"
+	"polder.dev/polder/storage/tier"
+)
+
+// Tier is a lower tier, as a configuration says it.
+type Tier struct {
+	// Name is what the policies of buckets call it. It stays.
+	Name string `json:"name"`
+	// Class is capacity or remote.
+	Class string `json:"class"`
+	// Disks are directories, each on a disk of its own.
+	Disks []string `json:"disks,omitempty"`
+	// Jurisdiction that it is in; "" is unknown, which bound buckets refuse.
+	Jurisdiction string `json:"jurisdiction,omitempty"`
+	// Default says that data of buckets without a policy goes there when the home gets
+	// full.
+	Default bool `json:"default,omitempty"`
+}
+
+// ParseTiers reads YAML with a list of Tier under "tiers". Unknown fields are errors.
+func ParseTiers(data []byte) ([]Tier, error) {
+	var f struct {
+		Tiers []Tier `json:"tiers"`
+	}
+	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+		return nil, fmt.Errorf("reading tiers: %w", err)
+	}
+	return f.Tiers, CheckTiers(f.Tiers)
+}
+
+// CheckTiers says what is wrong with a list of tiers.
+func CheckTiers(list []Tier) error {
+	names, defaults := map[string]bool{}, 0
+	for i, t := range list {
+		switch {
+		case t.Name == "" || names[t.Name]:
+			return fmt.Errorf("tiers[%d].name: %q is empty, or there twice", i, t.Name)
+		case t.Class != "capacity" && t.Class != "remote":
+			return fmt.Errorf("tiers[%d].class: %q is not known; write capacity or remote", i, t.Class)
+		case len(t.Disks) == 0:
+			return fmt.Errorf("tiers[%d].disks: a tier needs at least one directory", i)
+		}
+		for _, d := range t.Disks {
+			if !filepath.IsAbs(d) {
+				return fmt.Errorf("tiers[%d].disks: %q is not an absolute path", i, d)
+			}
+		}
+		names[t.Name] = true
+		if t.Default {
+			defaults++
+		}
+	}
+	if defaults > 1 {
+		return errors.New("tiers: more than one is the default")
+	}
+	return nil
+}
+
+func classOf(name string) storage.Class {
+	if name == "remote" {
+		return storage.Remote
+	}
+	return storage.Capacity
+}
+
+// openTiers puts the tiers around the disks.
+func (s *Server) openTiers() (*tier.Store, error) {
+	cfg := tier.Config{
+		Home: s.disks, HomeJurisdiction: s.cfg.Jurisdiction, CacheJurisdiction: s.cfg.Jurisdiction,
+		Log: s.cfg.Log, Now: s.cfg.Now, Metrics: s.cfg.Metrics,
+	}
+	var err error
+	if s.cfg.HotBytes > 0 {
+		if cfg.Cache, err = cache.New(cache.Config{BytesMax: s.cfg.HotBytes, Metrics: s.cfg.Metrics}); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range s.cfg.Tiers {
+		l, err := s.openLevel(t)
+		if err != nil {
+			return nil, fmt.Errorf("opening tier %s: %w", t.Name, err)
+		}
+		if t.Default {
+			cfg.Default.Lower = t.Name
+		}
+		cfg.Lower = append(cfg.Lower, l)
+	}
+	return tier.New(cfg)
+}
+
+func (s *Server) openLevel(t Tier) (tier.Level, error) {
+	for _, d := range t.Disks {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return tier.Level{}, err
+		}
+	}
+	d, err := disk.Open(disk.Config{Dirs: t.Disks, Class: classOf(t.Class), Log: s.cfg.Log, Now: s.cfg.Now})
+	if err != nil {
+		return tier.Level{}, err
+	}
+	s.lower = append(s.lower, d)
+	return tier.Level{Name: t.Name, Class: classOf(t.Class), Store: d, Jurisdiction: t.Jurisdiction}, nil
+}
+
+// classes of S3 below the standard one, by how far away the data may be.
+var classes = map[string]storage.Class{
+	"STANDARD": storage.Fast, "REDUCED_REDUNDANCY": storage.Fast, "EXPRESS_ONEZONE": storage.Fast,
+	"STANDARD_IA": storage.Capacity, "ONEZONE_IA": storage.Capacity, "INTELLIGENT_TIERING": storage.Capacity,
+	"GLACIER_IR": storage.Remote, "GLACIER": storage.Remote, "DEEP_ARCHIVE": storage.Remote,
+}
+
+// transition carries out a lifecycle rule: it moves the data as far down as there are
+// tiers for the class, and tells clients of the class.
+func (s *Server) transition(ctx context.Context, b storage.Bucket, v storage.Info, class string) (bool, error) {
+	want, ok := classes[class]
+	if !ok {
+		return false, fmt.Errorf("%w: storage class %q", storage.ErrInvalid, class)
+	}
+	moved := false
+	if to, ok := s.nearest(want); ok {
+		var err error
+		if moved, err = s.tiers.Transition(ctx, b, v, to); err != nil {
+			return false, err
+		}
+	}
+	changed, err := s3.Reclass(ctx, b, v, class)
+	return moved || changed, err
+}
+
+// nearest is the class of the tiers that is as low as is wanted, or as there is.
+func (s *Server) nearest(want storage.Class) (storage.Class, bool) {
+	best, found := storage.Hot, false
+	for _, t := range s.cfg.Tiers {
+		if c := classOf(t.Class); c <= want && (!found || c > best) {
+			best, found = c, true
+		}
+	}
+	return best, found
+}
