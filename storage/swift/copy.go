@@ -45,7 +45,10 @@ func (c *call) copyFrom() error {
 	if c.r.ContentLength > 0 {
 		return plainf(400, "Copy requests require a zero byte body")
 	}
-	from, params, _ := strings.Cut(c.header("X-Copy-From"), "?")
+	from, params, ok := strings.Cut(c.header("X-Copy-From"), "?")
+	if ok && !strings.HasPrefix(params, "version-id=") {
+		from, params = c.header("X-Copy-From"), "" // the mark is the name's
+	}
 	container, object, ok := pair(from, true)
 	if !ok {
 		return pairFault("X-Copy-From")
@@ -119,6 +122,11 @@ func (c *call) copy(from, to place, l look) error {
 	if err != nil {
 		return err
 	}
+	if l.manifest && manifest.StaticOf(&s.info.Meta) != nil {
+		if err := c.recheck(dst, s); err != nil {
+			return err
+		}
+	}
 	body, err := c.within(dst, storage.Reader(s.Object, off, n), n)
 	if err != nil {
 		return err
@@ -145,6 +153,24 @@ func (c *call) copy(from, to place, l look) error {
 		h.Set("Etag", `"`+st.ETag+`"`)
 	}
 	c.answer(201, "")
+	return nil
+}
+
+// recheck looks at the segments of a manifest that is copied: they must be where the copy
+// will look for them, which may be another account.
+func (c *call) recheck(dst *box, s *seen) error {
+	kept, err := manifest.Parse(storage.Reader(s.Object, 0, s.info.Size))
+	if err != nil {
+		return err
+	}
+	list := make([]sent, len(kept))
+	for i, k := range kept {
+		list[i] = sent{path: k.Name, etag: k.Hash, size: &k.Bytes, rang: k.Range, data: k.Data}
+	}
+	if _, bad := c.checkSegments(dst, list); len(bad) > 0 {
+		f, kind := c.bulkFormat(false)
+		return &fault{status: 400, kind: kind, text: troubles(f, bad)}
+	}
 	return nil
 }
 

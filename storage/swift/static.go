@@ -250,7 +250,7 @@ func readBacked(e *sent, m map[string]json.RawMessage, text func(string) (string
 // checkSegments looks at every segment; bad are those that are not what they shall be.
 func (c *call) checkSegments(b *box, list []sent) (out []manifest.Segment, bad []trouble) {
 	out = make([]manifest.Segment, len(list))
-	whys := make([]string, len(list))
+	whys := make([][]string, len(list))
 	slots := make(chan struct{}, checksAtOnce)
 	var wait sync.WaitGroup
 	for i := range list {
@@ -265,15 +265,15 @@ func (c *call) checkSegments(b *box, list []sent) (out []manifest.Segment, bad [
 		})
 	}
 	wait.Wait()
-	for i, w := range whys {
-		if w != "" {
+	for i, all := range whys {
+		for _, w := range all {
 			bad = append(bad, trouble{quoted(list[i].path), w})
 		}
 	}
 	return out, bad
 }
 
-func (c *call) checkSegment(b *box, e *sent) (manifest.Segment, string) {
+func (c *call) checkSegment(b *box, e *sent) (out manifest.Segment, why []string) {
 	s := manifest.Segment{Name: e.path}
 	container, key, _ := strings.Cut(strings.TrimPrefix(e.path, "/"), "/")
 	sb, err := c.box(b.shown, container)
@@ -285,30 +285,30 @@ func (c *call) checkSegment(b *box, e *sent) (manifest.Segment, string) {
 		seen, err = c.see(sb, key, look{}, true)
 	}
 	if err != nil {
-		return s, line(faultOf(err).status)
+		return s, []string{line(faultOf(err).status)}
 	}
 	defer func() { _ = seen.Close() }() // it was only looked at
 	i := seen.info
 	s.Bytes, s.Hash, s.ContentType = i.Size, i.ETag, i.Meta.ContentType
 	s.LastModified = stamp(i.Modified)
 	s.SubSLO = manifest.StaticOf(&i.Meta) != nil
-	switch {
-	case e.size != nil && *e.size != s.Bytes:
-		return s, "Size Mismatch"
-	case e.etag != "" && e.etag != s.Hash:
-		return s, "Etag Mismatch"
+	if e.size != nil && *e.size != s.Bytes {
+		why = append(why, "Size Mismatch")
+	}
+	if e.etag != "" && e.etag != s.Hash {
+		why = append(why, "Etag Mismatch")
 	}
 	if e.rang != "" {
 		first, last, _ := readSpan(e.rang)
 		off, n, err := storage.Range(first, last, s.Bytes)
 		if err != nil || last == minusZero {
-			return s, "Unsatisfiable Range"
+			return s, append(why, "Unsatisfiable Range")
 		}
 		if n != s.Bytes {
 			s.Range = fmt.Sprintf("%d-%d", off, off+n-1)
 		}
 	}
-	return s, ""
+	return s, why
 }
 
 // rawManifest turns what is sent into the form in which it was put.
