@@ -135,11 +135,18 @@ func (c *call) copy(from, to place, l look) error {
 	if err != nil {
 		return err
 	}
+	c.copied(from, s, dst, &info, l)
+	c.answer(201, "")
+	return nil
+}
+
+// copied tells what became of which.
+func (c *call) copied(from place, s *seen, dst *box, info *storage.Info, l look) {
 	h := c.w.Header()
 	h.Set("X-Copied-From", quoted(from.container+"/"+from.object))
 	h.Set("X-Copied-From-Account", quoted(from.shown))
 	h.Set("X-Copied-From-Last-Modified", httpTime(s.info.Modified))
-	if src.info.Settings.Versioning != storage.Unversioned {
+	if s.box.info.Settings.Versioning != storage.Unversioned {
 		h.Set("X-Copied-From-Version-Id", shownVersion(s.info.Version))
 	}
 	for n, v := range info.Meta.User {
@@ -148,12 +155,10 @@ func (c *call) copy(from, to place, l look) error {
 	if !info.Meta.Expires.IsZero() {
 		h.Set("X-Delete-At", decimal(info.Meta.Expires.Unix()))
 	}
-	c.stored(dst, &info, l.manifest && manifest.StaticOf(&info.Meta) != nil)
+	c.stored(dst, info, l.manifest && manifest.StaticOf(&info.Meta) != nil)
 	if st := manifest.StaticOf(&info.Meta); st != nil {
 		h.Set("Etag", `"`+st.ETag+`"`)
 	}
-	c.answer(201, "")
-	return nil
 }
 
 // recheck looks at the segments of a manifest that is copied: they must be where the copy
