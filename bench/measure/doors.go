@@ -62,14 +62,14 @@ func measureDoors(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	plain, err := open(plainDoor(ctx))
+	plain, err := open(plainDoor(ctx, filepath.Join(dir, "files")))
 	if err != nil {
 		return err
 	}
 	races := polder.races("polder", map[string]http.Header{
 		"synced": {}, "written": {"X-Polder-Durability": {"written"}}, "any": {"X-Polder-Durability": {"written"}, "X-Polder-Etag": {"any"}},
 	})
-	races = append(races, plain.races("a plain handler", map[string]http.Header{"hash": nil, "discard": nil})...)
+	races = append(races, plain.races("a plain handler", map[string]http.Header{"hash": nil, "discard": nil, "file": nil})...)
 	if b.versity != "" {
 		versity, err := open(versityDoor(ctx, b.versity, dir))
 		if err != nil {
@@ -86,7 +86,7 @@ func measureDoors(ctx context.Context, b *bench) (err error) {
 // races are the operations on each bucket, which is made with headers.
 func (d *door) races(who string, buckets map[string]http.Header) []race {
 	var out []race
-	for _, bucket := range []string{"synced", "written", "any", "posix", "hash", "discard"} {
+	for _, bucket := range []string{"synced", "written", "any", "posix", "hash", "discard", "file"} {
 		h, ok := buckets[bucket]
 		if !ok {
 			continue
@@ -210,7 +210,10 @@ func versityDoor(ctx context.Context, program, dir string) (*door, error) {
 	return begin(ctx, "versitygw", addr, &sigv4.Signer{AccessKey: "tester", Secret: doorSecret, Region: "us-east-1"}, cmd)
 }
 
-func plainDoor(ctx context.Context) (*door, error) {
+func plainDoor(ctx context.Context, dir string) (*door, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
 	addr, err := free()
 	if err != nil {
 		return nil, err
@@ -220,17 +223,34 @@ func plainDoor(ctx context.Context) (*door, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(os.Environ(), plainVariable+"="+addr)
+	cmd.Env = append(os.Environ(), plainVariable+"="+addr+" "+dir)
 	return begin(ctx, "plain", addr, nil, cmd)
 }
 
-// servePlain is the child: it reads bodies, hashes those of /hash/, keeps nothing, and
-// answers a GET with as many bytes as the name was last put with.
-func servePlain(addr string) error {
+// servePlain is the child: it reads bodies, hashes those of /hash/ and of /file/, which it
+// also writes to files, keeps no others, and answers a GET with as many bytes as the name
+// was last put with, of /file/ the file.
+func servePlain(order string) error {
+	addr, dir, _ := strings.Cut(order, " ")
+	files := plainFiles(dir)
 	var sizes sync.Map
 	memory := make([]byte, largeBytes)
 	bufs := sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 	s := &http.Server{Addr: addr, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, isFile := strings.CutPrefix(r.URL.Path, "/file/")
+		if isFile && r.Method == http.MethodGet {
+			http.ServeFile(w, r, files.path(name))
+			return
+		}
+		if isFile {
+			h := md5.New()
+			if err := files.write(name, io.TeeReader(r.Body, h), false); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("ETag", fmt.Sprintf("%x", h.Sum(nil)))
+			return
+		}
 		if r.Method == http.MethodGet {
 			n, _ := sizes.Load(r.URL.Path)
 			size, _ := n.(int64)

@@ -5,16 +5,71 @@ import (
 	"encoding/hex"
 	"hash"
 	"hash/crc32"
+	"sync"
+
+	md5simd "github.com/minio/md5-simd"
 )
 
+// lanesMin is how many bodies must be hashed at once for their MD5s to be made together,
+// which takes a third of the time that one after the other does (AVX2, eight lanes).
+// Fewer are faster by themselves.
+const lanesMin = 3
+
 // Digester makes the hashes of bodies that are streamed.
-type Digester struct{}
+type Digester struct {
+	mu     sync.Mutex
+	active int            // bodies whose MD5 is being made
+	lanes  md5simd.Server // made when it is first needed
+	closed bool
+}
 
-// NewDigester returns one that uses the standard library.
-func NewDigester() Digester { return Digester{} }
+// NewDigester returns one. It must be closed.
+func NewDigester() *Digester { return &Digester{} }
 
-// Close releases what New began.
-func (Digester) Close() {}
+// Close releases what was begun, when the last body has been hashed.
+func (d *Digester) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.release()
+}
+
+// release ends the lanes if nobody needs them any more; d.mu is held.
+func (d *Digester) release() {
+	if d.closed && d.active == 0 && d.lanes != nil {
+		d.lanes.Close()
+		d.lanes = nil
+	}
+}
+
+// newMD5 is for one body: by itself, or together with others.
+func (d *Digester) newMD5() md5simd.Hasher {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.active++
+	if d.active < lanesMin || d.closed {
+		return alone{md5.New()}
+	}
+	if d.lanes == nil {
+		d.lanes = md5simd.NewServer()
+	}
+	return d.lanes.NewHash()
+}
+
+// endMD5 gives a hash back.
+func (d *Digester) endMD5(h md5simd.Hasher) {
+	h.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.active--
+	d.release()
+}
+
+// alone is the standard library's MD5.
+type alone struct{ hash.Hash }
+
+// Close implements md5simd.Hasher.
+func (alone) Close() {}
 
 func sumMD5(b []byte) string {
 	sum := md5.Sum(b)
@@ -23,7 +78,8 @@ func sumMD5(b []byte) string {
 
 // hashing is the hash of one body. Chunks go to it by write and come back by next.
 type hashing struct {
-	md5  hash.Hash // nil where a CRC does
+	d    *Digester
+	md5  md5simd.Hasher // nil where a CRC does
 	sum  uint32
 	work chan lot
 	free chan *[]byte
@@ -37,10 +93,10 @@ type lot struct {
 }
 
 // begin starts the goroutine that hashes; end waits for it.
-func (Digester) begin(plain bool) *hashing {
-	h := &hashing{work: make(chan lot, ring), free: make(chan *[]byte, ring), made: 1, done: make(chan struct{})}
+func (d *Digester) begin(plain bool) *hashing {
+	h := &hashing{d: d, work: make(chan lot, ring), free: make(chan *[]byte, ring), made: 1, done: make(chan struct{})}
 	if !plain {
-		h.md5 = md5.New()
+		h.md5 = d.newMD5()
 	}
 	go h.run()
 	return h
@@ -85,6 +141,7 @@ func (h *hashing) end() (etag string, sum uint32) {
 	}
 	if h.md5 != nil {
 		etag = hex.EncodeToString(h.md5.Sum(nil))
+		h.d.endMD5(h.md5)
 	}
 	return etag, h.sum
 }

@@ -18,7 +18,7 @@ import (
 type Store struct {
 	ledger Ledger
 	now    func() time.Time
-	digest Digester
+	digest *Digester
 	closed atomic.Bool
 
 	mu      sync.RWMutex
