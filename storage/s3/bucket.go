@@ -143,6 +143,7 @@ func (q *request) constraint() error {
 // headBucket implements HeadBucket.
 func (q *request) headBucket() error {
 	q.set("X-Amz-Bucket-Region", q.s.region)
+	q.tellPromises()
 	return q.status(http.StatusOK)
 }
 

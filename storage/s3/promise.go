@@ -38,3 +38,13 @@ func (q *request) promises(set *storage.Settings) error {
 	}
 	return nil
 }
+
+// tellPromises says in the head of HeadBucket what a bucket promises and holds.
+func (q *request) tellPromises() {
+	set, use := q.info.Settings, q.info.Usage.Objects
+	q.set(headerDurability, map[storage.Durability]string{storage.Synced: "synced", storage.Written: "written"}[set.Durability])
+	q.set(headerETag, map[bool]string{false: "md5", true: "any"}[set.PlainETag])
+	q.set(headerCopies, strconv.Itoa(max(set.Copies, 1)))
+	q.set("X-Polder-Objects", strconv.FormatInt(use.Number, 10))
+	q.set("X-Polder-Bytes", strconv.FormatInt(use.Bytes, 10))
+}

@@ -17,6 +17,11 @@ func TestPromises(t *testing.T) {
 	if err != nil || i.Settings.Durability != storage.Written || !i.Settings.PlainETag {
 		t.Errorf("settings %+v, %v", i.Settings, err)
 	}
+	w.ok(w.main("PUT", "/fast/k", "abc"))
+	h := w.main("HEAD", "/fast", "").Header
+	if h.Get(headerDurability) != "written" || h.Get(headerETag) != "any" || h.Get("X-Polder-Objects") != "1" || h.Get("X-Polder-Bytes") != "3" {
+		t.Errorf("HEAD says %v", h)
+	}
 	for _, h := range []head{{headerDurability, "soon"}, {headerETag, "sha1"}, {headerCopies, "0"}, {headerCopies, "9"}} {
 		w.want(w.as("MAIN", "PUT", "/bad", nil, h), 400, "InvalidArgument")
 	}

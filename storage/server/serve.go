@@ -13,14 +13,23 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/s3"
 	"polder.dev/polder/storage/swift"
+	"polder.dev/polder/storage/swift/header"
 )
 
 // headBytesMax bounds a request's head: 8 KiB of S3's metadata or 90 of Swift's, and a
 // policy's signature beside it.
 const headBytesMax = 64 << 10
+
+// policies are what a container may be made with (X-Storage-Policy): the first is that of
+// containers that name none.
+var policies = []swift.Policy{
+	{Name: "synced", Aliases: []string{"default"}, Durability: storage.Synced},
+	{Name: "written", Durability: storage.Written},
+}
 
 // Doors is both protocols on one address.
 func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler, error) {
@@ -32,6 +41,7 @@ func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler,
 	}
 	container, err := swift.New(ctx, swift.Config{
 		Space: s.space, Directory: people, Log: s.cfg.Log, Now: s.cfg.Now, TokenKey: s.tokens, Keys: s.keys, URL: s.cfg.URL,
+		Policies: policies, Domains: s.cfg.Domains,
 	})
 	if err != nil {
 		return nil, err
@@ -55,6 +65,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler, trus
 		// One stream for each connection is faster than HTTP/2's many in one, and is what
 		// S3's and Swift's clients speak.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	if trust == nil {
+		l = header.Listener(l) // what Swift's clients may say, and net/http would refuse
 	}
 	if trust != nil {
 		trust = trust.Clone()
