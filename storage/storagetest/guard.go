@@ -11,8 +11,7 @@ import (
 	"polder.dev/polder/storage/lock"
 )
 
-// testGuards proves that whoever deletes has the last word on what goes for good, and
-// that a bucket with object lock keeps its versions.
+// testGuards proves that whoever deletes has the last word on what goes for good.
 func testGuards(t *testing.T, b *bench) {
 	bk := b.bucket(t, storage.Settings{})
 	no := errors.New("it must stay")
@@ -41,7 +40,11 @@ func testGuards(t *testing.T, b *bench) {
 	if _, err := bk.Delete(ctx, "k", storage.DeleteOptions{Version: two.Version, Guard: allow}); err != nil {
 		t.Error(err)
 	}
+}
 
+// testLocks proves that a bucket with object lock keeps its versions.
+func testLocks(t *testing.T, b *bench) {
+	bk := b.bucket(t, storage.Settings{Versioning: storage.Versioned})
 	set := func(change func(*storage.Settings)) error {
 		return bk.Configure(ctx, func(s *storage.Settings) error { change(s); return nil })
 	}

@@ -103,7 +103,7 @@ func testConcurrent(t *testing.T, b *bench) {
 	var h History
 	var wg sync.WaitGroup
 	for i := range 8 {
-		c := &Client{Bucket: bk, History: &h, Rng: rand.New(rand.NewPCG(seed, uint64(i))), Keys: 4, Sizes: []int{20, 5000, 200_000}, Name: uint32(i)}
+		c := &Client{Bucket: bk, History: &h, Rng: rand.New(rand.NewPCG(seed, uint64(i))), Keys: 4, Sizes: []int{20, 5000, 200_000}, Name: uint32(i), Broken: b.replaced}
 		wg.Go(func() {
 			for range 150 {
 				if err := c.Step(ctx); err != nil {

@@ -1,0 +1,3 @@
+package remote
+
+const segmentsSuffix = "+segments"
