@@ -57,9 +57,9 @@ func (b *Bucket) fill(ctx context.Context, p, to place, id string, body io.Reade
 	if err != nil {
 		return entry{}, err
 	}
-	f := fact{etag: sum}
+	f := fact{etag: sum, segments: id}
 	if opaque {
-		f = fact{etag: tagOf(parts)}
+		f.etag = tagOf(parts)
 	}
 	if !b.s.can.late {
 		f = fact{}

@@ -98,9 +98,13 @@ func (l *lister) query() query {
 		}
 	}
 	if l.o.Reverse && !l.native() {
-		set(&q.after, l.o.End)
+		q.limit = l.b.s.can.pageMax
+		if l.o.End != "" { // a prefix of that name may hold keys behind it
+			q.after = p + justBefore(l.o.End, false)
+		}
 		return q
 	}
+	q.reverse = l.o.Reverse
 	set(&q.after, l.o.After)
 	q.afterID = l.o.AfterID
 	if l.o.From != "" && l.o.After == "" {

@@ -177,7 +177,7 @@ func (b *Bucket) judge(ctx context.Context, p place, c storage.Conditions) (dema
 		if err := c.Check(nil, false); err != nil {
 			return demand{}, err
 		}
-		return demand{absent: b.s.can.conditional}, nil
+		return demand{absent: b.s.can.absent}, nil
 	case err != nil:
 		return demand{}, err
 	}
@@ -211,7 +211,7 @@ func (b *Bucket) infoOf(e entry) storage.Info {
 	if _, n, ok := strings.Cut(e.tag, "-"); ok {
 		i.Parts, _ = strconv.Atoi(n) // others' forms name no number
 	}
-	if e.large {
+	if e.large || e.size == 0 && f.etag != "" {
 		i.ETag, i.Parts = f.etag, f.parts
 		if i.ETag == "" {
 			i.ETag = e.tag + "-0" // it is no MD5 of the bytes

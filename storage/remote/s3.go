@@ -48,7 +48,7 @@ func NewS3(c S3) (*Store, error) {
 }
 
 func (s *s3) ability() ability {
-	return ability{conditional: !s.cfg.NoConditions, versions: true, wordsBytes: 2000, putMax: 5 << 30, copyMax: 5 << 30, pageMax: 1000}
+	return ability{absent: !s.cfg.NoConditions, conditional: !s.cfg.NoConditions, versions: true, wordsBytes: 2000, putMax: 5 << 30, copyMax: 5 << 30, pageMax: 1000}
 }
 
 func (s *s3) close() { s.web.http.CloseIdleConnections() }
@@ -60,6 +60,7 @@ type call struct {
 	query  url.Values
 	head   http.Header
 	body   *payload
+	keep   bool // the answer is of no interest
 	// missing is what a 404 means.
 	missing error
 }

@@ -158,9 +158,7 @@ func (s *Store) make(ctx context.Context, b *Bucket) error {
 		return err
 	}
 	d := demand{}
-	if s.can.conditional {
-		d.absent = true
-	}
+	d.absent = s.can.absent
 	err := b.save(ctx, d)
 	if errors.Is(err, storage.ErrPrecondition) {
 		return storage.ErrBucketExists

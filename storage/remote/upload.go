@@ -146,7 +146,7 @@ func (b *Bucket) complete(ctx context.Context, key, upload string, refs []storag
 	}
 	f := fact{}
 	if b.s.can.late {
-		f = fact{etag: tagOf(parts), parts: len(parts)}
+		f = fact{etag: tagOf(parts), parts: len(parts), segments: upload}
 	}
 	was, err := encode(m, f, b.s.can)
 	if err != nil {

@@ -17,6 +17,7 @@ type words struct {
 	headers     map[string]string // of HTTP
 	user        map[string]string // x-amz-meta-*, X-Object-Meta-*; names in small letters
 	expires     time.Time
+	manifest    string // of a dynamic large object of Swift
 }
 
 // entry is what the remote tells of an object.
@@ -78,7 +79,8 @@ type removal struct {
 
 // ability is what a protocol can do.
 type ability struct {
-	conditional bool  // writes with a demand are judged at the moment they are made
+	absent      bool  // a write that asks for no object is judged at its moment
+	conditional bool  // so is one that asks for a tag
 	reverse     bool  // listings
 	late        bool  // finish says the words, not begin
 	versions    bool  // of objects
