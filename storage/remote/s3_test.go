@@ -53,7 +53,7 @@ func TestS3(t *testing.T) {
 		c.Layout.Prefix = "own-"
 		return newS3(t, c)
 	}, storagetest.Limits{
-		MetaBytesMax: 900, Usage: "S3 counts nothing", Replaced: remote.ErrReplaced,
+		Far: true, MetaBytesMax: 900, Usage: "S3 counts nothing", Replaced: remote.ErrReplaced,
 		Skip: map[string]string{
 			"locks":       "a lock that others can take away from the remote bucket is none",
 			"expiry":      "S3 has no time at which an object ends",

@@ -53,7 +53,7 @@ func TestSwift(t *testing.T) {
 		c, _ := swiftWorld(t, now)
 		return newSwift(t, c)
 	}, storagetest.Limits{
-		MetaBytesMax: 1500, Usage: "Swift counts parts as objects of another container", Replaced: remote.ErrReplaced,
+		Far: true, MetaBytesMax: 1500, Usage: "Swift counts parts as objects of another container", Replaced: remote.ErrReplaced,
 		Skip: map[string]string{
 			"versions":               "only S3's versions are spoken",
 			"suspended versions":     "only S3's versions are spoken",

@@ -21,6 +21,8 @@ type New func(t *testing.T, now func() time.Time) storage.Store
 type Limits struct {
 	// Skip gives the reason for each group of tests that cannot hold, by its name.
 	Skip map[string]string
+	// Far says that each operation is a request or more; long random tests are shorter.
+	Far bool
 	// MetaBytesMax is how long one value of metadata may be; 0 is as long as any.
 	MetaBytesMax int
 	// Usage is why Info does not count what a bucket holds.
@@ -131,4 +133,12 @@ func (b *bench) counts(t *testing.T, what string, got, wanted int64) {
 		return
 	}
 	want(t, what, got, wanted)
+}
+
+// rounds is how often a random test does something.
+func (b *bench) rounds(n int) int {
+	if b.limits.Far {
+		return n / 4
+	}
+	return n
 }

@@ -43,7 +43,7 @@ func testListings(t *testing.T, b *bench) {
 	}
 	slices.Sort(names)
 	list := func(o storage.ListOptions) (storage.Listing, error) { return bk.List(ctx, o) }
-	for i := range 400 {
+	for i := range b.rounds(400) {
 		o := storage.ListOptions{Prefix: word(2), Reverse: rng.IntN(3) == 0, Limit: 1 + rng.IntN(40)}
 		if i%3 > 0 {
 			o.Delimiter = []string{"/", "a", "/ ", "-z"}[rng.IntN(4)]

@@ -17,7 +17,7 @@ func testModel(t *testing.T, b *bench) {
 	bk := b.bucket(t, storage.Settings{Versioning: storage.Versioned})
 	model := map[string][]version{} // newest first
 	mode := storage.Versioned
-	for i := range 700 {
+	for i := range b.rounds(700) {
 		key := fmt.Sprint("k", rng.IntN(6))
 		switch n := rng.IntN(100); {
 		case n < 3:
