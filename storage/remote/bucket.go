@@ -169,7 +169,7 @@ func (b *Bucket) Configure(ctx context.Context, change func(*storage.Settings) e
 	if err := change(&set); err != nil {
 		return err
 	}
-	if err := b.s.check(b.home, old.Settings, set); err != nil {
+	if err := b.s.check(b.name, b.home, old.Settings, set); err != nil {
 		return err
 	}
 	if set.Versioning != old.Settings.Versioning {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/residency"
 )
 
 // Layout says where in the remote store buckets of ours lie. The zero value makes a
@@ -126,6 +127,9 @@ func (c *Common) complete() error {
 	var errs []error
 	if c.BufferBytes < storage.PartBytesMin {
 		errs = append(errs, fmt.Errorf("%w: a buffer of %d bytes is smaller than a part may be, %d", storage.ErrInvalid, c.BufferBytes, storage.PartBytesMin))
+	}
+	if c.Jurisdiction != "" {
+		errs = append(errs, residency.CheckJurisdiction(c.Jurisdiction))
 	}
 	for name, s := range c.Layout.Show {
 		errs = append(errs, storage.CheckBucket(name))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -220,7 +222,14 @@ func (b *Bucket) infoOf(e entry) storage.Info {
 	if !f.modified.IsZero() {
 		i.Modified = f.modified
 	}
+	i.Revision = b.revision(e)
 	return i
+}
+
+// revision names the bytes of an entry: where the ETag is the same, they are.
+func (b *Bucket) revision(e entry) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", b.home.container, e.key, e.version, e.tag))
+	return binary.BigEndian.Uint64(sum[:]) | 1 // never 0
 }
 
 func newMD5() hash.Hash { return md5.New() }

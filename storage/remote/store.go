@@ -13,6 +13,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/lock"
+	"polder.dev/polder/storage/residency"
 )
 
 // Store is a storage.Tier in a remote store.
@@ -20,7 +21,7 @@ type Store struct {
 	wire  wire
 	can   ability
 	cfg   Common
-	place string
+	host  string
 
 	mu     sync.Mutex
 	closed bool
@@ -31,7 +32,7 @@ type Store struct {
 var _ storage.Tier = (*Store)(nil)
 
 func newStore(w wire, c Common, host string) *Store {
-	return &Store{wire: w, can: w.ability(), cfg: c, place: host, open: map[string]*Bucket{}}
+	return &Store{wire: w, can: w.ability(), cfg: c, host: host, open: map[string]*Bucket{}}
 }
 
 // Class is storage.Remote.
@@ -42,6 +43,11 @@ func (s *Store) Volatile() bool { return false }
 
 // Room has no bounds that a protocol would tell.
 func (s *Store) Room(context.Context) (total, free int64, err error) { return 0, 0, nil }
+
+// Place is where the remote's bytes lie.
+func (s *Store) Place() residency.Place {
+	return residency.Place{Name: "remote " + s.host, Jurisdiction: s.cfg.Jurisdiction}
+}
 
 // begin counts an operation, so that Close waits for it.
 func (s *Store) begin() (func(), error) {
@@ -126,7 +132,7 @@ func (s *Store) CreateBucket(ctx context.Context, name string, set storage.Setti
 	if s.cfg.Layout.OnlyShown {
 		return nil, fmt.Errorf("making bucket %s: %w: only buckets that are shown are there", name, ErrCannot)
 	}
-	if err := s.check(h, storage.Settings{}, set); err != nil {
+	if err := s.check(name, h, storage.Settings{}, set); err != nil {
 		return nil, err
 	}
 	b := &Bucket{s: s, name: name, home: h, note: note{Created: s.cfg.Now().UTC(), Settings: set}}
@@ -167,7 +173,7 @@ func (s *Store) make(ctx context.Context, b *Bucket) error {
 }
 
 // check says which settings cannot be kept.
-func (s *Store) check(h home, old, set storage.Settings) error {
+func (s *Store) check(name string, h home, old, set storage.Settings) error {
 	switch {
 	case set.Copies > 1:
 		return fmt.Errorf("%w: the remote store decides how many copies it keeps", ErrCannot)
@@ -178,7 +184,7 @@ func (s *Store) check(h home, old, set storage.Settings) error {
 	case set.Labels[lock.Label] != "":
 		return fmt.Errorf("%w: object lock", ErrCannot)
 	}
-	return nil
+	return residency.Admit(name, set.Residency, s.Place())
 }
 
 // Bucket implements storage.Store.
