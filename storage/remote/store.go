@@ -18,10 +18,10 @@ import (
 
 // Store is a storage.Tier in a remote store.
 type Store struct {
-	wire  wire
-	can   ability
-	cfg   Common
-	host  string
+	wire wire
+	can  ability
+	cfg  Common
+	host string
 
 	mu     sync.Mutex
 	closed bool
