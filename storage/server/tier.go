@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/cache"
 	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/remote"
 	"polder.dev/polder/storage/s3"
 	"polder.dev/polder/storage/tier"
 )
@@ -22,13 +24,49 @@ type Tier struct {
 	Name string `json:"name"`
 	// Class is capacity or remote.
 	Class string `json:"class"`
-	// Disks are directories, each on a disk of its own.
+	// Disks are directories, each on a disk of its own; S3 and Swift are stores of others,
+	// which are of class remote. A tier is one of these.
 	Disks []string `json:"disks,omitempty"`
+	S3    *S3      `json:"s3,omitempty"`
+	Swift *Swift   `json:"swift,omitempty"`
 	// Jurisdiction that it is in; "" is unknown, which bound buckets refuse.
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 	// Default says that data of buckets without a policy goes there when the home gets
 	// full.
 	Default bool `json:"default,omitempty"`
+}
+
+// S3 is a store that speaks S3.
+type S3 struct {
+	Endpoint string `json:"endpoint"`
+	Region   string `json:"region"`
+	// Bucket holds all, below Prefix; it is there.
+	Bucket string `json:"bucket"`
+	Prefix string `json:"prefix,omitempty"`
+	// AccessKey, and the file that holds its secret.
+	AccessKey     string `json:"accessKey"`
+	SecretKeyFile string `json:"secretKeyFile"`
+	CAFile        string `json:"caFile,omitempty"`
+	// NoConditions is for servers without conditional writes, such as Swift's s3api.
+	NoConditions bool `json:"noConditions,omitempty"`
+}
+
+// Swift is an OpenStack Swift, with TempAuth (authVersion 1) or Keystone (3).
+type Swift struct {
+	AuthURL     string `json:"authURL"`
+	AuthVersion int    `json:"authVersion"`
+	// Container holds all, below Prefix; it is there.
+	Container string `json:"container"`
+	Prefix    string `json:"prefix,omitempty"`
+	// User, and the file that holds the password.
+	User         string `json:"user"`
+	PasswordFile string `json:"passwordFile"`
+	// Of Keystone.
+	Domain        string `json:"domain,omitempty"`
+	Project       string `json:"project,omitempty"`
+	ProjectDomain string `json:"projectDomain,omitempty"`
+	Region        string `json:"region,omitempty"`
+	CAFile        string `json:"caFile,omitempty"`
 }
 
 // ParseTiers reads YAML with a list of Tier under "tiers". Unknown fields are errors.
@@ -51,8 +89,10 @@ func CheckTiers(list []Tier) error {
 			return fmt.Errorf("tiers[%d].name: %q is empty, or there twice", i, t.Name)
 		case t.Class != "capacity" && t.Class != "remote":
 			return fmt.Errorf("tiers[%d].class: %q is not known; write capacity or remote", i, t.Class)
-		case len(t.Disks) == 0:
-			return fmt.Errorf("tiers[%d].disks: a tier needs at least one directory", i)
+		case t.kinds() != 1:
+			return fmt.Errorf("tiers[%d]: give one of disks, s3 and swift", i)
+		case len(t.Disks) == 0 && t.Class != "remote":
+			return fmt.Errorf("tiers[%d].class: another store is remote", i)
 		}
 		for _, d := range t.Disks {
 			if !filepath.IsAbs(d) {
@@ -68,6 +108,17 @@ func CheckTiers(list []Tier) error {
 		return errors.New("tiers: more than one is the default")
 	}
 	return nil
+}
+
+// kinds counts what a tier says it is.
+func (t *Tier) kinds() int {
+	n := 0
+	for _, is := range []bool{len(t.Disks) > 0, t.S3 != nil, t.Swift != nil} {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 func classOf(name string) storage.Class {
@@ -103,6 +154,12 @@ func (s *Server) openTiers() (*tier.Store, error) {
 }
 
 func (s *Server) openLevel(t Tier) (tier.Level, error) {
+	l := tier.Level{Name: t.Name, Class: classOf(t.Class), Jurisdiction: t.Jurisdiction}
+	if len(t.Disks) == 0 {
+		far, err := s.openRemote(t)
+		l.Store = far
+		return l, err
+	}
 	for _, d := range t.Disks {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return tier.Level{}, err
@@ -113,7 +170,58 @@ func (s *Server) openLevel(t Tier) (tier.Level, error) {
 		return tier.Level{}, err
 	}
 	s.lower = append(s.lower, d)
-	return tier.Level{Name: t.Name, Class: classOf(t.Class), Store: d, Jurisdiction: t.Jurisdiction}, nil
+	l.Store = d
+	return l, nil
+}
+
+// openRemote makes a client of another store. It connects to nobody yet.
+func (s *Server) openRemote(t Tier) (storage.Store, error) {
+	common := remote.Common{Jurisdiction: t.Jurisdiction, Log: s.cfg.Log, Now: s.cfg.Now}
+	ca := ""
+	if t.S3 != nil {
+		ca = t.S3.CAFile
+	} else {
+		ca = t.Swift.CAFile
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("reading certificates: %w", err)
+		}
+		common.CA = pem
+	}
+	if c := t.S3; c != nil {
+		secret, err := secretIn(c.SecretKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		common.Layout = remote.Layout{Bucket: c.Bucket, Prefix: c.Prefix}
+		return remote.NewS3(remote.S3{
+			Common: common, Endpoint: c.Endpoint, Region: c.Region, AccessKey: c.AccessKey, SecretKey: secret, NoConditions: c.NoConditions,
+		})
+	}
+	c := t.Swift
+	password, err := secretIn(c.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	common.Layout = remote.Layout{Bucket: c.Container, Prefix: c.Prefix}
+	return remote.NewSwift(remote.Swift{
+		Common: common, AuthURL: c.AuthURL, AuthVersion: c.AuthVersion, User: c.User, Password: password,
+		Domain: c.Domain, Project: c.Project, ProjectDomain: c.ProjectDomain, Region: c.Region,
+	})
+}
+
+// secretIn reads a file that holds a secret.
+func secretIn(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	if b = bytes.TrimSpace(b); len(b) == 0 {
+		return "", fmt.Errorf("%s is empty; write the secret into it", path)
+	}
+	return string(b), nil
 }
 
 // classes of S3 below the standard one, by how far away the data may be.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,7 +20,9 @@ func TestParseTiers(t *testing.T) {
 		"no name":        {"tiers: [{class: capacity, disks: [/a]}]", "tiers[0].name"},
 		"twice":          {"tiers: [{name: a, class: capacity, disks: [/a]}, {name: a, class: capacity, disks: [/b]}]", "tiers[1].name"},
 		"class":          {"tiers: [{name: a, class: tape, disks: [/a]}]", "tiers[0].class"},
-		"no disks":       {"tiers: [{name: a, class: capacity}]", "tiers[0].disks"},
+		"nothing":        {"tiers: [{name: a, class: capacity}]", "tiers[0]: give one"},
+		"two at once":    {"tiers: [{name: a, class: remote, disks: [/a], s3: {}}]", "tiers[0]: give one"},
+		"a near remote":  {"tiers: [{name: a, class: capacity, s3: {}}]", "tiers[0].class"},
 		"relative":       {"tiers: [{name: a, class: capacity, disks: [a]}]", "absolute"},
 		"default, twice": {"tiers: [{name: a, class: capacity, disks: [/a], default: true}, {name: b, class: capacity, disks: [/b], default: true}]", "default"},
 	} {
@@ -94,6 +98,51 @@ func TestTransition(t *testing.T) {
 		t.Errorf("warmed %d bytes, away is %v, %v", told, away(s), err)
 	}
 	release()
+}
+
+// TestRemoteTiers: data goes to another store and is read from there, by S3 and by Swift.
+func TestRemoteTiers(t *testing.T) {
+	_, far, _ := run(t, Config{Dir: t.TempDir()})
+	newClient(t, far).s3("PUT", "/cold", "", 200)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []Tier{
+		{Name: "far", Class: "remote", S3: &S3{Endpoint: far, Region: "us-east-1", Bucket: "cold", Prefix: "s3/", AccessKey: "a:u", SecretKeyFile: secret}},
+		{Name: "far", Class: "remote", Swift: &Swift{AuthURL: far + "/auth/v1.0", AuthVersion: 1, Container: "cold", Prefix: "swift/", User: "a:u", PasswordFile: secret}},
+	} {
+		cfg := Config{Dir: t.TempDir(), Tiers: []Tier{l}}
+		s, url, stop := run(t, cfg)
+		c := newClient(t, url)
+		body := strings.Repeat("0123456789", 100_000)
+		c.s3("PUT", "/data", "", 200)
+		c.s3("PUT", "/data/k", body, 200)
+		b, err := s.Space().Resolve(t.Context(), "a", "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := b.Stat(t.Context(), "k", storage.ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if moved, err := s.transition(t.Context(), b, v, "GLACIER"); err != nil || !moved {
+			t.Fatalf("moved %v, %v", moved, err)
+		}
+		stop()
+		_, url, stop = run(t, cfg)
+		c = newClient(t, url)
+		if _, got := c.s3("GET", "/data/k", "", 200); got != body {
+			t.Errorf("%d bytes came back", len(got))
+		}
+		if _, got := c.s3("GET", "/data/k", "", 206, "Range", "bytes=999990-"); got != "0123456789" {
+			t.Errorf("the last bytes are %q", got)
+		}
+		stop()
+	}
+	if _, list := newClient(t, far).swift("GET", "/cold?delimiter=/", "", 200); list != "s3/\nswift/\n" {
+		t.Errorf("in the other store: %q", list)
+	}
 }
 
 // TestResidency: bytes of a bound bucket go nowhere that it does not allow.
