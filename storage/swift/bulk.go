@@ -306,6 +306,9 @@ func (c *call) segmentsOf(b *box, key string, depth int, names []string) ([]stri
 	}
 	list, err := func() ([]manifest.Segment, error) {
 		defer func() { _ = s.Close() }() // it was only read
+		if s.joined {
+			return nil, nil
+		}
 		if manifest.StaticOf(&s.info.Meta) == nil {
 			return nil, trouble{quoted(self), "Not an SLO manifest"}
 		}

@@ -161,6 +161,8 @@ func (c *call) entryOf(i *storage.Info) entry {
 	}
 	if s := manifest.StaticOf(&i.Meta); s != nil {
 		e.Bytes, e.StaticETag = s.Size, `"`+s.ETag+`"`
+	} else if joined(i) {
+		e.StaticETag = `"` + i.ETag + `"`
 	}
 	if i.Version != storage.NullVersion && !c.q.has("versions") {
 		e.SymlinkPath, e.VersionLink = versionPath(c.shown, c.container, i), true

@@ -45,8 +45,10 @@ type seen struct {
 	info  storage.Info // of what is sent
 	quote bool         // the ETag is in quotes, as that of a large object
 	look  look
-	raw   bool   // a manifest in the form in which it was put
-	shown string // the account that links led to, as URLs say it
+	raw   bool // a manifest in the form in which it was put
+	// joined is shown as a large object, although it has no segments.
+	joined bool
+	shown  string // the account that links led to, as URLs say it
 }
 
 // see opens an object; head says that nobody will read it.
@@ -77,7 +79,8 @@ func (c *call) see(b *box, key string, l look, head bool) (*seen, error) {
 		return nil, c.lost(s, o.Info(), err)
 	}
 	s.info = s.Info()
-	s.quote = s.Large != nil
+	s.joined = joined(&s.info) && !l.link
+	s.quote = s.Large != nil || s.joined
 	return s, nil
 }
 
@@ -177,6 +180,9 @@ func (c *call) objectGet() error {
 			return err
 		}
 	}
+	if s.look.manifest && s.joined {
+		s.noSegments()
+	}
 	c.objectHeaders(s)
 	i := s.info
 	i.Modified = roundUp(i.Modified)
@@ -261,6 +267,9 @@ func (c *call) objectHeaders(s *seen) {
 		} else if m := i.Meta.System[systemManifestETag]; m != "" && !s.raw {
 			h.Set("X-Manifest-Etag", m)
 		}
+	}
+	if s.joined {
+		h.Set("X-Static-Large-Object", "True")
 	}
 	if s.Linked > 0 {
 		h.Set("Content-Location", s.location())

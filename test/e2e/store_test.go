@@ -54,6 +54,9 @@ func serveStore(t *testing.T, args ...string) *store {
 		t.Fatal(err)
 	}
 	s.url = "http://" + l.Addr().String() // nobody is given it again at once
+	if slices.Contains(args, "--tls-cert-file") {
+		s.url = "https://" + l.Addr().String()
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
