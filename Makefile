@@ -107,8 +107,11 @@ check: ## formatting, vet, linters and the tests that need no cluster
 test: build check e2e ## everything, on real clouds of its own; needs root
 
 E2E ?= .
+# The clients that the object store has to get on with.
+CLIENTS = awscli curl python3-boto3 python3-swiftclient rclone s3cmd
 .PHONY: e2e
 e2e: build ## the end-to-end tests; E2E=REGEXP picks some
+	@tools/deps $(CLIENTS)
 	@go test -tags e2e -count=1 -timeout 60m -v -run '$(E2E)' ./test/e2e
 
 .PHONY: gen

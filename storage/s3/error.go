@@ -184,7 +184,7 @@ func asError(err error) *Error {
 // message joins what a code means with what happened here.
 func message(text string, err error) string {
 	if text == "" {
-		return err.Error() + "."
+		return sentence(err.Error())
 	}
 	return text + " (" + err.Error() + ")."
 }

@@ -5,12 +5,19 @@ package e2e
 import (
 	"context"
 	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,9 +29,45 @@ type writer struct {
 	s       *store
 	id      int
 	rand    *rand.Rand
-	acked   map[string]string // MD5 by key; "" is none
-	pending map[string]string
-	writes  int
+	acked   map[string]held // by key
+	pending map[string]held
+	writes  atomic.Int64
+}
+
+// crew is writers that work at once.
+type crew []*writer
+
+func newCrew(s *store, n int, seed uint64) (all crew) {
+	for i := range n {
+		all = append(all, newWriter(s, i, seed))
+	}
+	return all
+}
+
+func (all crew) count() (n int64) {
+	for _, w := range all {
+		n += w.writes.Load()
+	}
+	return n
+}
+
+// await returns when n more writes were acknowledged.
+func (all crew) await(t *testing.T, n int) {
+	t.Helper()
+	end := all.count() + int64(n)
+	waitFor(t, storeLimit, "so many writes", func(context.Context) error {
+		if now := all.count(); now < end {
+			return fmt.Errorf("%d are missing", end-now)
+		}
+		return nil
+	})
+}
+
+// held is an object's MD5 and ETag; empty for none.
+type held struct{ sum, tag string }
+
+func newWriter(s *store, id int, seed uint64) *writer {
+	return &writer{s: s, id: id, rand: rand.New(rand.NewPCG(uint64(id), seed)), acked: map[string]held{}, pending: map[string]held{}}
 }
 
 // at is the path of a key: even writers go through S3, as anybody, and odd ones through
@@ -48,27 +91,78 @@ func (w *writer) run(ctx context.Context) error {
 		for i := range body {
 			body[i] = byte(w.rand.Uint32())
 		}
-		method, sum := http.MethodPut, fmt.Sprintf("%x", md5.Sum(body))
-		if w.rand.IntN(8) == 0 {
-			method, sum, body = http.MethodDelete, "", nil
+		sum := md5.Sum(body)
+		want := held{hex.EncodeToString(sum[:]), hex.EncodeToString(sum[:])}
+		write := w.put
+		switch kind := w.rand.IntN(40); {
+		case kind < 5:
+			want, write = held{}, w.remove
+		case kind < 10 && w.id%2 == 0:
+			part := md5.Sum(sum[:])
+			want.tag, write = hex.EncodeToString(part[:])+"-1", w.join
 		}
-		w.pending[key] = sum
-		resp, text, err := w.s.send(ctx, method, w.at(key), body, "X-Auth-Token", w.s.token)
-		if err != nil {
+		w.pending[key] = want
+		tag, err := write(ctx, key, body)
+		var lost *url.Error
+		switch {
+		case errors.As(err, &lost) || errors.Is(err, io.ErrUnexpectedEOF):
 			return nil // the store was killed; whether it came is seen later
+		case err != nil:
+			return err
+		case tag != want.tag:
+			return fmt.Errorf("writing %s: ETag %q, want %q", key, tag, want.tag)
 		}
-		switch got := strings.Trim(resp.Header.Get("ETag"), `"`); {
-		case resp.StatusCode == http.StatusNotFound && method == http.MethodDelete:
-		case resp.StatusCode/100 != 2:
-			return fmt.Errorf("%s %s: %s %s", method, key, resp.Status, text)
-		case method == http.MethodPut && got != sum:
-			return fmt.Errorf("PUT %s: ETag %s, want %s", key, got, sum)
-		}
-		w.acked[key] = sum
+		w.acked[key] = want
 		delete(w.pending, key)
-		w.writes++
+		w.writes.Add(1)
 	}
 	return nil
+}
+
+// ask sends a request that must be answered with one of codes.
+func (w *writer) ask(ctx context.Context, method, path string, body []byte, codes ...int) (tag string, text []byte, err error) {
+	resp, text, err := w.s.send(ctx, method, path, body, "X-Auth-Token", w.s.token)
+	if err != nil {
+		return "", nil, err
+	}
+	if !slices.Contains(codes, resp.StatusCode) {
+		return "", nil, fmt.Errorf("%s %s: %s %s", method, path, resp.Status, text)
+	}
+	return strings.Trim(resp.Header.Get("ETag"), `"`), text, nil
+}
+
+func (w *writer) put(ctx context.Context, key string, body []byte) (string, error) {
+	tag, _, err := w.ask(ctx, http.MethodPut, w.at(key), body, 200, 201)
+	return tag, err
+}
+
+func (w *writer) remove(ctx context.Context, key string, _ []byte) (string, error) {
+	_, _, err := w.ask(ctx, http.MethodDelete, w.at(key), nil, 204, 404)
+	return "", err
+}
+
+// join puts an object as one part of a multipart upload.
+func (w *writer) join(ctx context.Context, key string, body []byte) (string, error) {
+	_, text, err := w.ask(ctx, http.MethodPost, w.at(key)+"?uploads", nil, 200)
+	if err != nil {
+		return "", err
+	}
+	var begun struct{ UploadId string }
+	if err := xml.Unmarshal(text, &begun); err != nil {
+		return "", fmt.Errorf("beginning an upload: %w in %q", err, text)
+	}
+	at := w.at(key) + "?uploadId=" + url.QueryEscape(begun.UploadId)
+	part, _, err := w.ask(ctx, http.MethodPut, at+"&partNumber=1", body, 200)
+	if err != nil {
+		return "", err
+	}
+	list := "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + part + "</ETag></Part></CompleteMultipartUpload>"
+	if _, text, err = w.ask(ctx, http.MethodPost, at, []byte(list), 200); err != nil {
+		return "", err
+	}
+	var whole struct{ ETag string }
+	err = xml.Unmarshal(text, &whole)
+	return strings.Trim(whole.ETag, `"`), err
 }
 
 // check compares the store with what w knows, through the other door than w's.
@@ -79,23 +173,20 @@ func (w *writer) check(ctx context.Context, listed map[string]string) error {
 		if err != nil {
 			return err
 		}
-		got := ""
+		var got held
 		switch resp.StatusCode {
 		case http.StatusOK:
-			got = fmt.Sprintf("%x", md5.Sum(body))
-			if tag := strings.Trim(resp.Header.Get("ETag"), `"`); tag != got {
-				return fmt.Errorf("%s: ETag %s of bytes with MD5 %s", key, tag, got)
-			}
+			got = held{fmt.Sprintf("%x", md5.Sum(body)), strings.Trim(resp.Header.Get("ETag"), `"`)}
 		case http.StatusNotFound:
 		default:
 			return fmt.Errorf("GET %s: %s %s", key, resp.Status, body)
 		}
-		if listed[key] != got {
-			return fmt.Errorf("%s: listed as %q, and read as %q", key, listed[key], got)
+		if listed[key] != got.tag {
+			return fmt.Errorf("%s: listed with ETag %q, and read as %+v", key, listed[key], got)
 		}
 		maybe, unknown := w.pending[key]
 		if got != w.acked[key] && !(unknown && got == maybe) {
-			return fmt.Errorf("%s: MD5 %q; %q was acknowledged, and %q was sent (%v)", key, got, w.acked[key], maybe, unknown)
+			return fmt.Errorf("%s: %+v; %+v was acknowledged, and %+v was sent (%v)", key, got, w.acked[key], maybe, unknown)
 		}
 		w.acked[key] = got
 		delete(w.pending, key)
@@ -103,7 +194,7 @@ func (w *writer) check(ctx context.Context, listed map[string]string) error {
 	return nil
 }
 
-func merged(a, b map[string]string) map[string]bool {
+func merged(a, b map[string]held) map[string]bool {
 	out := map[string]bool{}
 	for k := range a {
 		out[k] = true
@@ -153,10 +244,7 @@ func TestStoreKilled(t *testing.T) {
 	const rounds, limit = 20, 70 * time.Second
 	s := serveStore(t, "--disk", t.TempDir(), "--disk", t.TempDir())
 	s.open(t, "crash")
-	var writers []*writer
-	for i := range 6 {
-		writers = append(writers, &writer{s: s, id: i, rand: rand.New(rand.NewPCG(uint64(i), 7)), acked: map[string]string{}, pending: map[string]string{}})
-	}
+	writers := newCrew(s, 6, 7)
 	began, done, unsure := time.Now(), 0, 0
 	for ; done < rounds && time.Since(began) < limit; done++ {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -168,8 +256,8 @@ func TestStoreKilled(t *testing.T) {
 				}
 			})
 		}
-		// The moment is any; the store is as busy after ten writes as after a thousand.
-		time.Sleep(time.Duration(100+rand.IntN(500)) * time.Millisecond)
+		// The moment is any: it comes while the others write.
+		writers.await(t, 50+rand.IntN(500))
 		s.end(syscall.SIGKILL)
 		cancel()
 		g.Wait()
@@ -189,12 +277,9 @@ func TestStoreKilled(t *testing.T) {
 			return
 		}
 	}
-	writes := 0
-	for _, w := range writers {
-		writes += w.writes
-	}
+	writes := writers.count()
 	t.Logf("%d kills in %.0f s; %d writes were acknowledged, %d were not", done, time.Since(began).Seconds(), writes, unsure)
-	if done < rounds/2 || writes < 50*done || unsure == 0 {
+	if done < rounds/2 || writes < 50*int64(done) || unsure == 0 {
 		t.Error("that is too little to prove anything")
 	}
 }

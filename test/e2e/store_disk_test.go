@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -26,10 +25,7 @@ func TestStoreDisks(t *testing.T) {
 	old, stay, fresh := t.TempDir(), t.TempDir(), t.TempDir()
 	s := serveStore(t, "--disk", old, "--disk", stay)
 	s.open(t, "crash")
-	writers := make([]*writer, 4)
-	for i := range writers {
-		writers[i] = &writer{s: s, id: i, rand: rand.New(rand.NewPCG(uint64(i), 9)), acked: map[string]string{}, pending: map[string]string{}}
-	}
+	writers := newCrew(s, 4, 9)
 	fixed := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
 	for i := range 40 {
 		if resp, text, err := s.swift(t.Context(), http.MethodPut, fmt.Sprintf("/crash/fixed/%d", i), fixed); err != nil || resp.StatusCode != http.StatusCreated {
@@ -59,6 +55,7 @@ func TestStoreDisks(t *testing.T) {
 	k.head = []string{"--data-dir", s.path("data")}
 	k.ok("was added", "disk", "add", fresh, "--wait")
 	k.ok("being drained", "disk", "drain", s.disk(k, old), "--wait")
+	writers.await(t, 50) // after the change as before
 	cancel()
 	g.Wait()
 	s.settled(t, k, old)
@@ -72,9 +69,8 @@ func TestStoreDisks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writes := 0
+	writes := writers.count()
 	for _, w := range writers {
-		writes += w.writes
 		if err := w.check(t.Context(), listed); err != nil {
 			t.Error(err)
 		}

@@ -41,7 +41,7 @@ func TestStoreHowto(t *testing.T) {
 	}
 	fill := strings.NewReplacer(
 		"store.example.org:9000", s.host(), "AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...", "AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testing",
-		"account:user", "test:tester", "-K password", "-K testing", "/models/llama", filepath.Join(work, "llama"),
+		"account:user", "test:tester", "-K password", "-K testing",
 	)
 	// Debian's aws of 2022 does not know the variable, as the page says.
 	script := "set -euo pipefail\naws() { command aws --endpoint-url \"$AWS_ENDPOINT_URL_S3\" \"$@\"; }\n"
@@ -72,7 +72,7 @@ func TestStoreHowto(t *testing.T) {
 // prepare makes the files that the page speaks of.
 func prepare(t *testing.T, dir, work string) {
 	t.Helper()
-	cmd := exec.Command("/bin/bash", "-ec", `cp "$1/ca.crt" . ; mv tree imagenet; echo cat >imagenet/labels.txt; cp -r imagenet dataset; mkdir logs llama; echo x >logs/1; mv big train.tar`, "sh", dir)
+	cmd := exec.Command("/bin/bash", "-ec", `cp "$1/ca.crt" . ; mv tree imagenet; echo cat >imagenet/labels.txt; cp -r imagenet dataset; mkdir logs; echo x >logs/1; mv big train.tar`, "sh", dir)
 	cmd.Dir = work
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
