@@ -63,6 +63,12 @@ func readCard(f drive.FS, dir string) (*card, error) {
 	return c, nil
 }
 
+// Holds says whether a directory holds a disk of a store, of whichever.
+func Holds(dir string) (bool, error) {
+	c, err := readCard(drive.OS{}, dir)
+	return c != nil, err
+}
+
 // writeCard replaces a disk's pool.json, durably.
 func writeCard(f drive.FS, dir string, c card) error {
 	b, err := json.MarshalIndent(c, "", "  ")

@@ -160,17 +160,6 @@ func (s *Server) drop(w http.ResponseWriter, r *http.Request) {
 	reply(w, struct{}{})
 }
 
-// rememberPool writes down the directories of the pool as it is.
-func (s *Server) rememberPool() error {
-	var dirs []string
-	for _, d := range s.disks.Disks() {
-		if d.Dir != "" {
-			dirs = append(dirs, d.Dir)
-		}
-	}
-	return s.remember(dirs)
-}
-
 // beginBalance moves what does not lie where it belongs, unless that goes on already.
 func (s *Server) beginBalance() {
 	s.mu.Lock()

@@ -78,6 +78,7 @@ type Server struct {
 	lives   *lifecycle.Runner
 	traffic *traffic
 	slots   chan struct{} // one for each request that is served
+	away    []string      // directories that are known and held no disk at the start
 
 	mu      sync.Mutex
 	balance *balance
@@ -118,17 +119,12 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.tokens, err = secretFile(filepath.Join(s.cfg.Dir, "token.key")); err != nil {
 		return err
 	}
-	dirs, err := s.dirs()
-	if err != nil {
-		return err
-	}
 	class := storage.Capacity
 	if len(s.cfg.Tiers) > 0 {
 		class = storage.Fast
 	}
-	s.disks, err = disk.Open(disk.Config{Dirs: dirs, Class: class, Missing: s.cfg.Missing, Log: s.cfg.Log, Now: s.cfg.Now})
-	if err != nil {
-		return fmt.Errorf("opening the disks: %w", err)
+	if err := s.openDisks(disk.Config{Class: class, Missing: s.cfg.Missing, Log: s.cfg.Log, Now: s.cfg.Now}); err != nil {
+		return err
 	}
 	s.store = s.disks
 	if s.tiers, err = s.openTiers(); err != nil {

@@ -150,6 +150,9 @@ func (s *Server) openTiers() (*tier.Store, error) {
 		}
 		cfg.Lower = append(cfg.Lower, l)
 	}
+	if err := s.rememberTiers(); err != nil {
+		return nil, err
+	}
 	return tier.New(cfg)
 }
 
@@ -160,10 +163,8 @@ func (s *Server) openLevel(t Tier) (tier.Level, error) {
 		l.Store = far
 		return l, err
 	}
-	for _, d := range t.Disks {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return tier.Level{}, err
-		}
+	if err := s.knownTier(t); err != nil {
+		return tier.Level{}, err
 	}
 	d, err := disk.Open(disk.Config{Dirs: t.Disks, Class: classOf(t.Class), Log: s.cfg.Log, Now: s.cfg.Now})
 	if err != nil {
