@@ -137,7 +137,7 @@ func gib(n int64) float64 { return float64(n) / (1 << 30) }
 func (v *verbs) diskAdd() *cobra.Command {
 	var weight float64
 	var replace string
-	var wait bool
+	var wait, lose bool
 	cmd := &cobra.Command{
 		Use:   "add DIR",
 		Short: "Take an empty directory, on a disk of its own, into the store",
@@ -148,7 +148,10 @@ func (v *verbs) diskAdd() *cobra.Command {
 				return usage.Error(err)
 			}
 			var out struct{ ID string }
-			in := map[string]any{"dir": dir, "weight": weight, "replace": replace}
+			if lose && replace == "" {
+				return usage.Errorf("--lose-data goes with --replace")
+			}
+			in := map[string]any{"dir": dir, "weight": weight, "replace": replace, "lose": lose}
 			if err := v.askStore(cmd.Context(), http.MethodPost, "/disks", in, &out); err != nil {
 				return err
 			}
@@ -158,6 +161,7 @@ func (v *verbs) diskAdd() *cobra.Command {
 	}
 	cmd.Flags().Float64Var(&weight, "weight", 0, "its share beside the others' (default: its size in bytes, as theirs is)")
 	cmd.Flags().StringVar(&replace, "replace", "", "disk that is away, in whose place it comes")
+	cmd.Flags().BoolVar(&lose, "lose-data", false, "also if objects are lost with the disk in --replace that no other disk has")
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when everything has moved")
 	return cmd
 }

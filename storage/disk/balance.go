@@ -70,9 +70,9 @@ func (s *Store) AddDisk(dir string, weight float64) (id string, err error) {
 }
 
 // ReplaceDisk puts the empty directory of a disk in the place of one that is away or
-// has failed. What only that one held is lost, so every bucket must keep copies; Balance
-// then makes them again.
-func (s *Store) ReplaceDisk(old, dir string, weight float64) (id string, err error) {
+// has failed. What only that one held is lost, so every bucket must keep copies, unless
+// lose says that it may be; Balance then makes the copies again.
+func (s *Store) ReplaceDisk(old, dir string, weight float64, lose bool) (id string, err error) {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	t := s.top.Load()
@@ -82,8 +82,8 @@ func (s *Store) ReplaceDisk(old, dir string, weight float64) (id string, err err
 		return "", fmt.Errorf("%w: there is no disk %s", storage.ErrInvalid, old)
 	case t.disks[i].ok():
 		return "", fmt.Errorf("%w: disk %s works; add the other, and drain this one", storage.ErrInvalid, old)
-	case s.CopiesMin() < 2:
-		return "", fmt.Errorf("%w: some buckets have no copies of what is on disk %s", storage.ErrInvalid, old)
+	case s.CopiesMin() < 2 && !lose:
+		return "", fmt.Errorf("%w: some buckets have no copies of what is on disk %s, which would be lost", storage.ErrInvalid, old)
 	}
 	id, err = s.join(dir, weight, func(p *pool) { p.Members = slices.Delete(p.Members, i, i+1) })
 	if err == nil && t.disks[i].shelf != nil {
@@ -186,7 +186,7 @@ func (s *Store) DropDisk(id string, lose bool) error {
 	case len(t.disks) <= max(s.CopiesMost(), 1):
 		return fmt.Errorf("%w: %d disks would be left, and a bucket keeps %d copies; add one first", storage.ErrInvalid, len(t.disks)-1, s.CopiesMost())
 	case s.CopiesMin() < 2 && !lose:
-		return fmt.Errorf("%w: some buckets have no copies of what is on disk %s", storage.ErrInvalid, id)
+		return fmt.Errorf("%w: some buckets have no copies of what is on disk %s, which would be lost", storage.ErrInvalid, id)
 	}
 	p := t.pool
 	p.Members = slices.Delete(slices.Clone(p.Members), i, i+1)

@@ -113,7 +113,7 @@ func (l ledger) scan(t *topology, from, to []byte, reverse bool) engine.Cursor {
 	for _, d := range t.disks {
 		if d.ok() {
 			all = append(all, d.shelf.Scan(from, to, reverse))
-		} else if !bytes.HasPrefix(from, engine.BucketRange()[0]) && !l.covered() { // buckets are on every disk
+		} else if !bytes.HasPrefix(from, engine.BucketRange()[0]) && !l.covered(from) { // buckets are on every disk
 			missing = d.missing()
 		}
 	}
@@ -123,15 +123,16 @@ func (l ledger) scan(t *topology, from, to []byte, reverse bool) engine.Cursor {
 	return &merge{cursors: all, reverse: reverse, err: missing}
 }
 
-// covered reports whether every bucket keeps more copies than disks are away.
-func (l ledger) covered() bool {
+// covered reports whether the buckets of entries from a key on keep more copies than disks
+// are away: the one bucket of the key, or all where several share the range.
+func (l ledger) covered(from []byte) bool {
 	away := 0
 	for _, d := range l.s.top.Load().disks {
 		if !d.ok() {
 			away++
 		}
 	}
-	return l.s.Store != nil && l.s.CopiesMin() > away
+	return l.s.Store != nil && l.s.CopiesFrom(from) > away
 }
 
 func (l ledger) Usage(prefix []byte) (storage.Count, error) {

@@ -129,6 +129,9 @@ func lose(t *testing.T, cfg disk.Config, copies int, want map[string][]byte) {
 		if err := s.DropDisk(lost, false); !errors.Is(err, storage.ErrInvalid) {
 			t.Errorf("the only copies were dropped: %v", err)
 		}
+		if _, err := s.ReplaceDisk(lost, "/disk3", 0, false); !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("the only copies were replaced: %v", err)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -140,7 +143,7 @@ func lose(t *testing.T, cfg disk.Config, copies int, want map[string][]byte) {
 	if err := s.DropDisk(lost, false); !errors.Is(err, storage.ErrInvalid) {
 		t.Errorf("one disk was left for two copies: %v", err)
 	}
-	if _, err := s.ReplaceDisk(lost, "/disk3", 0); err != nil {
+	if _, err := s.ReplaceDisk(lost, "/disk3", 0, false); err != nil {
 		t.Fatal(err)
 	}
 	balance(t, s, nil)

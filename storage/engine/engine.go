@@ -76,6 +76,20 @@ func (s *Store) CopiesMin() int {
 	return max(out, 1)
 }
 
+// CopiesFrom is how many copies there are of what a scan from a key on finds: it stays
+// within the key's bucket, or goes through notes, which may be any bucket's.
+func (s *Store) CopiesFrom(key []byte) int {
+	if len(key) < UsageBytes || IsNote(key) {
+		return s.CopiesMin()
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.numbers[binary.BigEndian.Uint64(key[1:UsageBytes])]; b != nil {
+		return b.copies()
+	}
+	return 1
+}
+
 // CopiesMost is the most that a bucket keeps.
 func (s *Store) CopiesMost() int {
 	s.mu.RLock()

@@ -106,6 +106,8 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) {
 		Dir     string  `json:"dir"`
 		Weight  float64 `json:"weight"`
 		Replace string  `json:"replace"`
+		// Lose lets go of what only the disk held that is replaced.
+		Lose bool `json:"lose"`
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
@@ -120,7 +122,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) {
 	var id string
 	var err error
 	if in.Replace != "" {
-		id, err = s.disks.ReplaceDisk(in.Replace, in.Dir, in.Weight)
+		id, err = s.disks.ReplaceDisk(in.Replace, in.Dir, in.Weight, in.Lose)
 	} else {
 		id, err = s.disks.AddDisk(in.Dir, in.Weight)
 	}

@@ -87,6 +87,82 @@ func TestStoreDisks(t *testing.T) {
 	k.no([]string{"no store serves"}, "disk", "ls", "--data-dir", t.TempDir())
 }
 
+// TestStoreDiskDies takes a disk away. The store says so and does not begin an empty one;
+// told to, it serves what the other disk has a copy of; and a new disk takes the place.
+func TestStoreDiskDies(t *testing.T) {
+	dead, stay, fresh := t.TempDir(), t.TempDir(), t.TempDir()
+	s := serveStore(t, "--disk", dead, "--disk", stay)
+	k := &talk{t: t, s: s, dir: things(t), env: s.main(), name: "polder"}
+	k.ok("", "bucket", "create", "twice", "--copies", "2")
+	k.ok("", "bucket", "create", "once")
+	k.ok("9 objects", "cp", "-r", "tree", "s3://twice/tree")
+	k.ok("9 objects", "cp", "-r", "tree", "s3://once/tree")
+	k.head = []string{"--data-dir", s.path("data")}
+	id := s.disk(k, dead)
+	s.end(os.Interrupt)
+	if err := os.RemoveAll(dead); err != nil {
+		t.Fatal(err)
+	}
+	s.args = nil
+	cmd := s.tool(t, s.dir, nil, "polder", "store", "serve", "--data-dir", s.path("data"), "--listen", s.host())
+	if out, code := output(t, cmd); code == 0 || !strings.Contains(out, dead) || !strings.Contains(out, "is it mounted?") {
+		t.Errorf("without a disk the store ended with %d:\n%s", code, out)
+	}
+	s.args = []string{"--missing-disks"}
+	s.start(t)
+	k.ok("away", "disk", "ls")
+	k.ok("9 objects", "cp", "-r", "s3://twice/tree", "back")
+	k.same("tree", "back")
+	k.no([]string{"some buckets have no copies"}, "disk", "add", fresh, "--replace", id)
+	k.ok("was added", "disk", "add", fresh, "--replace", id, "--lose-data", "--wait")
+	k.ok("uploaded", "cp", "big", "s3://twice/big")
+	s.end(os.Interrupt)
+	s.args = nil
+	s.start(t)
+	for _, d := range s.disks(k).Disks {
+		if d.Dir != stay && d.Dir != fresh {
+			t.Errorf("a disk is in %q", d.Dir)
+		}
+	}
+	s.end(os.Interrupt) // now the other copy has to do
+	if err := os.RemoveAll(stay); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{"--missing-disks"}
+	s.start(t)
+	k.ok("10 objects", "cp", "-r", "s3://twice", "all")
+	k.same("tree", "all/tree")
+	k.same("big", "all/big")
+	aws := &talk{t: t, s: s, dir: k.dir, env: append(s.main(), "AWS_MAX_ATTEMPTS=1"), name: "aws", head: []string{"--endpoint-url", s.url}}
+	aws.no([]string{"ServiceUnavailable", "is away"}, "s3", "ls", "s3://once/tree/") // it cannot know all of them
+}
+
+// TestStoreMoves: a copy of the data directory is the store, wherever it lies.
+func TestStoreMoves(t *testing.T) {
+	s := serveStore(t)
+	k := &talk{t: t, s: s, dir: things(t), env: s.main(), name: "polder"}
+	k.ok("", "bucket", "create", "kept")
+	k.ok("9 objects", "cp", "-r", "tree", "s3://kept/tree")
+	s.end(os.Interrupt)
+	if err := os.Rename(s.path("data"), s.path("old")); err != nil {
+		t.Fatal(err)
+	}
+	tar := s.tool(t, s.dir, nil, "bash", "-c", "tar --sparse -cp -C old . | (mkdir data && tar -xp -C data) && rm -r old")
+	if out, code := output(t, tar); code != 0 {
+		t.Fatal(out)
+	}
+	if err := os.Rename(s.path("data"), s.path("new")); err != nil {
+		t.Fatal(err)
+	}
+	s.data = "new"
+	s.start(t)
+	k.ok("9 objects", "cp", "-r", "s3://kept/tree", "back")
+	k.same("tree", "back")
+	if _, err := os.Stat(s.path("data")); err == nil {
+		t.Error("the store is at its old place, too")
+	}
+}
+
 type diskList struct {
 	Disks []struct {
 		ID, Dir   string

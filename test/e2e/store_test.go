@@ -34,6 +34,7 @@ const (
 // store is an object store alone, `polder store serve`.
 type store struct {
 	dir, url string
+	data     string   // the data directory, in dir
 	args     []string // of serve, beside the usual
 	cmd      *exec.Cmd
 	log      record
@@ -45,7 +46,7 @@ type store struct {
 // serveStore starts a store in a directory of its own. It ends with t.
 func serveStore(t *testing.T, args ...string) *store {
 	t.Helper()
-	s := &store{dir: t.TempDir(), args: args}
+	s := &store{dir: t.TempDir(), data: "data", args: args}
 	if err := os.WriteFile(s.path("users.yaml"), []byte(storeUsers), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func (s *store) host() string { _, host, _ := strings.Cut(s.url, "://"); return 
 // start starts the program and returns when it listens.
 func (s *store) start(t *testing.T) {
 	t.Helper()
-	args := []string{"store", "serve", "--data-dir", s.path("data"), "--users", s.path("users.yaml"), "--listen", s.host()}
+	args := []string{"store", "serve", "--data-dir", s.path(s.data), "--users", s.path("users.yaml"), "--listen", s.host()}
 	s.ended = make(chan struct{})
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -45,7 +45,13 @@ const knownMax = 10_000
 func Open(ctx context.Context, s storage.Store) (*Book, error) {
 	b, err := s.Bucket(ctx, bucketName)
 	if errors.Is(err, storage.ErrNoBucket) {
-		if b, err = s.CreateBucket(ctx, bucketName, storage.Settings{}); errors.Is(err, storage.ErrBucketExists) {
+		// Without an account's record none of its containers can be reached, so that it must
+		// not be on one disk alone where there are two.
+		b, err = s.CreateBucket(ctx, bucketName, storage.Settings{Copies: 2})
+		if errors.Is(err, storage.ErrInvalid) {
+			b, err = s.CreateBucket(ctx, bucketName, storage.Settings{})
+		}
+		if errors.Is(err, storage.ErrBucketExists) {
 			b, err = s.Bucket(ctx, bucketName)
 		}
 	}
