@@ -221,7 +221,6 @@ def messages(b):
         own = {"aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"]}
         return boto3.client("s3", endpoint_url=ENDPOINT, config=CONFIG, **{**own, **args})
     said = refused("SignatureDoesNotMatch", client(aws_secret_access_key="wrong").list_buckets)
-    print("   ", said)
     same("secret" in said, True, f"a wrong secret is named: {said!r}")
     refused("InvalidAccessKeyId", client(aws_access_key_id="NOBODY").list_buckets)
     with mock.patch("botocore.auth.datetime") as clock:
@@ -237,13 +236,15 @@ def messages(b):
     refused("KeyTooLongError", s3.put_object, Bucket=b, Key="k" * 1025, Body=b"x")
     refused("MetadataTooLarge", s3.put_object, Bucket=b, Key="m", Body=b"x", Metadata={"m": "x" * 3000})
     # A body that claims 6 GiB is refused by its head, before it comes.
-    url = s3.generate_presigned_url("put_object", Params={"Bucket": b, "Key": "huge"})
-    host, path = url.removeprefix("http://").split("/", 1)
-    with socket.create_connection(host.split(":")) as c:
-        c.settimeout(20)
-        c.sendall(f"PUT /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {6 << 30}\r\nConnection: close\r\n\r\n".encode())
-        text = c.makefile("rb").read().decode()
-    same("<Code>EntityTooLarge</Code>" in text, True, f"an oversize body: {text!r}")
+    up = s3.create_multipart_upload(Bucket=b, Key="huge")["UploadId"]
+    for call, args in {"put_object": {}, "upload_part": {"UploadId": up, "PartNumber": 1}}.items():
+        url = s3.generate_presigned_url(call, Params={"Bucket": b, "Key": "huge", **args})
+        host, path = url.removeprefix("http://").split("/", 1)
+        with socket.create_connection(host.split(":")) as c:
+            c.settimeout(20)
+            c.sendall(f"PUT /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {6 << 30}\r\nConnection: close\r\n\r\n".encode())
+            text = c.makefile("rb").read().decode()
+        same("<Code>EntityTooLarge</Code>" in text, True, f"an oversize body of {call}: {text!r}")
 
 
 SUBJECTS = [presigned, multipart, versions, tags, conditions, ranges, policy, locks, cors, checksums, messages]
