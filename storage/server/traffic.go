@@ -99,6 +99,10 @@ func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 		b := &body{ReadCloser: r.Body, control: a.control, began: began}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = b
+		} else if r.Header.Get("Expect") != "" && r.ProtoAtLeast(1, 1) {
+			// net/http says it for a body only; but botocore takes the next answer on the
+			// connection for garbage when an empty object's was not announced so.
+			w.WriteHeader(http.StatusContinue)
 		}
 		h.ServeHTTP(a, r)
 		a.rest()
