@@ -99,7 +99,7 @@ func (b *Bucket) remove(ctx context.Context, key string, o storage.DeleteOptions
 			return storage.Deletion{}, err
 		}
 	}
-	if !found && !marker && (o.Version != "" || !versioned) {
+	if !found && !versioned {
 		return storage.Deletion{}, nil
 	}
 	version, d := "", demand{}
@@ -113,12 +113,15 @@ func (b *Bucket) remove(ctx context.Context, key string, o storage.DeleteOptions
 	switch {
 	case errors.Is(err, storage.ErrPrecondition):
 		return storage.Deletion{}, fmt.Errorf("removing %s: %w: %w", key, errMoved, err)
-	case errors.Is(err, storage.ErrNoObject):
+	case errors.Is(err, storage.ErrNoObject), errors.Is(err, storage.ErrNoVersion):
 		return storage.Deletion{}, nil
+	case err != nil && !found && !marker && o.Version != "" && errors.Is(err, storage.ErrInvalid):
+		return storage.Deletion{}, nil // no version could have such a name
 	case err != nil:
 		return storage.Deletion{}, fmt.Errorf("removing %s: %w", key, err)
 	}
-	out := storage.Deletion{Found: found || marker, Version: r.version, Marker: r.marker}
+	// Not every server says of a version that it is a marker before it is removed.
+	out := storage.Deletion{Found: found || marker || o.Version != "" && r.marker, Version: r.version, Marker: r.marker}
 	if out.Version == "" {
 		out.Version = storage.NullVersion
 	}

@@ -88,7 +88,7 @@ func IsPermanent(err error) bool {
 			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return false
 		}
-		return f.code != "RequestTimeout" && f.code != "SlowDown" && f.code != "IncompleteBody"
+		return f.code != "RequestTimeout" && f.code != "SlowDown" && f.code != "OperationAborted" && f.code != "IncompleteBody"
 	}
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError

@@ -206,7 +206,7 @@ func faultOf(res *http.Response, c call) error {
 	f.kind = codeKind(f.code, f.status)
 	marker := res.Header.Get("X-Amz-Delete-Marker") == "true"
 	switch {
-	case marker && f.status == http.StatusMethodNotAllowed:
+	case f.status == http.StatusMethodNotAllowed && (marker || c.query.Has("versionId")): // not all servers say why
 		f.kind = storage.ErrDeleted
 	case marker:
 		f.kind = fmt.Errorf("%w: %w", storage.ErrNoObject, storage.ErrDeleted)
@@ -223,12 +223,15 @@ var codes = map[string]error{
 	"InvalidPart": storage.ErrPart, "InvalidPartOrder": storage.ErrOrder, "EntityTooSmall": storage.ErrTooSmall, "InvalidRange": storage.ErrRange,
 	"BadDigest": storage.ErrDigest, "InvalidDigest": storage.ErrDigest, "XAmzContentSHA256Mismatch": storage.ErrDigest, "XAmzContentChecksumMismatch": storage.ErrDigest,
 	"QuotaExceeded": storage.ErrFull, "NotImplemented": ErrCannot,
-	"SlowDown": storage.ErrUnavailable, "RequestTimeout": storage.ErrUnavailable, "IncompleteBody": storage.ErrUnavailable,
+	"SlowDown": storage.ErrUnavailable, "RequestTimeout": storage.ErrUnavailable, "IncompleteBody": storage.ErrUnavailable, "OperationAborted": storage.ErrUnavailable,
 }
 
 func codeKind(code string, status int) error {
 	if k := codes[code]; k != nil {
 		return k
+	}
+	if status == http.StatusConflict && code != "" {
+		return storage.ErrInvalid
 	}
 	return kindOf(status)
 }

@@ -27,6 +27,8 @@ type Limits struct {
 	MetaBytesMax int
 	// Usage is why Info does not count what a bucket holds.
 	Usage string
+	// Clock is why the store does not tell the time by New's clock: somebody else's does.
+	Clock string
 	// Replaced is what readers of an object get that is replaced or removed meanwhile,
 	// where it cannot stay for them. They never get other bytes.
 	Replaced error
@@ -141,4 +143,12 @@ func (b *bench) rounds(n int) int {
 		return n / 4
 	}
 	return n
+}
+
+// dated is the present, or what the store told if its clock is another.
+func (b *bench) dated(told time.Time) time.Time {
+	if b.limits.Clock != "" && !told.IsZero() {
+		return told
+	}
+	return b.now()
 }

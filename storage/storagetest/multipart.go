@@ -51,7 +51,7 @@ func testMultipart(t *testing.T, b *bench) {
 	}
 	info.Revision = 0
 	want(t, "info", info, storage.Info{
-		Key: "k", Size: int64(len(whole)), ETag: fmt.Sprintf("%x-6", sum.Sum(nil)), Modified: b.now(),
+		Key: "k", Size: int64(len(whole)), ETag: fmt.Sprintf("%x-6", sum.Sum(nil)), Modified: b.dated(info.Modified),
 		Meta: storage.Meta{ContentType: "a/b"}, Version: storage.NullVersion, Latest: true, Parts: 6,
 	})
 	checkWhole(t, bk, whole)

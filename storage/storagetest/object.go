@@ -22,7 +22,7 @@ func testBuckets(t *testing.T, b *bench) {
 	_, err := b.CreateBucket(ctx, "a", storage.Settings{})
 	wantErr(t, err, storage.ErrBucketExists)
 	l, err := b.Buckets(ctx, "a", 1)
-	if err != nil || len(l) != 1 || l[0].Name != "b" || l[0].Settings.Labels["name"] != "b" || !l[0].Created.Equal(b.now()) {
+	if err != nil || len(l) != 1 || l[0].Name != "b" || l[0].Settings.Labels["name"] != "b" || !l[0].Created.Equal(b.dated(l[0].Created)) {
 		t.Errorf("got buckets %+v, %v", l, err)
 	}
 	a, _ := b.Bucket(ctx, "a")
@@ -88,13 +88,13 @@ func testObjects(t *testing.T, b *bench) {
 		t.Error("the version has no revision")
 	}
 	i.Revision = 0
-	want(t, "info", i, storage.Info{Key: "k", Size: 3, ETag: etag([]byte("one")), Modified: b.now(), Version: storage.NullVersion, Latest: true})
+	want(t, "info", i, storage.Info{Key: "k", Size: 3, ETag: etag([]byte("one")), Modified: b.dated(i.Modified), Version: storage.NullVersion, Latest: true})
 	b.pass(time.Hour)
 	put(t, bk, "k", "two!")
 	want(t, "body", get(t, bk, "k", ""), "two!")
 	want(t, "body", get(t, bk, "k", storage.NullVersion), "two!")
 	j, err := bk.Stat(ctx, "k", storage.ReadOptions{})
-	if err != nil || j.Size != 4 || !j.Modified.Equal(b.now()) {
+	if err != nil || j.Size != 4 || !j.Modified.Equal(b.dated(j.Modified)) {
 		t.Errorf("got %+v, %v", j, err)
 	}
 	_, err = bk.Stat(ctx, "k", storage.ReadOptions{Version: "0123456789abcdef"})
@@ -235,7 +235,7 @@ func testConditions(t *testing.T, b *bench) {
 	wantErr(t, try("k", storage.Conditions{NoneMatch: any}), storage.ErrPrecondition)
 	old := put(t, bk, "k", "old")
 	wantErr(t, try("k", storage.Conditions{Match: []string{`"other"`}}), storage.ErrPrecondition)
-	wantErr(t, try("k", storage.Conditions{UnmodifiedSince: b.now().Add(-time.Hour)}), storage.ErrPrecondition)
+	wantErr(t, try("k", storage.Conditions{UnmodifiedSince: old.Modified.Add(-time.Hour)}), storage.ErrPrecondition)
 	want(t, "body", get(t, bk, "k", ""), "old")
 	_, err := bk.Delete(ctx, "k", storage.DeleteOptions{If: storage.Conditions{Match: []string{"other"}}})
 	wantErr(t, err, storage.ErrPrecondition)
@@ -246,14 +246,19 @@ func testConditions(t *testing.T, b *bench) {
 		return err
 	}
 	now := []string{etag([]byte("new"))}
+	i, err := bk.Stat(ctx, "k", storage.ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := i.Modified
 	wantErr(t, stat(storage.Conditions{NoneMatch: now}), storage.ErrNotModified)
 	wantErr(t, stat(storage.Conditions{Match: []string{"x"}}), storage.ErrPrecondition)
-	wantErr(t, stat(storage.Conditions{ModifiedSince: b.now()}), storage.ErrNotModified)
-	wantErr(t, stat(storage.Conditions{UnmodifiedSince: b.now().Add(-time.Second)}), storage.ErrPrecondition)
-	wantErr(t, stat(storage.Conditions{ModifiedSince: b.now().Add(-time.Second), Match: now, UnmodifiedSince: b.now()}), nil)
+	wantErr(t, stat(storage.Conditions{ModifiedSince: at}), storage.ErrNotModified)
+	wantErr(t, stat(storage.Conditions{UnmodifiedSince: at.Add(-time.Second)}), storage.ErrPrecondition)
+	wantErr(t, stat(storage.Conditions{ModifiedSince: at.Add(-time.Second), Match: now, UnmodifiedSince: at}), nil)
 	// A list of ETags that holds none of the object's makes its time not count.
-	wantErr(t, stat(storage.Conditions{NoneMatch: []string{"x"}, ModifiedSince: b.now()}), nil)
-	wantErr(t, stat(storage.Conditions{Match: now, UnmodifiedSince: b.now().Add(-time.Hour)}), nil)
+	wantErr(t, stat(storage.Conditions{NoneMatch: []string{"x"}, ModifiedSince: at}), nil)
+	wantErr(t, stat(storage.Conditions{Match: now, UnmodifiedSince: at.Add(-time.Hour)}), nil)
 }
 
 func testMetadata(t *testing.T, b *bench) {
@@ -286,7 +291,7 @@ func testMetadata(t *testing.T, b *bench) {
 		}
 		want(t, "edited", after.Meta.User, map[string]string{"b": "2"})
 		want(t, "tags", after.Meta.Tags, map[string]string{"t": "w"})
-		if after.ETag != before.ETag || after.Version != before.Version || !after.Modified.Equal(b.now()) {
+		if after.ETag != before.ETag || after.Version != before.Version || !after.Modified.Equal(b.dated(after.Modified)) {
 			t.Errorf("edited from %+v to %+v", before, after)
 		}
 		want(t, "body", get(t, bk, "k", ""), body)
