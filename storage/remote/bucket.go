@@ -215,7 +215,9 @@ func (b *Bucket) destroy(ctx context.Context) error {
 		if !p.more {
 			break
 		}
-		q.after, q.afterID = p.next, p.nextID
+		if err := q.advance(p); err != nil {
+			return err
+		}
 	}
 	if _, err := b.abortBefore(ctx, time.Time{}); err != nil {
 		return err
@@ -280,6 +282,8 @@ func (b *Bucket) sweep(ctx context.Context, now time.Time) (int, error) {
 		if !p.more {
 			return n, nil
 		}
-		q.after = p.next
+		if err := q.advance(p); err != nil {
+			return n, err
+		}
 	}
 }

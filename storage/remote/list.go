@@ -150,6 +150,9 @@ func (l *lister) forwards(ctx context.Context) (storage.Listing, error) {
 			if !ok {
 				continue
 			}
+			if !it.prefix && it.name == l.o.After && it.entry.version == l.o.AfterID {
+				return out, fmt.Errorf("%w: the remote lists again what it has listed, %q", storage.ErrUnavailable, it.name)
+			}
 			if out.Size() == limit {
 				out.More = true
 				return out, nil
@@ -161,7 +164,9 @@ func (l *lister) forwards(ctx context.Context) (storage.Listing, error) {
 		if !p.more {
 			return out, nil
 		}
-		q.after, q.afterID = p.next, p.nextID
+		if err := q.advance(p); err != nil {
+			return out, err
+		}
 	}
 }
 
@@ -284,7 +289,9 @@ func (l *lister) backwards(ctx context.Context) (storage.Listing, error) {
 		if !p.more || l.past(p) {
 			break
 		}
-		q.after, q.afterID = p.next, p.nextID
+		if err := q.advance(p); err != nil {
+			return storage.Listing{}, err
+		}
 	}
 	if len(last) > limit {
 		last, more = last[len(last)-limit:], true

@@ -287,7 +287,9 @@ func (s *Store) names(ctx context.Context) ([]string, error) {
 			if !p.more {
 				break
 			}
-			q.after = p.next
+			if err := q.advance(p); err != nil {
+				return nil, err
+			}
 		}
 	}
 	slices.Sort(out)

@@ -76,12 +76,15 @@ func (s *swift) containers(ctx context.Context) ([]container, error) {
 		if _, err := s.ask(ctx, call{method: http.MethodGet, query: q}, &rows); err != nil {
 			return nil, err
 		}
+		if len(rows) == 0 {
+			return out, nil
+		}
+		if rows[0].Name <= marker {
+			return nil, fmt.Errorf("%w: the remote lists again what it has listed, from %q on", storage.ErrUnavailable, marker)
+		}
 		for _, r := range rows {
 			out = append(out, container{name: r.Name})
 			marker = r.Name
-		}
-		if len(rows) == 0 {
-			return out, nil
 		}
 	}
 }
@@ -203,6 +206,9 @@ func (s *swift) rows(ctx context.Context, name string, q query) ([]row, error) {
 	}
 	var rows []row
 	_, err := s.ask(ctx, call{method: http.MethodGet, place: place{container: name}, query: v, missing: storage.ErrNoBucket}, &rows)
+	if err == nil && len(rows) > 0 && q.after != "" && !q.reverse && rows[0].Name != "" && rows[0].Name <= q.after {
+		err = fmt.Errorf("%w: the remote lists again what it has listed, from %q on", storage.ErrUnavailable, rows[0].Name)
+	}
 	return rows, err
 }
 

@@ -322,6 +322,8 @@ func (b *Bucket) abortBelow(ctx context.Context, prefix string, before time.Time
 		if !p.more {
 			return n, nil
 		}
-		q.after, q.afterID = p.next, p.nextID
+		if err := q.advance(p); err != nil {
+			return n, err
+		}
 	}
 }

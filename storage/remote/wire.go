@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -53,6 +54,20 @@ type query struct {
 	prefix, delimiter, after, afterID, end string
 	reverse                                bool
 	limit                                  int
+}
+
+// advance goes on behind a page. A remote that does not is one to give up, or a listing
+// would have no end.
+func (q *query) advance(p page) error {
+	back := p.next < q.after
+	if q.reverse {
+		back = p.next > q.after && q.after != ""
+	}
+	if back || p.next == q.after && p.nextID == q.afterID {
+		return fmt.Errorf("%w: the remote lists again what it has listed, from %q on", storage.ErrUnavailable, p.next)
+	}
+	q.after, q.afterID = p.next, p.nextID
+	return nil
 }
 
 // page is one; next and nextID go on.
