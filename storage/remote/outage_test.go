@@ -99,7 +99,7 @@ func TestCut(t *testing.T) {
 
 // TestStalled proves that nobody waits for ever, and that a client who goes is heeded.
 func TestStalled(t *testing.T) {
-	quick := func(c *remote.Common) { c.Timeout, c.Tries = 100*time.Millisecond, 1 }
+	quick := func(c *remote.Common) { c.Timeout, c.Tries = time.Second, 1 }
 	both(t, quick, func(t *testing.T, s *remote.Store, b *between, _ storage.Store) {
 		bk := makeBucket(t, s, "bucket")
 		store(t, bk, "k", []byte("body"), storage.PutOptions{})
