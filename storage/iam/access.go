@@ -10,6 +10,10 @@ import (
 // LabelQuota is the most that a bucket may hold, in bytes, as a decimal number.
 const LabelQuota = "quota.bytes"
 
+// LabelSwiftQuota is what the header X-Container-Meta-Quota-Bytes of Swift has set; both
+// quotas hold, through either door.
+const LabelSwiftQuota = "swift.header.X-Container-Meta-Quota-Bytes"
+
 // LabelAccess is JSON of a list of Access.
 const LabelAccess = "access"
 

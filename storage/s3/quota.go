@@ -24,14 +24,23 @@ func (q *request) roomForWhole(p *parts) error {
 }
 
 func (q *request) below(used, n int64) error {
-	label := q.label(iam.LabelQuota)
-	if label == "" {
-		return nil
+	for _, name := range []string{iam.LabelQuota, iam.LabelSwiftQuota} {
+		label := q.label(name)
+		if label == "" {
+			continue
+		}
+		quota, ok := digits(label)
+		if !ok {
+			return fmt.Errorf("bucket %s: the quota %q is no number", q.name, label)
+		}
+		if err := q.over(used, n, quota); err != nil {
+			return err
+		}
 	}
-	quota, ok := digits(label)
-	if !ok {
-		return fmt.Errorf("bucket %s: the quota %q is no number", q.name, label)
-	}
+	return nil
+}
+
+func (q *request) over(used, n, quota int64) error {
 	if used+max(n, 1) > quota {
 		return fail("QuotaExceeded", "The bucket may hold %d bytes and holds %d; delete some, or have the quota raised.", quota, used)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/s3/sigv4"
 )
 
@@ -165,4 +167,21 @@ func TestLargeObjectsThroughS3(t *testing.T) {
 			t.Errorf("an object whose segment is gone reads as %q", b)
 		}
 	}
+}
+
+// TestQuotasHoldAtBothDoors: what one door's quota says, the other keeps.
+func TestQuotasHoldAtBothDoors(t *testing.T) {
+	s, url, _ := run(t, Config{Dir: t.TempDir()})
+	c := newClient(t, url)
+	c.swift("PUT", "/by-swift", "", 201, "X-Container-Meta-Quota-Bytes", "10")
+	c.s3("PUT", "/by-swift/a", "12345678", 200)
+	c.s3("PUT", "/by-swift/b", "12345678", 403)
+	c.swift("PUT", "/by-swift/b", "12345678", 413)
+	if _, err := s.Space().CreateBucket(t.Context(), "a", "by-polder", storage.Settings{Labels: map[string]string{iam.LabelQuota: "10"}}); err != nil {
+		t.Fatal(err)
+	}
+	c.swift("PUT", "/by-polder/a", "12345678", 201)
+	c.swift("PUT", "/by-polder/b", "12345678", 413)
+	c.s3("PUT", "/by-polder/b", "12345678", 403)
+	c.s3("PUT", "/by-polder/c", "12", 200)
 }

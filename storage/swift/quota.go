@@ -4,6 +4,8 @@ import (
 	"io"
 	"maps"
 	"math"
+
+	"polder.dev/polder/storage/iam"
 )
 
 const (
@@ -57,8 +59,10 @@ func overQuota() *fault {
 // room is how many bytes quotas leave for one more object; -1 is none.
 func (c *call) room(b *box) (int64, error) {
 	room := int64(math.MaxInt64)
-	if n, ok := number(b.label(labelHeader + quotaBytes)); ok {
-		room = min(room, n-held(&b.info))
+	for _, name := range []string{iam.LabelQuota, iam.LabelSwiftQuota} {
+		if n, ok := number(b.label(name)); ok {
+			room = min(room, n-held(&b.info))
+		}
 	}
 	if n, ok := number(b.label(labelHeader + quotaCount)); ok && b.info.Usage.Objects.Number+1 > n {
 		return -1, nil
