@@ -80,7 +80,15 @@ func measureDoors(ctx context.Context, b *bench) (err error) {
 	if err := errors.Join(polder.failed, plain.failed); err != nil {
 		return err
 	}
-	return b.race(races)
+	if err := b.race(races); err != nil {
+		return err
+	}
+	mib, err := polder.underUploads("synced")
+	if err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("memory of polder while %d uploads of %d MiB are under way", uploadsAtOnce, uploadBytes>>20), "MiB", []float64{mib}, "without pages of files")
+	return nil
 }
 
 // races are the operations on each bucket, which is made with headers.
@@ -274,4 +282,61 @@ func servePlain(order string) error {
 		w.Header().Set("ETag", fmt.Sprintf("%x", h.Sum(nil)))
 	})}
 	return s.ListenAndServe()
+}
+
+// uploadsAtOnce of uploadBytes each are under way when memory is read.
+const (
+	uploadsAtOnce = 1000
+	uploadBytes   = 100 << 20
+	uploadSent    = 1 << 20 // of each, before it stalls
+)
+
+// stalled is a body that yields its beginning and then waits.
+type stalled struct {
+	left int
+	sent func()
+	on   <-chan struct{}
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		s.sent()
+		<-s.on
+		return 0, errors.New("enough")
+	}
+	n := min(len(p), s.left)
+	s.left -= n
+	return n, nil
+}
+
+// underUploads is the server's memory, without pages of files, while many uploads of 100
+// MiB are under way, each of which has sent more than the server takes in at once.
+func (d *door) underUploads(bucket string) (float64, error) {
+	var all, sent sync.WaitGroup
+	on := make(chan struct{})
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: uploadsAtOnce}}
+	for i := range uploadsAtOnce {
+		sent.Add(1)
+		all.Go(func() {
+			var once sync.Once
+			done := func() { once.Do(sent.Done) }
+			defer done()
+			req, err := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/%s/upload-%d", d.url, bucket, i), &stalled{uploadSent, done, on})
+			if err != nil {
+				return
+			}
+			req.ContentLength = uploadBytes
+			if err := d.signer.Sign(req, "UNSIGNED-PAYLOAD", time.Now()); err != nil {
+				return
+			}
+			if resp, err := client.Do(req); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	sent.Wait()
+	mib, err := anonymousOf(d.process.Process.Pid)
+	close(on)
+	all.Wait()
+	return mib, err
 }

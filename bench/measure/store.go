@@ -361,14 +361,23 @@ func (b *bench) storeGets(ctx context.Context, bk storage.Bucket) error {
 
 // anonymous is the memory of this process in MiB that is no page of a file.
 func anonymous() float64 {
-	text, _ := os.ReadFile("/proc/self/status")
+	mib, _ := anonymousOf(os.Getpid()) // it is one's own
+	return mib
+}
+
+// anonymousOf is that of another process.
+func anonymousOf(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
 	for l := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(l, "RssAnon:"); ok {
-			kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kb / 1024
+			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kb / 1024, err
 		}
 	}
-	return 0
+	return 0, fmt.Errorf("process %d does not tell its memory", pid)
 }
 
 // fillStore is what the child does.
