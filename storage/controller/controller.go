@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -95,7 +96,7 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager) error {
 		builder.ControllerManagedBy(m).Named("polder-bucket").For(&v1alpha1.Bucket{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 			Complete(reconcile.AsReconciler(m.GetClient(), bucketReconciler{c})),
 		builder.ControllerManagedBy(m).Named("polder-dataset").For(&v1alpha1.Dataset{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-			Complete(reconcile.AsReconciler(m.GetClient(), datasetReconciler{c})),
+			Complete(reconcile.Func(c.dataset)),
 	)
 	if err != nil {
 		return fmt.Errorf("registering the controllers of the store: %w", err)
@@ -111,6 +112,20 @@ func (c keyReconciler) Reconcile(ctx context.Context, ns *corev1.Namespace) (rec
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, c.keys.ensure(ctx, ns, c.cfg.Place)
+}
+
+// dataset looks at one data set. One that is gone cools down.
+func (c *Controller) dataset(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	var o v1alpha1.Dataset
+	err := c.client.Get(ctx, r.NamespacedName, &o)
+	switch {
+	case apierrors.IsNotFound(err):
+		datasetReconciler{c}.cool(r.NamespacedName)
+		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("reading data set %s: %w", r.Name, err)
+	}
+	return datasetReconciler{c}.Reconcile(ctx, &o)
 }
 
 // account of an object's namespace.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -19,33 +20,38 @@ import (
 // warmEvery is how often it is told how much of a data set is warm.
 const warmEvery = 2 * time.Second
 
-// heat is what is being warmed, or is warm, by the data set's UID. It is lost with the
+// heat is what is being warmed, or is warm, by the data set's namespace and name. It is lost with the
 // program, and found again in the objects.
 type heat struct {
 	mu  sync.Mutex
-	now map[string]*warming
+	now map[types.NamespacedName]*warming
 }
 
 type warming struct {
+	uid     types.UID
 	cancel  context.CancelFunc
 	done    atomic.Int64
 	over    atomic.Bool
-	err     error  // once over
-	release func() // once over, and err is nil
+	ended   chan struct{} // closed when over
+	err     error         // once over
+	release func()        // once over, and err is nil
 }
 
 // temper warms a frozen data set, or lets it cool down.
 func (c datasetReconciler) temper(ctx context.Context, o *v1alpha1.Dataset) (reconcile.Result, error) {
+	name := client.ObjectKeyFromObject(o)
 	c.warm.mu.Lock()
-	w := c.warm.now[string(o.UID)]
+	w := c.warm.now[name]
 	c.warm.mu.Unlock()
+	if w != nil && w.uid != o.UID { // of another that had the name
+		c.cool(name)
+		w = nil
+	}
 	switch {
 	case !o.Spec.Warm && w == nil && o.Status.Warmed == 0:
 		return reconcile.Result{}, nil
 	case !o.Spec.Warm:
-		if w != nil {
-			c.cool(string(o.UID), w)
-		}
+		c.cool(name)
 		return reconcile.Result{}, c.tell(ctx, o, 0)
 	case c.cfg.Warm == nil:
 		return reconcile.Result{}, c.tell(ctx, o, o.Status.Bytes) // there is one tier alone
@@ -59,7 +65,7 @@ func (c datasetReconciler) temper(ctx context.Context, o *v1alpha1.Dataset) (rec
 		return reconcile.Result{RequeueAfter: warmEvery}, c.tell(ctx, o, min(w.done.Load(), max(o.Status.Bytes-1, 0)))
 	}
 	if w.err != nil {
-		c.cool(string(o.UID), w)
+		c.cool(name)
 		c.log.WarnContext(ctx, "a data set could not be warmed", logs.Namespace, o.Namespace, logs.Name, o.Name, logs.Err, w.err)
 		return reconcile.Result{RequeueAfter: lookEvery}, c.tell(ctx, o, 0)
 	}
@@ -80,30 +86,38 @@ func (c datasetReconciler) heat(ctx context.Context, o *v1alpha1.Dataset) error 
 		return err
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w := &warming{cancel: cancel}
+	w := &warming{uid: o.UID, cancel: cancel, ended: make(chan struct{})}
 	c.warm.mu.Lock()
 	if c.warm.now == nil {
-		c.warm.now = map[string]*warming{}
+		c.warm.now = map[types.NamespacedName]*warming{}
 	}
-	c.warm.now[string(o.UID)] = w
+	c.warm.now[client.ObjectKeyFromObject(o)] = w
 	c.warm.mu.Unlock()
 	name, prefix := b.Name(), o.Spec.Prefix
 	c.work.Go(func() {
 		w.release, w.err = c.cfg.Warm(work, name, prefix, func(done int64) { w.done.Store(done) })
 		w.over.Store(true)
+		close(w.ended)
 	})
 	return nil
 }
 
 // cool lets a data set go to slower tiers again.
-func (c datasetReconciler) cool(uid string, w *warming) {
-	w.cancel()
-	if w.over.Load() && w.release != nil {
-		w.release()
-	}
+func (c datasetReconciler) cool(name types.NamespacedName) {
 	c.warm.mu.Lock()
-	delete(c.warm.now, uid)
+	w := c.warm.now[name]
+	delete(c.warm.now, name)
 	c.warm.mu.Unlock()
+	if w == nil {
+		return
+	}
+	w.cancel()
+	c.work.Go(func() {
+		<-w.ended
+		if w.release != nil {
+			w.release()
+		}
+	})
 }
 
 func (c datasetReconciler) tell(ctx context.Context, o *v1alpha1.Dataset, warmed int64) error {
