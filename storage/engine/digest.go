@@ -15,11 +15,18 @@ import (
 // Fewer are faster by themselves.
 const lanesMin = 3
 
+// hashersMax bounds the hashers that are made for it. They are used again and never
+// closed: md5-simd 1.1.2 keeps what it knew of one that is, and looks through all of them
+// at each turn. Bodies above that are hashed alone.
+const hashersMax = 64
+
 // Digester makes the hashes of bodies that are streamed.
 type Digester struct {
 	mu     sync.Mutex
 	active int            // bodies whose MD5 is being made
 	lanes  md5simd.Server // made when it is first needed
+	made   int            // hashers of lanes
+	free   []md5simd.Hasher
 	closed bool
 }
 
@@ -38,7 +45,7 @@ func (d *Digester) Close() {
 func (d *Digester) release() {
 	if d.closed && d.active == 0 && d.lanes != nil {
 		d.lanes.Close()
-		d.lanes = nil
+		d.lanes, d.free, d.made = nil, nil, 0
 	}
 }
 
@@ -50,17 +57,32 @@ func (d *Digester) newMD5() md5simd.Hasher {
 	if d.active < lanesMin || d.closed {
 		return alone{md5.New()}
 	}
+	if n := len(d.free); n > 0 {
+		h := d.free[n-1]
+		d.free = d.free[:n-1]
+		return h
+	}
+	if d.made == hashersMax {
+		return alone{md5.New()}
+	}
 	if d.lanes == nil {
 		d.lanes = md5simd.NewServer()
 	}
+	d.made++
 	return d.lanes.NewHash()
 }
 
 // endMD5 gives a hash back.
 func (d *Digester) endMD5(h md5simd.Hasher) {
-	h.Close()
+	_, single := h.(alone)
+	if !single {
+		h.Reset()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !single {
+		d.free = append(d.free, h)
+	}
 	d.active--
 	d.release()
 }

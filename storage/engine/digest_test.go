@@ -12,8 +12,27 @@ import (
 // when the digester is closed under them.
 func TestDigester(t *testing.T) {
 	d := NewDigester()
+	hashAll(t, d, 3*hashersMax/2)
+	d.mu.Lock()
+	if made := d.made; made == 0 || made > hashersMax || len(d.free) != made || d.active != 0 {
+		t.Errorf("%d hashers were made, %d are free, %d in use", made, len(d.free), d.active)
+	}
+	d.mu.Unlock()
+	go d.Close()
+	hashAll(t, d, 24)
+	d.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.active != 0 || d.lanes != nil {
+		t.Errorf("%d bodies are left, lanes %v", d.active, d.lanes)
+	}
+}
+
+// hashAll hashes bodies at once, and compares.
+func hashAll(t *testing.T, d *Digester, bodies int) {
+	t.Helper()
 	var wg sync.WaitGroup
-	for i := range 24 {
+	for i := range bodies {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 7))
 			for range 3 {
@@ -41,11 +60,5 @@ func TestDigester(t *testing.T) {
 			}
 		})
 	}
-	d.Close()
 	wg.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.active != 0 || d.lanes != nil {
-		t.Errorf("%d bodies are left, lanes %v", d.active, d.lanes)
-	}
 }
