@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -45,6 +46,16 @@ func (c *cloud) secondScheduler(t *testing.T, image string) {
 			return err
 		}
 		return nil
+	})
+	waitFor(t, podLimit, "the end of what was taken before the policy held", func(context.Context) error {
+		err := k.Get(ctx, kube.Key("polder-system", "second"), &corev1.Pod{})
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return errors.New("it is still there")
 	})
 	pod.Spec.SchedulerName = "polder-scheduler"
 	if err := k.Create(ctx, pod); err != nil {
