@@ -44,6 +44,7 @@ type storeFlags struct {
 	listen, users, accessKey, secretKeyFile string
 	cert, key, region, keys, tiers, law     string
 	memory                                  int64
+	keystone                                keystoneFlags
 	disks, domains                          []string
 	missing                                 bool
 }
@@ -99,6 +100,7 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.Int64Var(&f.memory, "memory-bytes-max", 256<<20, "how much of what was read stays in memory; 0 is nothing")
 	fl.StringVar(&f.law, "jurisdiction", "", "jurisdiction that the machine is in, for buckets that say where they may lie")
 	fl.StringVar(&f.keys, "keys", "", "file of the keys that objects are encrypted with (default: one for each jurisdiction, made when it is needed)")
+	f.keystone.bind(fl)
 	fl.BoolVar(&f.missing, "missing-disks", false, "start although disks are away; what only they hold cannot be read")
 	return cmd
 }
@@ -132,7 +134,11 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.Doors(ctx, people)
+	known, err := f.keystone.join(people)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	h, err := s.Doors(ctx, known)
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
