@@ -18,6 +18,7 @@ import (
 func (o *options) bucket() *cobra.Command {
 	cmd := &cobra.Command{Use: "bucket", Short: "Make, show, set up and remove buckets of the object store"}
 	cmd.AddCommand(o.bucketCreate(), o.bucketList(), o.bucketShow(), o.bucketRemove(), o.bucketVersioning())
+	cmd.AddCommand(o.bucketDocument("tier", "when the bucket's data moves to slower storage", (*transfer.Client).Tiers, (*transfer.Client).SetTiers))
 	cmd.AddCommand(o.bucketDocument("policy", "the bucket's policy: who else may do what", (*transfer.Client).Policy, (*transfer.Client).SetPolicy))
 	cmd.AddCommand(o.bucketDocument("lifecycle", "the bucket's lifecycle rules: what is removed when", (*transfer.Client).Lifecycle, (*transfer.Client).SetLifecycle))
 	return cmd

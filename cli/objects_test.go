@@ -186,6 +186,15 @@ func TestBucketDocuments(t *testing.T) {
 	objectStore(t)
 	says(t, 0, "bucket", "create", "data")
 	policy := writeFile(t, filepath.Join(t.TempDir(), "p.json"), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::data/*"}]}`)
+	tiers := writeFile(t, filepath.Join(t.TempDir(), "t.json"), `{"write":"back","pinned":["in/"]}`)
+	says(t, 0, "bucket", "tier", "set", "data", tiers)
+	if out, _ := says(t, 0, "bucket", "tier", "get", "data"); out != `{"write":"back","pinned":["in/"]}`+"\n" {
+		t.Errorf("the policy of tiers is %q", out)
+	}
+	says(t, 0, "bucket", "tier", "rm", "data")
+	if out, _ := says(t, 0, "bucket", "tier", "get", "data"); out != `{"write":"home"}`+"\n" {
+		t.Errorf("without a policy of tiers: %q", out)
+	}
 	says(t, 0, "bucket", "policy", "set", "data", policy)
 	if out, _ := says(t, 0, "bucket", "policy", "get", "data"); !json.Valid([]byte(out)) || !strings.Contains(out, "s3:GetObject") {
 		t.Errorf("the policy is %s", out)

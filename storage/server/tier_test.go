@@ -86,6 +86,14 @@ func TestTransition(t *testing.T) {
 		}
 	}
 	check(c)
+	c.s3("PUT", "/data?x-polder-tiers", `{"lower":"big","write":"back","demoteAfterSeconds":3600,"pinned":["in/"]}`, 204)
+	if _, text := c.s3("GET", "/data?x-polder-tiers", "", 200); text != `{"lower":"big","write":"back","demoteAfterSeconds":3600,"pinned":["in/"]}`+"\n" {
+		t.Errorf("the policy is %s", text)
+	}
+	for _, bad := range []string{"", "{", `{"write":"soon"}`, `{"demoteAfterSeconds":-1}`, `{"speed":1}`, `{"lower":"nowhere"}`} {
+		c.s3("PUT", "/data?x-polder-tiers", bad, 400)
+	}
+	c.s3("DELETE", "/data?x-polder-tiers", "", 204)
 	if _, err := s.transition(t.Context(), b, v, "PAPER"); err == nil {
 		t.Error("a class that nobody knows")
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -242,4 +243,23 @@ func (c *Client) SetLifecycle(ctx context.Context, name, text string) error {
 		return usage.Errorf("reading lifecycle rules: %w", err)
 	}
 	return explain(c.s3.SetBucketLifecycle(ctx, name, rules), Address{Bucket: name})
+}
+
+// tiersQuery asks for a bucket's policy of tiers, which is Polder's own.
+var tiersQuery = url.Values{"x-polder-tiers": {""}}
+
+// Tiers is the bucket's policy of tiers, in JSON.
+func (c *Client) Tiers(ctx context.Context, name string) (string, error) {
+	_, text, err := c.ask(ctx, http.MethodGet, name, tiersQuery, nil, nil)
+	return string(text), explain(err, Address{Bucket: name})
+}
+
+// SetTiers replaces it; an empty text leaves it to the store.
+func (c *Client) SetTiers(ctx context.Context, name, text string) error {
+	method := http.MethodPut
+	if text == "" {
+		method = http.MethodDelete
+	}
+	_, _, err := c.ask(ctx, method, name, tiersQuery, nil, []byte(text))
+	return explain(err, Address{Bucket: name})
 }
