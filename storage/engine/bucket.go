@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -92,6 +93,7 @@ func (b *bucket) Configure(_ context.Context, change func(*storage.Settings) err
 	if err := b.alive(); err != nil {
 		return err
 	}
+	before := b.value.encode()
 	v := b.value
 	v.Settings.Labels = maps.Clone(v.Settings.Labels)
 	if err := change(&v.Settings); err != nil {
@@ -103,7 +105,11 @@ func (b *bucket) Configure(_ context.Context, change func(*storage.Settings) err
 	if err := b.allowed(&v.Settings); err != nil {
 		return fmt.Errorf("bucket %s: %w", b.name, err)
 	}
-	if err := b.store.commitBucket(b.name, b.store.ledger.Rev(), v.encode()); err != nil {
+	to := v.encode()
+	if bytes.Equal(to, before) {
+		return nil // what stays as it is costs no disk a sync
+	}
+	if err := b.store.commitBucket(b.name, b.store.ledger.Rev(), to); err != nil {
 		return fmt.Errorf("configuring bucket %s: %w", b.name, err)
 	}
 	b.value = v
