@@ -24,10 +24,17 @@ const lookEvery = 100 * time.Millisecond
 
 // dial is an HTTP client of the supervisor's socket.
 func dial(c layout.Cloud) *http.Client {
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := dialSocket(c.Socket())
+	client.Timeout = 5 * time.Second
+	return client
+}
+
+// dialSocket is an HTTP client of a socket, whatever host is asked for.
+func dialSocket(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket())
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}}
 }

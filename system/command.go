@@ -131,11 +131,7 @@ func already(w io.Writer, c layout.Cloud, config string, s Status) error {
 
 // check runs the preflight and says what is in the way.
 func check(ctx context.Context, c layout.Cloud, w io.Writer) error {
-	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
-	}
-	if _, err := libexec(program); err != nil {
+	if _, err := ownLibexec(); err != nil {
 		return err
 	}
 	results := preflight.Run(ctx, c)

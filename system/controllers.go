@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -83,7 +82,11 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
-	copier, err := copyImage()
+	dir, err := ownLibexec()
+	if err != nil {
+		return err
+	}
+	copier, err := bootstrap.CopyImage(dir)
 	if err != nil {
 		return err
 	}
@@ -142,19 +145,6 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	g.Go(func() error { return volumes.Run(ctx) })
 	g.Go(func() error { return wall.Run(ctx) })
 	return g.Wait()
-}
-
-// copyImage is the image that copies between the store and workers.
-func copyImage() (string, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("finding this program: %w", err)
-	}
-	dir, err := libexec(program)
-	if err != nil {
-		return "", err
-	}
-	return bootstrap.CopyImage(dir)
 }
 
 // synced checks that the controllers have seen what the API server has.

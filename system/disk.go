@@ -7,17 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"polder.dev/polder/internal/term"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/storage/server"
 	"polder.dev/polder/system/layout"
@@ -36,19 +35,12 @@ move moves in the background; ` + "`polder disk ls`" + ` shows how far it is.`,
 	return cmd
 }
 
-// ask sends a request to the socket of the store in the data directory.
+// askStore sends a request to the socket of the store in the data directory.
 func (v *verbs) askStore(ctx context.Context, method, path string, in, out any) error {
 	c, err := layout.New(*v.dataDir, layout.Config{})
 	if err != nil {
 		return usage.Error(err)
 	}
-	socket := server.Socket(c.Path(storeDir))
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -61,7 +53,7 @@ func (v *verbs) askStore(ctx context.Context, method, path string, in, out any) 
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
+	resp, err := dialSocket(server.Socket(c.Path(storeDir))).Do(req)
 	switch {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("the store's socket is for root alone; run this as root: %w", err)
@@ -83,28 +75,19 @@ func (v *verbs) diskList() *cobra.Command {
 		Short: "List the disks, and what is still to be moved",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "" && output != "json" {
-				return usage.Errorf("--output %q is not known; write json", output)
-			}
 			var d server.Disks
 			if err := v.askStore(cmd.Context(), http.MethodGet, "/disks", nil, &d); err != nil {
 				return err
 			}
-			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(d)
-			}
-			return showDisks(cmd.OutOrStdout(), d)
+			return printAs(cmd.OutOrStdout(), output, d, func(w io.Writer) { showDisks(w, d) })
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json, for programs")
+	outputFlag(cmd, &output)
 	return cmd
 }
 
-func showDisks(w io.Writer, d server.Disks) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "DISK\tSTATE\tSIZE\tFREE\tDIRECTORY")
+func showDisks(w io.Writer, d server.Disks) {
+	fmt.Fprintln(w, "DISK\tSTATE\tSIZE\tFREE\tDIRECTORY")
 	for _, k := range d.Disks {
 		state := "ready"
 		switch {
@@ -113,10 +96,7 @@ func showDisks(w io.Writer, d server.Disks) error {
 		case k.Draining:
 			state = "draining"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f GiB\t%.1f GiB\t%s\n", k.ID, state, gib(k.Total), gib(k.Free), k.Dir)
-	}
-	if err := t.Flush(); err != nil {
-		return err
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, state, term.Bytes(k.Total), term.Bytes(k.Free), k.Dir)
 	}
 	for _, k := range d.Disks {
 		if k.Error != "" {
@@ -129,10 +109,7 @@ func showDisks(w io.Writer, d server.Disks) error {
 	if d.Error != "" {
 		fmt.Fprintf(w, "It does not go on: %s\n", d.Error)
 	}
-	return nil
 }
-
-func gib(n int64) float64 { return float64(n) / (1 << 30) }
 
 func (v *verbs) diskAdd() *cobra.Command {
 	var weight float64

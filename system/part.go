@@ -81,11 +81,7 @@ func own(name string, run func(context.Context, layout.Cloud) error) func(layout
 }
 
 func runBootstrap(ctx context.Context, c layout.Cloud) error {
-	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
-	}
-	dir, err := libexec(program)
+	dir, err := ownLibexec()
 	if err != nil {
 		return err
 	}

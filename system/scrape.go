@@ -3,11 +3,8 @@ package system
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"net/http"
-	"os"
 
 	"github.com/go-logr/logr"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -17,19 +14,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/system/layout"
 )
 
 // askForCertificate has a server check the certificates that clients show
 // against the cluster's authority. One without comes no further than scrapers.
 func askForCertificate(c layout.Cloud) (func(*tls.Config), error) {
-	pem, err := os.ReadFile(c.Cert("ca"))
+	pool, err := pki.Pool(c.Cert("ca"))
 	if err != nil {
-		return nil, fmt.Errorf("reading authority: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("authority %s has no certificate", c.Cert("ca"))
+		return nil, err
 	}
 	return func(t *tls.Config) { t.ClientCAs, t.ClientAuth = pool, tls.VerifyClientCertIfGiven }, nil
 }

@@ -1,7 +1,6 @@
 package system
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -202,13 +201,9 @@ func (f *storeFlags) read(dir string) (*iam.Users, error) {
 		}
 		return u, nil
 	case f.accessKey != "":
-		b, err := os.ReadFile(f.secretKeyFile)
+		secret, err := pki.ReadSecret(f.secretKeyFile)
 		if err != nil {
 			return nil, usage.Errorf("--secret-key-file: %w", err)
-		}
-		secret := string(bytes.TrimSpace(b))
-		if secret == "" {
-			return nil, usage.Errorf("--secret-key-file %s is empty; write the secret key into it", f.secretKeyFile)
 		}
 		account, name, ok := strings.Cut(f.accessKey, ":")
 		if !ok {

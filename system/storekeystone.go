@@ -1,15 +1,13 @@
 package system
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/iam/keystone"
@@ -35,24 +33,20 @@ func (k *keystoneFlags) join(users iam.Directory) (iam.Directory, error) {
 	if k.url == "" {
 		return users, nil
 	}
-	b, err := os.ReadFile(k.passwordFile)
+	password, err := pki.ReadSecret(k.passwordFile)
 	if err != nil {
 		return nil, usage.Errorf("--keystone-password-file: %w", err)
 	}
 	client := &http.Client{Timeout: 10 * time.Second}
 	if k.ca != "" {
-		pem, err := os.ReadFile(k.ca)
+		pool, err := pki.Pool(k.ca)
 		if err != nil {
 			return nil, usage.Errorf("--keystone-ca-file: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, usage.Errorf("--keystone-ca-file %s has no certificate", k.ca)
 		}
 		client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, IdleConnTimeout: time.Minute}
 	}
 	d, err := keystone.New(keystone.Config{
-		URL: k.url, User: k.user, Password: string(bytes.TrimSpace(b)), UserDomain: k.userDomain,
+		URL: k.url, User: k.user, Password: password, UserDomain: k.userDomain,
 		Project: k.project, ProjectDomain: k.projectDomain, Client: client,
 	})
 	if err != nil {

@@ -169,6 +169,15 @@ func (p *pods) Ready(context.Context) error { return nil }
 // Status implements component.Component.
 func (p *pods) Status() component.Status { return *p.status.Load() }
 
+// ownLibexec is libexec of the program that runs.
+func ownLibexec() (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program: %w", err)
+	}
+	return libexec(program)
+}
+
 // libexec is the directory of the helper binaries that belong to program: beside
 // it in a build, one up in an installation.
 func libexec(program string) (string, error) {

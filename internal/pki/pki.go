@@ -236,13 +236,9 @@ func write(base string, der []byte, key *ecdsa.PrivateKey) error {
 // ClientTLS configures mutual TLS that trusts the authority in the file ca and shows
 // the pair in cert and key, read anew for every connection, since pairs are renewed.
 func ClientTLS(ca, cert, key string) (*tls.Config, error) {
-	pem, err := os.ReadFile(ca)
+	pool, err := Pool(ca)
 	if err != nil {
-		return nil, fmt.Errorf("reading authority: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("authority %s has no certificate", ca)
+		return nil, err
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -252,6 +248,41 @@ func ClientTLS(ca, cert, key string) (*tls.Config, error) {
 			return &pair, err
 		},
 	}, nil
+}
+
+// Pool reads the certificates of authorities, in PEM.
+func Pool(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("authority %s has no certificate", path)
+	}
+	return pool, nil
+}
+
+// Beside is the system's authorities, and those in pem beside them; it is false where
+// there are bytes and none of them is a certificate.
+func Beside(pem []byte) (*x509.CertPool, bool) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	return pool, len(pem) == 0 || pool.AppendCertsFromPEM(pem)
+}
+
+// ReadSecret reads a file that holds a secret and nothing else, but for space around it.
+func ReadSecret(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	if b = bytes.TrimSpace(b); len(b) == 0 {
+		return "", fmt.Errorf("%s is empty; write the secret into it", path)
+	}
+	return string(b), nil
 }
 
 // WriteFile replaces path by data, readable by its owner alone, so that a reader

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -11,16 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
 )
 
 // transport speaks HTTP/1.1, since one connection for all would bound the rate.
 func transport(ca []byte, timeout time.Duration) (*http.Transport, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if len(ca) > 0 && !pool.AppendCertsFromPEM(ca) {
+	pool, ok := pki.Beside(ca)
+	if !ok {
 		return nil, fmt.Errorf("%w: the file of certificates holds none in PEM", storage.ErrInvalid)
 	}
 	dialer := &net.Dialer{Timeout: min(timeout, 30*time.Second), KeepAlive: 30 * time.Second}

@@ -215,7 +215,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, d := range s.lower {
 		g.Go(func() error { return d.Run(ctx) })
 	}
-	g.Go(func() error { return untilOver(ctx, s.tiers.Run(ctx)) })
+	g.Go(func() error { return s.tiers.Run(ctx) })
 	g.Go(func() error { return untilOver(ctx, s.lives.Run(ctx)) })
 	return g.Wait()
 }

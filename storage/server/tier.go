@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/cache"
 	"polder.dev/polder/storage/disk"
@@ -178,21 +178,17 @@ func (s *Server) openLevel(t Tier) (tier.Level, error) {
 // openRemote makes a client of another store. It connects to nobody yet.
 func (s *Server) openRemote(t Tier) (storage.Store, error) {
 	common := remote.Common{Jurisdiction: t.Jurisdiction, Log: s.cfg.Log, Now: s.cfg.Now}
-	ca := ""
-	if t.S3 != nil {
-		ca = t.S3.CAFile
-	} else {
-		ca = t.Swift.CAFile
-	}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("reading certificates: %w", err)
+	certificates := func(path string) (err error) {
+		if path != "" {
+			common.CA, err = os.ReadFile(path)
 		}
-		common.CA = pem
+		return err
 	}
 	if c := t.S3; c != nil {
-		secret, err := secretIn(c.SecretKeyFile)
+		if err := certificates(c.CAFile); err != nil {
+			return nil, fmt.Errorf("reading certificates: %w", err)
+		}
+		secret, err := pki.ReadSecret(c.SecretKeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +198,10 @@ func (s *Server) openRemote(t Tier) (storage.Store, error) {
 		})
 	}
 	c := t.Swift
-	password, err := secretIn(c.PasswordFile)
+	if err := certificates(c.CAFile); err != nil {
+		return nil, fmt.Errorf("reading certificates: %w", err)
+	}
+	password, err := pki.ReadSecret(c.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -211,18 +210,6 @@ func (s *Server) openRemote(t Tier) (storage.Store, error) {
 		Common: common, AuthURL: c.AuthURL, AuthVersion: c.AuthVersion, User: c.User, Password: password,
 		Domain: c.Domain, Project: c.Project, ProjectDomain: c.ProjectDomain, Region: c.Region,
 	})
-}
-
-// secretIn reads a file that holds a secret.
-func secretIn(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("reading a secret: %w", err)
-	}
-	if b = bytes.TrimSpace(b); len(b) == 0 {
-		return "", fmt.Errorf("%s is empty; write the secret into it", path)
-	}
-	return string(b), nil
 }
 
 // classes of S3 below the standard one, by how far away the data may be.

@@ -49,10 +49,9 @@ func newTraffic(r prometheus.Registerer) *traffic {
 
 // counters of a protocol and method are looked up once for each pair.
 type counters struct {
-	class    [6]prometheus.Counter
-	seconds  prometheus.Observer
-	in, out  prometheus.Counter
-	protocol string
+	class   [6]prometheus.Counter
+	seconds prometheus.Observer
+	in, out prometheus.Counter
 }
 
 // methods that are told apart; others count as "other".
@@ -62,8 +61,8 @@ func (t *traffic) of(protocol string) map[string]*counters {
 	out := map[string]*counters{}
 	for _, m := range methods {
 		c := &counters{
-			protocol: protocol, seconds: t.seconds.WithLabelValues(protocol, m),
-			in: t.bytes.WithLabelValues(protocol, "in"), out: t.bytes.WithLabelValues(protocol, "out"),
+			seconds: t.seconds.WithLabelValues(protocol, m),
+			in:      t.bytes.WithLabelValues(protocol, "in"), out: t.bytes.WithLabelValues(protocol, "out"),
 		}
 		for i := range c.class {
 			c.class[i] = t.requests.WithLabelValues(protocol, m, strconv.Itoa(i)+"xx")
@@ -76,11 +75,10 @@ func (t *traffic) of(protocol string) map[string]*counters {
 // guard puts the bounds and the counters around a front door.
 func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 	by := s.traffic.of(protocol)
-	slots := s.slots
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
 		default:
 			s.traffic.refused.Inc()
 			w.Header().Set("Retry-After", "1")
@@ -95,7 +93,7 @@ func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 		s.traffic.running.Inc()
 		defer s.traffic.running.Dec()
 		began := time.Now()
-		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), began: began}
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 		b := &body{ReadCloser: r.Body, control: a.control, began: began}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = b
@@ -146,7 +144,6 @@ func due(began time.Time, n int64) time.Time {
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	began   time.Time
 	code    int
 	n       int64
 	set     bool

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"polder.dev/polder/internal/pki"
 )
 
 // Client speaks to one store. Its methods may be called at once.
@@ -80,11 +81,8 @@ func New(cfg Config) (*Client, error) {
 // transport speaks HTTP/1.1, since one connection for all would bound the rate, and
 // notes whether the store has ever answered.
 func transport(cfg *Config) (http.RoundTripper, *atomic.Bool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if len(cfg.CA) > 0 && !pool.AppendCertsFromPEM(cfg.CA) {
+	pool, ok := pki.Beside(cfg.CA)
+	if !ok {
 		return nil, nil, errors.New("the file of certificates holds none in PEM")
 	}
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}

@@ -13,6 +13,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/internal/term"
 )
 
 // observed says how the present attempt is doing.
@@ -107,7 +108,7 @@ func waits(w *world, p *plan, have, all int32) {
 	case have > 0:
 		p.status.Message = fmt.Sprintf("%d of %d workers run", have, all)
 	case w.progress != nil && w.progress.Starts == 0 && w.progress.DataBytes < w.progress.DataBytesAll:
-		p.status.Message = fmt.Sprintf("copying data: %s of %s", size(w.progress.DataBytes), size(w.progress.DataBytesAll))
+		p.status.Message = fmt.Sprintf("copying data: %s of %s", term.Bytes(w.progress.DataBytes), term.Bytes(w.progress.DataBytesAll))
 		p.look(progressWait)
 	default:
 		p.status.Message = fmt.Sprintf("waiting for %d workers to start", all)
@@ -119,17 +120,6 @@ func waits(w *world, p *plan, have, all int32) {
 
 // progressWait is the time between looks at data that is being copied.
 const progressWait = 2 * time.Second
-
-// size says how many bytes, for people.
-func size(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
 
 // ranImage is the reference, by digest, of the image a worker runs, or "". An
 // id without a repository is not the digest of a manifest and pulls nothing.
