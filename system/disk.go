@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,8 @@ func (v *verbs) askStore(ctx context.Context, method, path string, in, out any) 
 	switch {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("the store's socket is for root alone; run this as root: %w", err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no store serves %s; start it with `polder up` or `polder store serve`, or name its --data-dir", c.Dir)
 	case err != nil:
 		return fmt.Errorf("no store serves %s; start it with `polder up` or `polder store serve`, or name its --data-dir: %w", c.Dir, err)
 	}
@@ -75,6 +78,9 @@ func (v *verbs) diskList() *cobra.Command {
 		Short: "List the disks, and what is still to be moved",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "" && output != "json" {
+				return usage.Errorf("--output %q is not known; write json", output)
+			}
 			var d server.Disks
 			if err := v.askStore(cmd.Context(), http.MethodGet, "/disks", nil, &d); err != nil {
 				return err

@@ -33,6 +33,9 @@ func (k *keystoneFlags) join(users iam.Directory) (iam.Directory, error) {
 	if k.url == "" {
 		return users, nil
 	}
+	if k.user == "" || k.passwordFile == "" {
+		return nil, usage.Errorf("--keystone-url: give --keystone-user and --keystone-password-file with it")
+	}
 	password, err := pki.ReadSecret(k.passwordFile)
 	if err != nil {
 		return nil, usage.Errorf("--keystone-password-file: %w", err)

@@ -62,7 +62,7 @@ type DatasetStatus struct {
 	// Warmed is how many of the bytes are in the fastest tier, while spec.warm asks for it.
 	// +optional
 	Warmed int64 `json:"warmed,omitempty"`
-	// Jurisdiction of the bucket.
+	// Jurisdiction that the store is in.
 	// +optional
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 	// Pinned says that the manifest names versions, which stay when the objects are

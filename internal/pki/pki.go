@@ -3,7 +3,8 @@
 // logged; a leaf is issued anew when a third of its life or less remains, when
 // its names or organisations differ from what is asked, or when its authority
 // changed. It knows no domain: who may do what with a certificate is decided by
-// whoever verifies it.
+// whoever verifies it. What else is read of keys and certificates in files, and how a
+// secret is written, is here as well.
 package pki
 
 import (

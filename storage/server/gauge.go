@@ -4,26 +4,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/lifecycle"
 )
 
-// diskGauges tell of the disks when they are asked.
-type diskGauges struct{ pool *disk.Store }
+// gauges tell of the disks, and of what lifecycle rules did, when they are asked.
+type gauges struct {
+	pool  *disk.Store
+	lives *lifecycle.Runner
+}
 
 var (
 	diskBytes = prometheus.NewDesc("polder_storage_disk_bytes", "Bytes of a disk, by whether they are free.", []string{"disk", "state"}, nil)
 	diskUp    = prometheus.NewDesc("polder_storage_disk_up", "1 if a disk works.", []string{"disk"}, nil)
+	lived     = prometheus.NewDesc("polder_storage_lifecycle_total", "Versions and uploads that lifecycle rules have dealt with, by what became of them.", []string{"what"}, nil)
 	settled   = prometheus.NewDesc("polder_storage_settled", "1 if every object lies on the disks that it belongs on.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (g diskGauges) Describe(c chan<- *prometheus.Desc) {
+func (g gauges) Describe(c chan<- *prometheus.Desc) {
 	c <- diskBytes
 	c <- diskUp
 	c <- settled
+	c <- lived
 }
 
 // Collect implements prometheus.Collector.
-func (g diskGauges) Collect(c chan<- prometheus.Metric) {
+func (g gauges) Collect(c chan<- prometheus.Metric) {
 	bit := func(b bool) float64 {
 		if b {
 			return 1
@@ -36,4 +42,10 @@ func (g diskGauges) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(diskBytes, prometheus.GaugeValue, float64(d.Total-d.Free), d.ID, "used")
 	}
 	c <- prometheus.MustNewConstMetric(settled, prometheus.GaugeValue, bit(g.pool.Settled()))
+	did := g.lives.Counts()
+	for what, n := range map[string]int64{
+		"seen": did.Seen, "expired": did.Expired, "removed": did.Removed, "moved": did.Moved, "aborted": did.Aborted, "locked": did.Locked, "failed": did.Failed,
+	} {
+		c <- prometheus.MustNewConstMetric(lived, prometheus.CounterValue, float64(n), what)
+	}
 }

@@ -144,7 +144,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.traffic = newTraffic(s.cfg.Metrics)
-	s.cfg.Metrics.MustRegister(diskGauges{s.disks}) // it panics for a name that is there twice, which is ours to see
+	s.cfg.Metrics.MustRegister(gauges{s.disks, s.lives}) // it panics for a name that is there twice, which is ours to see
 	return nil
 }
 

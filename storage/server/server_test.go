@@ -184,7 +184,7 @@ func TestTooManyRequests(t *testing.T) {
 		t.Errorf("with room again: %s", resp.Status)
 	}
 	_, text := ask(t, s.cfg.Dir, "GET", "/metrics", "")
-	for _, want := range []string{"polder_storage_refused_total 1", `polder_storage_requests_total{class="4xx",method="GET",protocol="s3"} 1`, "polder_storage_disk_up{", "polder_storage_settled 1"} {
+	for _, want := range []string{"polder_storage_refused_total 1", `polder_storage_requests_total{class="4xx",method="GET",protocol="s3"} 1`, "polder_storage_disk_up{", "polder_storage_settled 1", `polder_storage_lifecycle_total{what="failed"} 0`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics lack %q", want)
 		}
