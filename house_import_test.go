@@ -18,7 +18,7 @@ type row struct {
 var (
 	pure    = []string{"device", "sched", "storage", "model", "artifact", "policy", "supply"}
 	ground  = []string{"api", "internal"}
-	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "runtimes", "console", "cli", "transfer"})
+	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "runtimes", "recipes", "console", "cli", "transfer"})
 )
 
 // testsMay says which more kinds the tests of one kind of room may import: a client is
@@ -60,8 +60,10 @@ var rows = []row{
 		"a model's life is told by name and digest, without those who train or serve it"},
 	{"runtimes", []string{"runtimes"}, slices.Concat(ground, []string{"artifact", "supply"}),
 		"a recipe becomes an image and its bill of materials, nothing else"},
-	{"cli", []string{"cli"}, slices.Concat(ground, []string{"kube", "layout", "artifact", "runtimes", "device", "sched", "transfer"}),
-		"the command line is a client like any other and has no back door; what a machine has, it reads as anybody may, where work would go is a pure function, and objects move over S3"},
+	{"recipes", []string{"recipes"}, nil,
+		"a recipe is a program that is carried to where it runs, and read by people"},
+	{"cli", []string{"cli"}, slices.Concat(ground, []string{"kube", "layout", "artifact", "model", "runtimes", "recipes", "device", "sched", "transfer"}),
+		"the command line is a client like any other and has no back door; what a machine has, it reads as anybody may, where work would go and what an evaluation says are pure functions, and objects move over S3"},
 	{"console", []string{"console"}, slices.Concat(ground, []string{"kube", "artifact"}),
 		"the console is a client like any other and has no back door"},
 	{"test", []string{"test"}, slices.Concat(ground, []string{"kube", "layout", "artifact"}),

@@ -21,6 +21,10 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Queue{}, &QueueList{},
 		&Bucket{}, &BucketList{},
 		&Dataset{}, &DatasetList{},
+		&InferenceService{}, &InferenceServiceList{},
+		&ModelRoute{}, &ModelRouteList{},
+		&Evaluation{}, &EvaluationList{},
+		&Distillation{}, &DistillationList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
@@ -48,6 +52,13 @@ const (
 const (
 	// LabelTrainJob names the TrainJob that a pod, job or volume belongs to.
 	LabelTrainJob = Group + "/trainjob"
+	// LabelService and LabelRevision name the InferenceService and the revision of it that
+	// a pod or ReplicaSet belongs to.
+	LabelService  = Group + "/inferenceservice"
+	LabelRevision = Group + "/revision"
+	// LabelEvaluation and LabelDistillation name what a job was made for.
+	LabelEvaluation   = Group + "/evaluation"
+	LabelDistillation = Group + "/distillation"
 	// LabelEmulated, on a node, says that the machine does not exist: its devices are
 	// read from a dump, and nothing runs there. It is also the key of the taint that
 	// keeps away what does not ask for devices.
@@ -103,3 +114,14 @@ const (
 	StoreSecret    = "polder-store"
 	StoreJobSecret = "polder-store-job"
 )
+
+// A key for the gateway is a Secret of this type: whoever presents the value of its field
+// is let in to the services and routes of the Secret's namespace.
+const (
+	SecretAPIKey = Group + "/api-key"
+	APIKey       = "key"
+)
+
+// ResourceInfer is, below inferenceservices and modelroutes, the subresource that a user
+// must be allowed to create in order to be served by the gateway.
+const ResourceInfer = "infer"
