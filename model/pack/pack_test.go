@@ -456,3 +456,44 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatRefersToAModel(t *testing.T) {
+	s := registrytest.New(t)
+	c := open(t, s)
+	d, _ := push(t, c, some()...)
+	if got, err := Referrers(t.Context(), c, reference, d, ""); err != nil || len(got) != 0 {
+		t.Fatalf("at first %v refers to it, %v", got, err)
+	}
+	said := map[string]string{"polder.dev/evaluation": "first"}
+	report, err := AttachTo(t.Context(), c, reference, d, TypeEvaluation, said, []byte(`{"accuracy":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second is the same, and harmless
+		if _, err := AttachTo(t.Context(), c, reference, d, TypeCard, nil, []byte("# Card")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := Referrers(t.Context(), c, reference, d, ""); err != nil || len(all) != 2 {
+		t.Errorf("of two texts %v are listed, %v", all, err)
+	}
+	got, err := Referrers(t.Context(), c, reference, d, TypeEvaluation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Referrer{{Digest: report, ArtifactType: TypeEvaluation, Annotations: said}}, got); diff != "" {
+		t.Errorf("evaluations (-want +got):\n%s", diff)
+	}
+	if text, err := ReadReferrer(t.Context(), c, reference, report, 100); err != nil || string(text) != `{"accuracy":1}` {
+		t.Errorf("read %q, %v", text, err)
+	}
+	if _, err := ReadReferrer(t.Context(), c, reference, report, 3); err == nil || !strings.Contains(err.Error(), "at most 3") {
+		t.Errorf("a text that is too long: %v", err)
+	}
+	if _, err := ReadReferrer(t.Context(), c, reference, d, 100); err == nil {
+		t.Error("a model was read as if it referred to one")
+	}
+	if _, err := AttachTo(t.Context(), c, reference, digest.FromString("none"), TypeCard, nil, nil); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("attaching to what is not there: %v", err)
+	}
+}

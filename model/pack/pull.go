@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
+	oras "oras.land/oras-go/v2/registry/remote"
 
 	"polder.dev/polder/model/registry"
 )
@@ -36,23 +37,29 @@ func Find(ctx context.Context, c *registry.Client, reference string) (*Artifact,
 	if err != nil {
 		return nil, err
 	}
-	d, r, err := repo.Manifests().FetchReference(ctx, ref.Identifier())
+	d, b, err := fetchManifest(ctx, repo, ref.Identifier())
 	if errors.Is(err, errdef.ErrNotFound) {
 		return nil, fmt.Errorf("reading %s: %w in the cloud's registry; `polder model ls` shows what is there", registry.Short(ref), registry.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), registry.Reason(err))
 	}
-	defer r.Close()
-	if d.Size > manifestBytesMax {
-		return nil, fmt.Errorf("reading %s: its manifest has %d bytes, at most %d are read", registry.Short(ref), d.Size, manifestBytesMax)
-	}
-	b, err := content.ReadAll(r, d) // checks size and digest
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), registry.Reason(err))
-	}
 	a := &Artifact{Digest: d.Digest, client: c, ref: reference}
 	return a, a.parse(b)
+}
+
+// fetchManifest reads the manifest that identifier, a tag or a digest, means.
+func fetchManifest(ctx context.Context, repo *oras.Repository, identifier string) (ocispec.Descriptor, []byte, error) {
+	d, r, err := repo.Manifests().FetchReference(ctx, identifier)
+	if err != nil {
+		return d, nil, err
+	}
+	defer r.Close()
+	if d.Size > manifestBytesMax {
+		return d, nil, fmt.Errorf("its manifest has %d bytes, at most %d are read", d.Size, manifestBytesMax)
+	}
+	b, err := content.ReadAll(r, d) // checks size and digest
+	return d, b, err
 }
 
 func (a *Artifact) parse(b []byte) error {

@@ -25,6 +25,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -226,6 +227,9 @@ func (c *Client) Repository(reference string) (*oras.Repository, name.Reference,
 // libraries that speak to one.
 func Reason(err error) error {
 	code, words := answer(err)
+	if errors.Is(err, errdef.ErrNotFound) {
+		code = http.StatusNotFound
+	}
 	switch code {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w in the cloud's registry; `polder image ls` shows what is there", ErrNotFound)
