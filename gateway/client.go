@@ -1,0 +1,37 @@
+package gateway
+
+import "context"
+
+// Client is who asks.
+type Client struct {
+	// Tenant that pays: the label polder.dev/tenant of Namespace, or its name without one.
+	Tenant string
+	// Namespace of the key or of the service account; of other users, the one that they
+	// ask for.
+	Namespace string
+	// Name of the key's Secret, or of the user as Kubernetes knows it.
+	Name string
+	// Key says that it is a key and not a user.
+	Key bool
+}
+
+// ID is Name, told apart from those of other namespaces and from users of the same name.
+func (c Client) ID() string {
+	if c.Key {
+		return "key:" + c.Namespace + "/" + c.Name
+	}
+	return "user:" + c.Name
+}
+
+type clientKey struct{}
+
+// WithClient returns a context of a request of c.
+func WithClient(ctx context.Context, c Client) context.Context {
+	return context.WithValue(ctx, clientKey{}, c)
+}
+
+// ClientOf returns who asks in ctx, as door has put it there.
+func ClientOf(ctx context.Context) (Client, bool) {
+	c, ok := ctx.Value(clientKey{}).(Client)
+	return c, ok
+}
