@@ -5,6 +5,6 @@
 //
 // The sub-packages are imported by system alone and never by each other: they
 // meet through API objects. This root holds what they must all understand alike:
-// which device a software stack needs, and what an image reference means. It is
-// pure.
+// which device a software stack needs, which variant of a Runtime work is given, and
+// what an image reference means. It is pure.
 package workload

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,6 +66,12 @@ func Reference(image, digest string) string {
 	}
 	return image
 }
+
+// referenceShape is an image reference: host, path, tag, digest.
+var referenceShape = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$`)
+
+// IsReference reports whether s has the shape of an image reference.
+func IsReference(s string) bool { return referenceShape.MatchString(s) }
 
 // Own reports whether a complete reference means the cloud's own registry.
 func Own(reference string) bool { return strings.HasPrefix(reference, v1alpha1.RegistryHost+"/") }

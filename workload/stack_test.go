@@ -65,3 +65,18 @@ func TestOnSome(t *testing.T) {
 		}
 	}
 }
+
+func TestReferenceShape(t *testing.T) {
+	for _, good := range []string{
+		"runtimes/pytorch-cpu", "single", "docker.io/pytorch/pytorch:2.0", "localhost/x", "host:5000/x@" + digestA,
+	} {
+		if !IsReference(good) {
+			t.Errorf("%q does not pass for a reference", good)
+		}
+	}
+	for _, bad := range []string{"", "A/B", "a b", "a@sha256:12", "/a", "a//b", "a:", "-a", "a/../b", "http://a/b"} {
+		if IsReference(bad) {
+			t.Errorf("%q passes for a reference", bad)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/workload"
 )
 
 // reserved are the environment variables of the worker's contract; those that
@@ -29,11 +30,11 @@ func invalid(job *v1alpha1.TrainJob) error {
 	if len(validation.IsDNS1123Label(job.Name)) > 0 {
 		refuse("metadata.name %q cannot name pods: use only lower-case letters, digits and '-'", job.Name)
 	}
-	if !referenceShape.MatchString(job.Spec.Code.Image) {
+	if !workload.IsReference(job.Spec.Code.Image) {
 		refuse("spec.code.image %q is not an image reference: write it as code/NAMESPACE/NAME@sha256:DIGEST", job.Spec.Code.Image)
 	}
 	for i, d := range job.Spec.Data {
-		if d.Image != "" && !referenceShape.MatchString(d.Image) {
+		if d.Image != "" && !workload.IsReference(d.Image) {
 			refuse("spec.data[%d].image %q is not an image reference: write it as data/NAMESPACE/NAME@sha256:DIGEST", i, d.Image)
 		}
 	}
@@ -74,28 +75,6 @@ func parameterClash(parameters map[string]string) error {
 		seen[env] = name
 	}
 	return nil
-}
-
-// unservable names the wishes about accelerators that an extended resource cannot
-// carry; a claim can. Refusing is better than training on the wrong device.
-func unservable(want v1alpha1.Accelerators) error {
-	var fields []string
-	if want.Memory != nil {
-		fields = append(fields, "memory")
-	}
-	if want.Precision != "" {
-		fields = append(fields, "precision")
-	}
-	if want.SameFabric {
-		fields = append(fields, "sameFabric")
-	}
-	if want.Share {
-		fields = append(fields, "share")
-	}
-	if len(fields) == 0 || want.Count == 0 {
-		return nil
-	}
-	return fmt.Errorf("spec.accelerators.%s cannot be promised by this cloud, where no driver publishes devices: leave it out, and choose by kinds and software", strings.Join(fields, ", spec.accelerators."))
 }
 
 // oneLine joins the sentences of an error into one line.

@@ -58,9 +58,9 @@ func accepted(w *world, p *plan, cfg *Config) bool {
 
 // choiceOf picks how the job's workers get their devices in this world. A job that
 // has run keeps to the software it ran with: its checkpoints are of that.
-func choiceOf(w *world) (choice, error) {
+func choiceOf(w *world) (workload.Choice, error) {
 	if w.runtime == nil {
-		return choice{}, fmt.Errorf("there is no Runtime %q", w.job.Spec.Runtime)
+		return workload.Choice{}, fmt.Errorf("there is no Runtime %q", w.job.Spec.Runtime)
 	}
 	want := w.job.Spec.Accelerators
 	if q := w.job.Status.Queue; q != nil && q.Admitted && q.Software != "" && want.Count > 0 {
@@ -69,7 +69,7 @@ func choiceOf(w *world) (choice, error) {
 	if s := w.job.Status.Software; s != "" && want.Count > 0 && (w.job.Status.StartTime != nil || w.current() != nil) {
 		want.Software = []string{s}
 	}
-	return choose(w.runtime, want, workers(w.job), w.nodes, &w.supply)
+	return workload.Choose(w.runtime, want, workers(w.job), w.nodes, &w.supply)
 }
 
 // foreign names an object that bears a name the job needs and is not the job's.
@@ -161,7 +161,7 @@ func started(w *world, p *plan, cfg *Config) bool {
 	if err != nil {
 		return true // accepted has said so
 	}
-	v := c.variant
+	v := c.Variant
 	p.status.Software = v.Software
 	if w.claim == nil {
 		p.create = append(p.create, claimOf(w.job))
@@ -180,8 +180,8 @@ func started(w *world, p *plan, cfg *Config) bool {
 	if pinned := w.job.Status.Image; pinned != "" {
 		image = pinned // all attempts run the same image
 	}
-	if c.claim != nil {
-		template, err := templateOf(w.job, w.attempt(), *c.claim)
+	if c.Claim != nil {
+		template, err := templateOf(w.job, w.attempt(), *c.Claim)
 		if err != nil {
 			return p.end(w, v1alpha1.StateFailed, "InvalidSpec", "spec."+err.Error())
 		}

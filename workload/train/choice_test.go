@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	resourcev1 "k8s.io/api/resource/v1"
@@ -14,6 +13,7 @@ import (
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/claim"
 	"polder.dev/polder/device/profile"
+	"polder.dev/polder/workload"
 )
 
 // published are n devices of a kind on a node.
@@ -25,57 +25,6 @@ func published(node string, n int, d device.Device) []claim.Offer {
 		out = append(out, claim.Offer{Driver: profile.Domain, Pool: node, Node: node, Device: &p})
 	}
 	return out
-}
-
-func TestChoiceFollowsWhatIsFree(t *testing.T) {
-	h100 := published("h", 8, device.Device{Kind: device.GPU, Vendor: "nvidia", Product: "H100", Software: "cuda", Memory: 80e9})
-	npu := published("n", 8, device.Device{Kind: device.NPU, Vendor: "huawei", Product: "910B2", Software: "cann", Memory: 64 << 30})
-	cpu := published("c", 2, device.Device{Kind: device.CPU, Vendor: "amd", Product: "EPYC", Software: "cpu", Memory: 16 << 30})
-	rt := &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}
-	for _, s := range []string{"cuda", "cann", "cpu"} {
-		rt.Spec.Variants = append(rt.Spec.Variants, v1alpha1.RuntimeVariant{Software: s})
-	}
-	any := v1alpha1.Accelerators{Count: 2, Kinds: []string{"gpu", "npu", "cpu"}}
-	seven := map[claim.ID]*resourcev1.ResourceClaim{}
-	for _, o := range h100[:7] {
-		seven[o.ID()] = &resourcev1.ResourceClaim{}
-	}
-	all := append(append(append([]claim.Offer{}, h100...), npu...), cpu...)
-	for _, c := range []struct {
-		name    string
-		want    v1alpha1.Accelerators
-		workers int32
-		supply  supply
-		pick    string
-		says    string
-	}{
-		{"the first kind", any, 1, supply{offers: all}, "cuda", ""},
-		{"the next, when the first is taken", any, 1, supply{offers: all, taken: seven}, "cann", ""},
-		{"the only one", any, 1, supply{offers: npu}, "cann", ""},
-		{"the processors, when there is nothing else", any, 1, supply{offers: cpu}, "cpu", ""},
-		{"all workers count", any, 4, supply{offers: all, taken: seven}, "cann", ""},
-		{"what is taken comes free again", v1alpha1.Accelerators{Count: 2}, 1, supply{offers: h100, taken: seven}, "cuda", ""},
-		{"no processors unless asked for", v1alpha1.Accelerators{Count: 1}, 1, supply{offers: cpu}, "", "no device of this cluster has kind"},
-		{"what works in the pod's sandbox", any, 1, supply{offers: all, sandbox: "gvisor"}, "cpu", ""},
-		{"nothing that works in it", v1alpha1.Accelerators{Count: 1}, 1, supply{offers: h100, sandbox: "gvisor"}, "",
-			"works in runc: have an administrator label the namespace polder.dev/sandbox=runc"},
-		{"nothing, in a sandbox or out of it", v1alpha1.Accelerators{Count: 16}, 1, supply{offers: h100, sandbox: "gvisor"}, "", "ask for less"},
-		{"no sandbox", any, 1, supply{offers: all, sandbox: "runc"}, "cuda", ""},
-		{"more than a node has", v1alpha1.Accelerators{Count: 16}, 1, supply{offers: all}, "", "no node has 16 such devices"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := choose(rt, c.want, c.workers, nil, &c.supply)
-			if got.variant.Software != c.pick {
-				t.Fatalf("chose %q, %v; not %q", got.variant.Software, err, c.pick)
-			}
-			if c.pick == "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-				t.Errorf("error %v does not say %q", err, c.says)
-			}
-			if c.pick != "" && (got.claim == nil || got.claim.Software[0] != c.pick) {
-				t.Errorf("the claim asks for %+v", got.claim)
-			}
-		})
-	}
 }
 
 // TestChoiceFollowsWhatWasMeasured: of what is free the fastest, if that is known of both;
@@ -107,13 +56,13 @@ func TestChoiceFollowsWhatWasMeasured(t *testing.T) {
 		"another program's numbers": {all[3:], nil, "cuda"},
 		"no number":                 {append(all[:1:1], ran("code/default/digits", "cann", map[string]string{"images_per_s": "NaN"}), all[1]), nil, "cuda"},
 	} {
-		s := supply{offers: offers, taken: map[claim.ID]*resourcev1.ResourceClaim{}, speeds: measured(&this, c.jobs)}
+		s := workload.Supply{Offers: offers, Taken: map[claim.ID]*resourcev1.ResourceClaim{}, Faster: measured(&this, c.jobs).faster}
 		for _, o := range c.taken {
-			s.taken[o.ID()] = &resourcev1.ResourceClaim{}
+			s.Taken[o.ID()] = &resourcev1.ResourceClaim{}
 		}
-		got, err := choose(rt, v1alpha1.Accelerators{Count: 1}, 1, nil, &s)
-		if err != nil || got.variant.Software != c.pick {
-			t.Errorf("%s: chose %q, %v", name, got.variant.Software, err)
+		got, err := workload.Choose(rt, v1alpha1.Accelerators{Count: 1}, 1, nil, &s)
+		if err != nil || got.Variant.Software != c.pick {
+			t.Errorf("%s: chose %q, %v", name, got.Variant.Software, err)
 		}
 	}
 }
@@ -123,7 +72,7 @@ func TestClaimIsTheWorkersOnlyRequestForDevices(t *testing.T) {
 	job.Spec.Accelerators = v1alpha1.Accelerators{Count: 2}
 	r := claim.Of(job.Spec.Accelerators)
 	r.Software = []string{"cuda"}
-	c := choice{variant: v1alpha1.RuntimeVariant{Software: "cuda"}, claim: &r}
+	c := workload.Choice{Variant: v1alpha1.RuntimeVariant{Software: "cuda"}, Claim: &r}
 	spec := podTemplate(job, c, "image", 1, false).Spec
 	res := spec.Containers[0].Resources
 	if len(res.Claims) != 1 || len(res.Limits) != 1 {

@@ -10,6 +10,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/storage/dataset"
+	"polder.dev/polder/workload"
 )
 
 func frozen(name, digest string) *v1alpha1.Dataset {
@@ -28,7 +29,7 @@ func TestDataOfABucket(t *testing.T) {
 	}
 	job.Spec.Checkpoints.Bucket = &v1alpha1.BucketSource{Name: "saved", Prefix: "runs/"}
 	w := &world{job: job, datasets: map[string]*v1alpha1.Dataset{"d": frozen("d", "sha256:12")}}
-	spec := podTemplate(job, choice{}, "image", 1, false).Spec
+	spec := podTemplate(job, workload.Choice{}, "image", 1, false).Spec
 	withStore(&spec, w, "system/fetch:1")
 	if n := len(spec.InitContainers); n != 2 {
 		t.Fatalf("%d containers before the worker", n)
@@ -100,7 +101,7 @@ func TestCheckpointPrefix(t *testing.T) {
 func TestCopiedFrom(t *testing.T) {
 	job := digits(1)
 	job.Spec.Data = []v1alpha1.DataSource{{Name: "raw", Bucket: &v1alpha1.BucketSource{Name: "raw-data", Prefix: "x/"}}, {Name: "set", Dataset: "d"}}
-	attempt := attemptOf(job, choice{}, "image", 0, false)
+	attempt := attemptOf(job, workload.Choice{}, "image", 0, false)
 	withStore(&attempt.Spec.Template.Spec, &world{job: job, datasets: map[string]*v1alpha1.Dataset{"d": frozen("d", "sha256:12")}}, "system/fetch:1")
 	for dir, want := range map[string]string{"/polder/data/raw": "s3://raw-data/x/", "/polder/data/set": "sha256:12", "/polder/data/other": ""} {
 		if got := copiedFrom(attempt, dir); got != want {
@@ -111,7 +112,7 @@ func TestCopiedFrom(t *testing.T) {
 
 func TestNoStoreNoKeys(t *testing.T) {
 	job := digits(1)
-	spec := podTemplate(job, choice{}, "image", 1, false).Spec
+	spec := podTemplate(job, workload.Choice{}, "image", 1, false).Spec
 	withStore(&spec, &world{job: job}, "system/fetch:1")
 	if len(spec.InitContainers) != 0 || strings.Contains(spec.String(), v1alpha1.StoreJobSecret) {
 		t.Error("a job without data in the store has its keys")

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 )
 
 // Limits of what a dead worker's output takes up in a message.
@@ -119,7 +120,7 @@ func deathOf(job *v1alpha1.TrainJob, p *corev1.Pod) death {
 
 // exit says in words how a container ended, and what to do about it.
 func exit(job *v1alpha1.TrainJob, t *corev1.ContainerStateTerminated) (cause, remedy string) {
-	limits := resources(job, choice{}).Limits
+	limits := resources(job, workload.Choice{}).Limits
 	memory := limits.Memory().String()
 	switch {
 	case t.Reason == "OOMKilled":

@@ -2,6 +2,7 @@ package train
 
 import (
 	"strconv"
+	"strings"
 
 	"polder.dev/polder/api/v1alpha1"
 )
@@ -51,4 +52,12 @@ func attemptLabels(job *v1alpha1.TrainJob, attempt int32) map[string]string {
 	labels := jobLabels(job)
 	labels[LabelAttempt] = strconv.Itoa(int(attempt))
 	return labels
+}
+
+// digestOf returns the digest in an image reference or image id, or "".
+func digestOf(image string) string {
+	if i := strings.LastIndex(image, "sha256:"); i >= 0 && len(image)-i == len("sha256:")+64 {
+		return image[i:]
+	}
+	return ""
 }

@@ -14,6 +14,7 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device"
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/workload"
 )
 
 // meta of an object that the job owns and that goes when the job goes.
@@ -104,7 +105,7 @@ func templateOf(job *v1alpha1.TrainJob, attempt int32, r device.Requirement) (*r
 
 // attemptOf is the Job of one attempt. It never starts a worker again by
 // itself: the first death ends it and its other pods.
-func attemptOf(job *v1alpha1.TrainJob, c choice, image string, attempt int32, gang bool) *batchv1.Job {
+func attemptOf(job *v1alpha1.TrainJob, c workload.Choice, image string, attempt int32, gang bool) *batchv1.Job {
 	return &batchv1.Job{
 		ObjectMeta: meta(job, AttemptName(job.Name, attempt), attemptLabels(job, attempt)),
 		Spec: batchv1.JobSpec{

@@ -68,12 +68,12 @@ func allocated(w *world) string {
 		pods[string(p.UID)] = true
 	}
 	offers := map[claim.ID]*claim.Offer{}
-	for i := range w.supply.offers {
-		offers[w.supply.offers[i].ID()] = &w.supply.offers[i]
+	for i := range w.supply.Offers {
+		offers[w.supply.Offers[i].ID()] = &w.supply.Offers[i]
 	}
 	count := map[string]int{}
-	for i := range w.supply.claims {
-		c := &w.supply.claims[i]
+	for i := range w.supply.Claims {
+		c := &w.supply.Claims[i]
 		mine := slices.ContainsFunc(c.OwnerReferences, func(o metav1.OwnerReference) bool { return pods[string(o.UID)] })
 		if c.Namespace != w.job.Namespace || !mine || c.Status.Allocation == nil {
 			continue

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -55,8 +54,8 @@ const (
 )
 
 // podTemplate is the worker of one attempt.
-func podTemplate(job *v1alpha1.TrainJob, c choice, image string, attempt int32, gang bool) corev1.PodTemplateSpec {
-	v := c.variant
+func podTemplate(job *v1alpha1.TrainJob, c workload.Choice, image string, attempt int32, gang bool) corev1.PodTemplateSpec {
+	v := c.Variant
 	spec := corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		TerminationGracePeriodSeconds: ptr.To[int64](graceSeconds),
@@ -89,7 +88,7 @@ func podTemplate(job *v1alpha1.TrainJob, c choice, image string, attempt int32, 
 			},
 		}},
 	}
-	if c.claim != nil {
+	if c.Claim != nil {
 		spec.ResourceClaims = []corev1.PodResourceClaim{{Name: claim.Request, ResourceClaimTemplateName: ptr.To(AttemptName(job.Name, attempt))}}
 		// The devices asked for may be emulated ones: where those are, nothing else is.
 		spec.Tolerations = []corev1.Toleration{{Key: v1alpha1.LabelEmulated, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}}
@@ -147,7 +146,7 @@ func mounts(job *v1alpha1.TrainJob) []corev1.VolumeMount {
 // env of a worker: the variant's, then the job's, then the contract's, which
 // win because the last of two equal names does.
 func env(job *v1alpha1.TrainJob, v v1alpha1.RuntimeVariant, attempt int32) []corev1.EnvVar {
-	e := []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "OMP_NUM_THREADS", Value: strconv.FormatInt(threads(job), 10)}}
+	e := []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "OMP_NUM_THREADS", Value: strconv.FormatInt(workload.Threads(job.Spec.Resources), 10)}}
 	e = append(append(e, v.Env...), job.Spec.Env...)
 	set := func(name, value string) { e = append(e, corev1.EnvVar{Name: name, Value: value}) }
 	for _, name := range slices.Sorted(maps.Keys(job.Spec.Parameters)) {
@@ -187,37 +186,9 @@ func parameterEnv(name string) string {
 	}, name)
 }
 
-// resources of a worker. Memory and accelerators are limited to what is requested;
-// processor time is a guaranteed share that may be exceeded while others leave it
-// idle, because a limit would hold up a sandbox's own work with the program's.
-func resources(job *v1alpha1.TrainJob, c choice) corev1.ResourceRequirements {
-	cpu, memory := job.Spec.Resources.CPU, job.Spec.Resources.Memory
-	if cpu.IsZero() {
-		cpu = resource.MustParse("500m")
-	}
-	if memory.IsZero() {
-		memory = resource.MustParse("1Gi")
-	}
-	list := corev1.ResourceList{corev1.ResourceCPU: cpu, corev1.ResourceMemory: memory}
-	if n := job.Spec.Accelerators.Count; n > 0 && c.claim == nil {
-		if s, ok := workload.StackOf(c.variant.Software); ok {
-			list[s.Resource] = *resource.NewQuantity(int64(n), resource.DecimalSI)
-		}
-	}
-	limits := list.DeepCopy()
-	delete(limits, corev1.ResourceCPU)
-	out := corev1.ResourceRequirements{Requests: list, Limits: limits}
-	if c.claim != nil {
-		out.Claims = []corev1.ResourceClaim{{Name: claim.Request}}
-	}
-	return out
-}
-
-// threads a worker's arithmetic should use: its cores, rounded up, whatever the
-// machine has.
-func threads(job *v1alpha1.TrainJob) int64 {
-	cpu := resources(job, choice{}).Requests[corev1.ResourceCPU]
-	return max(cpu.Value(), 1)
+// resources of a worker.
+func resources(job *v1alpha1.TrainJob, c workload.Choice) corev1.ResourceRequirements {
+	return workload.Resources(job.Spec.Resources, job.Spec.Accelerators.Count, c)
 }
 
 // workers of a job: at least one.

@@ -20,59 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 )
-
-func TestVariant(t *testing.T) {
-	rt := &v1alpha1.Runtime{ObjectMeta: metav1.ObjectMeta{Name: "r"}}
-	for _, s := range []string{"cpu", "cuda", "rocm", "cann", "odd"} {
-		rt.Spec.Variants = append(rt.Spec.Variants, v1alpha1.RuntimeVariant{Software: s})
-	}
-	amd := *node("amd", "1", "1Gi")
-	amd.Status.Allocatable["amd.com/gpu"] = resource.MustParse("8")
-	tests := []struct {
-		name  string
-		want  v1alpha1.Accelerators
-		nodes []corev1.Node
-		pick  string // "" for an error
-		says  string
-	}{
-		{"none asked", v1alpha1.Accelerators{}, nil, "cpu", ""},
-		{"any, none there", v1alpha1.Accelerators{Count: 1}, nil, "cuda", ""},
-		{"any, one there", v1alpha1.Accelerators{Count: 1}, []corev1.Node{amd}, "rocm", ""},
-		{"by software", v1alpha1.Accelerators{Count: 1, Software: []string{"cann", "xla"}}, []corev1.Node{amd}, "cann", ""},
-		{"by kind", v1alpha1.Accelerators{Count: 1, Kinds: []string{"npu"}}, nil, "cann", ""},
-		{"kind and software disagree", v1alpha1.Accelerators{Count: 1, Kinds: []string{"tpu"}, Software: []string{"cuda"}}, nil, "", "accelerators of kind tpu with software cuda; it has cpu, cuda, rocm, cann, odd"},
-		{"memory, and nobody tells it", v1alpha1.Accelerators{Count: 1, Memory: ptr.To(resource.MustParse("60Gi"))}, []corev1.Node{amd}, "", "spec.accelerators.memory cannot be promised"},
-		{"unknown software", v1alpha1.Accelerators{Count: 1, Software: []string{"odd"}}, nil, "", "odd"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := choose(rt, tt.want, 1, tt.nodes, &supply{})
-			v := got.variant
-			if v.Software != tt.pick || (err == nil) != (tt.pick != "") {
-				t.Fatalf("choice is %q, %v; want %q", v.Software, err, tt.pick)
-			}
-			if err != nil && !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("error %q does not say %q", err, tt.says)
-			}
-		})
-	}
-}
-
-func TestReferenceShape(t *testing.T) {
-	for _, good := range []string{
-		"runtimes/pytorch-cpu", "single", "docker.io/pytorch/pytorch:2.0", "localhost/x", "host:5000/x@" + digestA,
-	} {
-		if !referenceShape.MatchString(good) {
-			t.Errorf("%q does not pass for a reference", good)
-		}
-	}
-	for _, bad := range []string{"", "A/B", "a b", "a@sha256:12", "/a", "a//b", "a:", "-a", "a/../b", "http://a/b"} {
-		if referenceShape.MatchString(bad) {
-			t.Errorf("%q passes for a reference", bad)
-		}
-	}
-}
 
 // TestPodIsRestricted holds the worker to Pod Security's restricted profile and
 // to the contract of docs/formats/training.md.
@@ -82,7 +31,7 @@ func TestPodIsRestricted(t *testing.T) {
 	job.Spec.Env = []corev1.EnvVar{{Name: "MINE", Value: "1"}}
 	job.Spec.Parameters = map[string]string{"batch-size": "$(RANK)"}
 	v := v1alpha1.RuntimeVariant{Software: "cpu", Env: []corev1.EnvVar{{Name: "MINE", Value: "0"}}}
-	spec := podTemplate(job, choice{variant: v}, "image", 4, true).Spec
+	spec := podTemplate(job, workload.Choice{Variant: v}, "image", 4, true).Spec
 	c := spec.Containers[0]
 
 	if s := spec.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
@@ -143,7 +92,7 @@ func TestPodIsRestricted(t *testing.T) {
 func TestAcceleratorsAreResources(t *testing.T) {
 	job := digits(1)
 	job.Spec.Accelerators.Count = 2
-	got := resources(job, choice{variant: v1alpha1.RuntimeVariant{Software: "cuda"}})
+	got := resources(job, workload.Choice{Variant: v1alpha1.RuntimeVariant{Software: "cuda"}})
 	if q := got.Limits["nvidia.com/gpu"]; q.Value() != 2 {
 		t.Errorf("limits = %v, want 2 nvidia.com/gpu", got.Limits)
 	}
@@ -158,7 +107,7 @@ func TestProcessorTimeIsAShare(t *testing.T) {
 		if cpu != "" {
 			job.Spec.Resources.CPU = resource.MustParse(cpu)
 		}
-		c := podTemplate(job, choice{}, "image", 0, false).Spec.Containers[0]
+		c := podTemplate(job, workload.Choice{}, "image", 0, false).Spec.Containers[0]
 		if _, limited := c.Resources.Limits[corev1.ResourceCPU]; limited || c.Resources.Requests.Cpu().IsZero() || c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("cpu %q: %+v, want processor time requested, and only memory limited", cpu, c.Resources)
 		}

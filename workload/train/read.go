@@ -18,6 +18,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/workload"
 )
 
 const (
@@ -88,7 +89,7 @@ func (r *Reconciler) readCluster(ctx context.Context, w *world) error {
 			return err
 		}
 		if r.cfg.Sandbox != "" {
-			w.supply.sandbox = cmp.Or(labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
+			w.supply.Sandbox = cmp.Or(labels[v1alpha1.LabelSandbox], r.cfg.Sandbox)
 		}
 	}
 	if workers(w.job) > 1 {
@@ -115,7 +116,7 @@ func (r *Reconciler) readSupply(ctx context.Context, w *world) error {
 	if err := r.client.List(ctx, &claims); err != nil {
 		return fmt.Errorf("listing resource claims: %w", err)
 	}
-	w.supply = supply{offers: claim.Offers(published.Items, rules.Items), taken: claim.Taken(claims.Items), claims: claims.Items}
+	w.supply = workload.Supply{Offers: claim.Offers(published.Items, rules.Items), Taken: claim.Taken(claims.Items), Claims: claims.Items}
 	return nil
 }
 

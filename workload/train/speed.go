@@ -81,6 +81,6 @@ func (r *Reconciler) readSpeeds(ctx context.Context, w *world) error {
 	if err := r.client.List(ctx, &all, client.InNamespace(w.job.Namespace)); err != nil {
 		return fmt.Errorf("listing jobs like this one: %w", err)
 	}
-	w.supply.speeds = measured(w.job, all.Items)
+	w.supply.Faster = measured(w.job, all.Items).faster
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/workload"
 	"polder.dev/polder/workload/train/metric"
 )
 
@@ -25,7 +26,7 @@ type world struct {
 	runtimes []string          // the names of all there are
 	nodes    []corev1.Node
 	gangs    bool // the cluster knows PodGroups
-	supply   supply
+	supply   workload.Supply
 	queue    string                       // that must admit the job; "": none
 	datasets map[string]*v1alpha1.Dataset // that the job names, while nothing of it runs
 
