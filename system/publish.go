@@ -3,9 +3,11 @@ package system
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/model/pack"
@@ -82,4 +84,24 @@ func outputFiles(pub train.Publication) ([]pack.File, error) {
 	return append(out, pack.File{Path: metricsName, Size: info.Size(), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(io.NewSectionReader(pub.MetricsFile, 0, info.Size())), nil
 	}}), nil
+}
+
+// mounter makes volumes of models. What is under way lies in dir.
+type mounter struct {
+	store *registry.Client
+	dir   string
+}
+
+// newMounter returns one whose work lies in dir, which it empties: what a controller that
+// was killed left there is of no use.
+func newMounter(store *registry.Client, dir string) (*mounter, error) {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return nil, fmt.Errorf("emptying %s: %w", dir, err)
+	}
+	return &mounter{store: store, dir: dir}, nil
+}
+
+// Volume returns the image, by digest, that has the files of the model at reference.
+func (m *mounter) Volume(ctx context.Context, reference string) (string, error) {
+	return pack.Volume(ctx, m.store, reference, m.dir)
 }

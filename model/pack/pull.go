@@ -27,6 +27,7 @@ var ErrNoFile = errors.New("no such file")
 type Artifact struct {
 	Digest   digest.Digest
 	Manifest ocispec.Manifest
+	size     int64 // of the manifest
 	client   *registry.Client
 	ref      string
 }
@@ -44,7 +45,7 @@ func Find(ctx context.Context, c *registry.Client, reference string) (*Artifact,
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", registry.Short(ref), registry.Reason(err))
 	}
-	a := &Artifact{Digest: d.Digest, client: c, ref: reference}
+	a := &Artifact{Digest: d.Digest, size: d.Size, client: c, ref: reference}
 	return a, a.parse(b)
 }
 
