@@ -23,6 +23,7 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/controller"
 	"polder.dev/polder/internal/pki"
+	"polder.dev/polder/model/controller/alias"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/firewall"
 	"polder.dev/polder/node/volume"
@@ -108,6 +109,15 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 		return err
 	}
 	if err := offers.Register(m); err != nil {
+		return err
+	}
+	aliases, err := alias.New(log, alias.Deps{
+		Client: m.GetClient(), Events: m.GetEventRecorder(alias.Name), Clock: clock.RealClock{}, Metrics: metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	if err := aliases.Register(m); err != nil {
 		return err
 	}
 	emulator, err := controller.New(log, m.GetClient(), m.GetAPIReader())

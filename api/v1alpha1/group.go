@@ -59,6 +59,14 @@ const (
 	// LabelEvaluation and LabelDistillation name what a job was made for.
 	LabelEvaluation   = Group + "/evaluation"
 	LabelDistillation = Group + "/distillation"
+	// AnnotationParents, on a TrainJob, is an object in JSON of what its model is made of:
+	// digests of models by what they were for, such as teacher and from. It becomes
+	// spec.lineage.parents of the Model.
+	AnnotationParents = Group + "/parents"
+	// AnnotationForget, on a Model, is the digest of a version that is to leave
+	// status.versions. Its controller takes the annotation away when it has done so; one
+	// that spec or an alias means stays.
+	AnnotationForget = Group + "/forget"
 	// LabelEmulated, on a node, says that the machine does not exist: its devices are
 	// read from a dump, and nothing runs there. It is also the key of the taint that
 	// keeps away what does not ask for devices.

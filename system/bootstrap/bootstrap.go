@@ -30,6 +30,7 @@ import (
 	"polder.dev/polder/device/dra"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
+	"polder.dev/polder/model/controller/alias"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/containerd"
@@ -135,7 +136,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC} {
+	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

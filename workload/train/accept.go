@@ -60,6 +60,9 @@ func invalid(job *v1alpha1.TrainJob) error {
 			refuse("spec.%w", err)
 		}
 	}
+	if _, err := parents(job); err != nil {
+		errs = append(errs, err)
+	}
 	errs = append(errs, parameterClash(job.Spec.Parameters))
 	return errors.Join(errs...)
 }

@@ -125,7 +125,7 @@ func newCluster(t *testing.T, opts ...option) *cluster {
 		o(mapper, &objects)
 	}
 	c.client = fake.NewClientBuilder().WithScheme(s).WithRESTMapper(mapper).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.TrainJob{}, &corev1.Pod{}, &batchv1.Job{}, &corev1.PersistentVolumeClaim{}).
+		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Model{}, &corev1.Pod{}, &batchv1.Job{}, &corev1.PersistentVolumeClaim{}).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).

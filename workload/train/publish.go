@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -121,7 +122,8 @@ func (r *Reconciler) tryPublish(ctx context.Context, w *world) (*v1alpha1.ModelR
 	return &v1alpha1.ModelReference{Name: m.Name, Digest: digest, Reference: reference}, nil
 }
 
-// writeModel creates the Model or makes the one of its name mean this.
+// writeModel creates the Model or makes the one of its name mean this. What persons
+// say there, of aliases, gates and classification, stays.
 func (r *Reconciler) writeModel(ctx context.Context, m *v1alpha1.Model) error {
 	err := r.client.Create(ctx, m.DeepCopy())
 	if !apierrors.IsAlreadyExists(err) {
@@ -134,10 +136,15 @@ func (r *Reconciler) writeModel(ctx context.Context, m *v1alpha1.Model) error {
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(m), &have); err != nil {
 		return fmt.Errorf("reading model %s: %w", m.Name, err)
 	}
-	if apiequality.Semantic.DeepEqual(have.Spec, m.Spec) {
+	want := m.Spec
+	want.Classification, want.Aliases, want.Gates = have.Spec.Classification, have.Spec.Aliases, have.Spec.Gates // a person's words
+	if apiequality.Semantic.DeepEqual(have.Spec, want) {
 		return nil
 	}
-	have.Spec = m.Spec
+	if have.Spec.Digest != want.Digest && !recorded(&have) {
+		return fmt.Errorf("updating model %s: its version %s is not recorded in status.versions yet, and is not replaced before", m.Name, have.Spec.Digest)
+	}
+	have.Spec = want
 	if have.Labels == nil {
 		have.Labels = make(map[string]string)
 	}
@@ -146,6 +153,12 @@ func (r *Reconciler) writeModel(ctx context.Context, m *v1alpha1.Model) error {
 		return fmt.Errorf("updating model %s: %w", m.Name, err)
 	}
 	return nil
+}
+
+// recorded reports whether the version that spec holds is among those that the
+// controller of Models keeps.
+func recorded(m *v1alpha1.Model) bool {
+	return slices.ContainsFunc(m.Status.Versions, func(v v1alpha1.ModelVersion) bool { return v.Digest == m.Spec.Digest })
 }
 
 // publication gathers what is known about the model.
@@ -221,6 +234,7 @@ func lineage(w *world) v1alpha1.Lineage {
 		Parameters: maps.Clone(w.job.Spec.Parameters),
 		Workers:    workers(w.job), Restarts: w.job.Status.Restarts,
 	}
+	l.Parents, _ = parents(w.job) // a job with others was not accepted
 	for i, d := range w.job.Spec.Data {
 		if l.Data == nil {
 			l.Data = make(map[string]string)
@@ -232,6 +246,36 @@ func lineage(w *world) v1alpha1.Lineage {
 		l.Data[d.Name] = pinned(d.Image, fmt.Sprintf("%s%d", volumeData, i), pods)
 	}
 	return l
+}
+
+// parentsMax is how many parents a model may have.
+const parentsMax = 16
+
+// parentShape and digestShape are what a parent was for, and what it is.
+var (
+	parentShape = regexp.MustCompile(`^[a-z][-a-z0-9]{0,62}$`)
+	digestShape = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+)
+
+// parents are the models that the job says its own is made of.
+func parents(job *v1alpha1.TrainJob) (map[string]string, error) {
+	text, ok := job.Annotations[v1alpha1.AnnotationParents]
+	if !ok {
+		return nil, nil
+	}
+	var out map[string]string
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("annotation %s is no object of digests in JSON: write it as {\"teacher\": \"sha256:DIGEST\"}", v1alpha1.AnnotationParents)
+	}
+	if len(out) > parentsMax {
+		return nil, fmt.Errorf("annotation %s names %d parents: a model has at most %d", v1alpha1.AnnotationParents, len(out), parentsMax)
+	}
+	for _, k := range slices.Sorted(maps.Keys(out)) {
+		if !parentShape.MatchString(k) || !digestShape.MatchString(out[k]) {
+			return nil, fmt.Errorf("annotation %s: %q: %q is no parent: write it as \"teacher\": \"sha256:DIGEST\"", v1alpha1.AnnotationParents, k, out[k])
+		}
+	}
+	return out, nil
 }
 
 // pinned is the digest of an image volume.

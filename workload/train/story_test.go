@@ -429,19 +429,62 @@ func TestPublishFailsThenWorks(t *testing.T) {
 	c.expect("digits", v1alpha1.StateSucceeded)
 }
 
+// TestModelOfAnEarlierJobIsReplaced, once the version that is there is recorded, and
+// without what persons say of aliases and gates.
 func TestModelOfAnEarlierJobIsReplaced(t *testing.T) {
-	old := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "ocr"}, Spec: v1alpha1.ModelSpec{Digest: digestA, Reference: "x"}}
+	said := v1alpha1.ModelSpec{
+		Classification: "internal",
+		Aliases:        []v1alpha1.ModelAlias{{Name: "production", Digest: digestA}},
+		Gates:          []v1alpha1.ModelGate{{Alias: "production", Evaluation: true}},
+	}
+	old := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "ocr"}, Spec: said}
+	old.Spec.Digest, old.Spec.Reference, old.Spec.Licence = digestA, "x", "MIT"
 	c := newCluster(t, with(old))
 	job := digits(1)
 	job.Spec.Output.Model = "ocr"
+	job.Annotations = map[string]string{v1alpha1.AnnotationParents: `{"teacher":"` + digestB + `"}`}
 	c.submit(job)
 	c.runAll("digits", "digits-0")
 	c.write("output/model.pt", "w")
 	c.succeed("digits-0")
 	c.look("digits")
+	c.expect("digits", v1alpha1.StatePublishing, "is not recorded")
+	m, _ := get(c, "ocr", &v1alpha1.Model{})
+	if m.Spec.Digest != digestA {
+		t.Fatalf("a version that nobody recorded was replaced by %s", m.Spec.Digest)
+	}
+	m.Status.Versions = []v1alpha1.ModelVersion{{Digest: digestA, Reference: "x"}}
+	if err := c.client.Status().Update(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	c.wait("digits", 10*time.Second)
+	c.look("digits")
 	c.expect("digits", v1alpha1.StateSucceeded)
-	if m, _ := get(c, "ocr", &v1alpha1.Model{}); m.Spec.Digest != digestC {
-		t.Errorf("model digest = %s, want %s", m.Spec.Digest, digestC)
+	m, _ = get(c, "ocr", &v1alpha1.Model{})
+	if m.Spec.Digest != digestC || m.Spec.Licence == "MIT" {
+		t.Errorf("model %s with licence %s, want %s", m.Spec.Digest, m.Spec.Licence, digestC)
+	}
+	got := v1alpha1.ModelSpec{Classification: m.Spec.Classification, Aliases: m.Spec.Aliases, Gates: m.Spec.Gates}
+	if d := cmp.Diff(said, got); d != "" {
+		t.Errorf("what persons said (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(map[string]string{"teacher": digestB}, m.Spec.Lineage.Parents); d != "" {
+		t.Errorf("parents (-want +got):\n%s", d)
+	}
+}
+
+func TestParents(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`: "", `{"teacher":"` + digestA + `","from":"` + digestB + `"}`: "",
+		`teacher`: "no object of digests", `["` + digestA + `"]`: "no object of digests", `{"teacher":1}`: "no object of digests",
+		`{"teacher":"ocr"}`: `"teacher": "ocr" is no parent`, `{"Teacher!":"` + digestA + `"}`: "is no parent",
+	} {
+		job := digits(1)
+		job.Annotations = map[string]string{v1alpha1.AnnotationParents: text}
+		err := invalid(job)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
 	}
 }
 
