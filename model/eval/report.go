@@ -114,7 +114,7 @@ type Metric struct {
 	Value float64  `json:"value"`
 	Low   *float64 `json:"low,omitempty"`
 	High  *float64 `json:"high,omitempty"`
-	// Method that gave the interval: wilson, bootstrap.
+	// Method that gave the interval: wilson, tango, bootstrap (percentile), order.
 	Method string `json:"method,omitempty"`
 }
 
@@ -215,8 +215,7 @@ type Regression struct {
 // Contamination counts rows that are in the training data, too.
 type Contamination struct {
 	TrainRows int64 `json:"trainRows"`
-	// Exact: all features are the same. Near: they are the same when rounded to NearBits
-	// of a float32's mantissa.
+	// Exact: all features are the same. Near: all but one are.
 	Exact int64 `json:"exact"`
 	Near  int64 `json:"near"`
 	// Labels: rows among the exact ones with the same label.
