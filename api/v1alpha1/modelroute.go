@@ -144,8 +144,8 @@ type Cascade struct {
 	Specialist string `json:"specialist"`
 	General    string `json:"general"`
 	// Output is the tensor that tells how sure the specialist is: probabilities of classes
-	// or their logits, per row. Empty: the first output. Of text, the mean probability of
-	// the answer's tokens tells.
+	// or their logits, per row. Empty: the one called probabilities or logits, else the only
+	// one of two dimensions. Of text, the mean probability of the answer's tokens tells.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Output string `json:"output,omitempty"`
@@ -277,6 +277,12 @@ type CascadeStatus struct {
 	// Rows that it was learned from.
 	// +optional
 	Rows int64 `json:"rows,omitempty"`
+	// Disagreement that is expected: the share of the rows that go on which both answer
+	// otherwise; and the upper end of its interval of 95 %.
+	// +optional
+	Disagreement string `json:"disagreement,omitempty"`
+	// +optional
+	DisagreementHigh string `json:"disagreementHigh,omitempty"`
 	// Expected of the cascade.
 	// +optional
 	Expected *RouteQuality `json:"expected,omitempty"`
@@ -301,14 +307,18 @@ type RouteQuality struct {
 	Low string `json:"low,omitempty"`
 	// +optional
 	High string `json:"high,omitempty"`
-	// Escalation: the share of requests that the general model answers.
+	// Escalation: the share of requests that the general model answers; and the upper end
+	// of its interval of 95 %, where it was found and not chosen.
 	Escalation string `json:"escalation"`
+	// +optional
+	EscalationHigh string `json:"escalationHigh,omitempty"`
 	// Cost of a thousand requests.
 	// +optional
 	Cost string `json:"cost,omitempty"`
 }
 
-// RouteObserved counts since the gateway started.
+// RouteObserved counts since the gateway started. Of a cascade each row of a request counts
+// as one, as where its threshold was learned.
 type RouteObserved struct {
 	// Requests, and how many of them went on to the general model.
 	Requests  int64 `json:"requests"`
