@@ -115,7 +115,8 @@ e2e: build ## the end-to-end tests; E2E=REGEXP picks some
 	@go test -tags e2e -count=1 -timeout 60m -v -run '$(E2E)' ./test/e2e
 
 .PHONY: gen
-gen: ## regenerate deep copies and CRDs after a change of api/
+gen: ## regenerate deep copies and CRDs after a change of api/, or of a module whose CRDs we carry
+	@install -m 0644 $(foreach k,gatewayclasses gateways httproutes,"$$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard/gateway.networking.k8s.io_$(k).yaml") gateway/httproute/crd/
 	@go tool -modfile=tools/gen/go.mod controller-gen object:headerFile=/dev/null paths=./api/v1alpha1/... crd paths=./api/v1alpha1/... output:crd:dir=api/v1alpha1/crd
 
 .PHONY: bench
