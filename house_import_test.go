@@ -70,6 +70,8 @@ var rows = []row{
 		"tests from outside drive the binary and the API, or they prove something else"},
 	{"bench", []string{"bench", "examples"}, slices.Concat(pure, ground, []string{"kube", "layout", "runtimes", "controller"}),
 		"a number is measured on what users run, on a pure room, or on one controller that is run without the others"},
+	{"onnx", []string{"tools/onnx"}, slices.Concat(ground, []string{"model"}),
+		"it runs models in pods, for services and evaluations, and shares with the cloud what is said to them and how answers are judged"},
 	{"tool", []string{"tools"}, []string{"api"},
 		"tools build the house and are no part of it"},
 	{"cmd", []string{"cmd"}, []string{"system", "cli"},
