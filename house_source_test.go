@@ -59,7 +59,7 @@ var (
 	vague    = []string{"util", "utils", "common", "misc", "base", "shared", "lib", "libs", "types", "interfaces", "manager", "helper", "helpers", "pkg", "impl"}
 	vagueEnd = []string{"util", "utils", "helper", "helpers", "common"}
 	// plurals that name a heap of like things, or are no plurals, or are vendors' names.
-	plurals = []string{"logs", "runtimes", "examples", "tools", "tls", "dns", "os", "fs", "sys", "metrics", "aws", "moorethreads", "rebellions"}
+	plurals = []string{"logs", "runtimes", "recipes", "examples", "tools", "tls", "dns", "os", "fs", "sys", "metrics", "aws", "moorethreads", "rebellions"}
 )
 
 func checkName(t *tree) []string {

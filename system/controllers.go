@@ -120,6 +120,13 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := aliases.Register(m); err != nil {
 		return err
 	}
+	mounts, err := newMounter(store, c.Path("mounts"))
+	if err != nil {
+		return err
+	}
+	if err := distiller(log, m, store, mounts); err != nil {
+		return err
+	}
 	emulator, err := controller.New(log, m.GetClient(), m.GetAPIReader())
 	if err != nil {
 		return err

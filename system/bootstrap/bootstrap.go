@@ -31,6 +31,7 @@ import (
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
 	"polder.dev/polder/model/controller/alias"
+	"polder.dev/polder/model/controller/distillation"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/node/containerd"
@@ -86,7 +87,7 @@ func own(ctx context.Context, c layout.Cloud, o Options) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(push(ctx, client, o, "pause", containerd.PauseImage), push(ctx, client, o, "fetch", copier))
+	return errors.Join(push(ctx, client, o, "pause", containerd.PauseImage), push(ctx, client, o, "fetch", copier), pushRecipes(ctx, client))
 }
 
 // CopyImage is the image of the program that copies between the store and pods, named by
@@ -136,7 +137,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC} {
+	for _, text := range [][]byte{train.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

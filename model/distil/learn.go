@@ -1,0 +1,50 @@
+package distil
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrNotLearned says that a student is no better than the simplest way to answer.
+var ErrNotLearned = errors.New("the student did not learn")
+
+// Learned judges a student by the figures that its recipe leaves: whether it beats always
+// giving the commonest label, or the best of the simple controls. Figures that are not
+// there are not judged: a program of one's own need not have them.
+func Learned(metrics map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(metrics)) {
+		if v, err := strconv.ParseFloat(metrics[k], 64); err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			return fmt.Errorf("%w: its figure %s is %s; look at the data for numbers without bounds, or lower the parameter lr", ErrNotLearned, k, metrics[k])
+		}
+	}
+	mine, ok := figure(metrics, "test_accuracy")
+	common, known := figure(metrics, "test_majority_accuracy")
+	if ok && known && mine <= common {
+		if auc, ok := figure(metrics, "test_auc"); ok && auc > 0.5 {
+			return nil // it ranks, and a requirement says whether well enough
+		}
+		return fmt.Errorf("%w: it is right in %.4f of cases, and always giving the commonest label is in %.4f; give more epochs, a larger student or more data", ErrNotLearned, mine, common)
+	}
+	wrong, ok := figure(metrics, "test_mae")
+	if !ok {
+		return nil
+	}
+	for _, k := range slices.Sorted(maps.Keys(metrics)) {
+		v, known := figure(metrics, k)
+		if known && strings.HasPrefix(k, "test_") && strings.HasSuffix(k, "_mae") && k != "test_mae" && wrong >= v {
+			name := strings.TrimSuffix(strings.TrimPrefix(k, "test_"), "_mae")
+			return fmt.Errorf("%w: it is wrong by %.4g on average, and the simple control %s by %.4g; use the control", ErrNotLearned, wrong, name, v)
+		}
+	}
+	return nil
+}
+
+func figure(metrics map[string]string, name string) (float64, bool) {
+	v, err := strconv.ParseFloat(metrics[name], 64)
+	return v, err == nil && !math.IsNaN(v)
+}
