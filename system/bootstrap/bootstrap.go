@@ -42,6 +42,7 @@ import (
 	store "polder.dev/polder/storage/controller"
 	"polder.dev/polder/system/layout"
 	"polder.dev/polder/workload/offer"
+	"polder.dev/polder/workload/serve"
 	"polder.dev/polder/workload/train"
 )
 
@@ -137,7 +138,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC} {
+	for _, text := range [][]byte{train.RBAC, serve.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err
