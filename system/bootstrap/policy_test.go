@@ -38,7 +38,7 @@ func policy(t *testing.T, name string) validating.Validator {
 		t.Fatal(err)
 	}
 	const stored = environment.StoredExpressions
-	var none plugincel.OptionalVariableDeclarations
+	none := plugincel.OptionalVariableDeclarations{HasParams: p.Spec.ParamKind != nil}
 	for _, v := range p.Spec.Variables {
 		if r := c.CompileAndStoreVariable(&validating.Variable{Name: v.Name, Expression: v.Expression}, none, stored); r.Error != nil {
 			t.Fatalf("variable %s: %v", v.Name, r.Error)
