@@ -158,7 +158,11 @@ type store interface {
 }
 
 func send(ctx context.Context, to store, d ocispec.Descriptor, open func() (io.ReadCloser, error)) error {
-	if there, err := to.Exists(ctx, d); err != nil || there {
+	there, err := to.Exists(ctx, d)
+	if there {
+		return nil
+	}
+	if err != nil && !errors.Is(registry.Reason(err), registry.ErrDenied) { // a refusal has its words in the answer to the push
 		return err
 	}
 	r, err := open()

@@ -209,9 +209,12 @@ func TestATenantIsToldWhy(t *testing.T) {
 	if _, err := open(t, s).Push(t.Context(), "runtimes/x", img, nil); err != nil {
 		t.Fatal(err)
 	}
+	if _, _, err := Push(t.Context(), c, "models/team-a/x", Model{}, some()); err != nil {
+		t.Errorf("a tenant may not push a model: %v", err)
+	}
 	for what, try := range map[string]func() error{
 		"pull " + reference:    func() error { _, err := Find(t.Context(), c, reference); return err },
-		"push models/team-a/x": func() error { _, _, err := Push(t.Context(), c, "models/team-a/x", Model{}, some()); return err },
+		"push models/team-b/x": func() error { _, _, err := Push(t.Context(), c, "models/team-b/x", Model{}, some()); return err },
 		"push runtimes/x":      func() error { return Attach(t.Context(), c, "runtimes/x", img, "application/x", []byte("x")) },
 	} {
 		if err := try(); !errors.Is(err, registry.ErrDenied) || !strings.Contains(err.Error(), `denied: user "ana" may not `+what) {
@@ -495,5 +498,28 @@ func TestWhatRefersToAModel(t *testing.T) {
 	}
 	if _, err := AttachTo(t.Context(), c, reference, digest.FromString("none"), TypeCard, nil, nil); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("attaching to what is not there: %v", err)
+	}
+}
+
+// TestManyAttachAtOnce: nobody loses what another wrote.
+func TestManyAttachAtOnce(t *testing.T) {
+	s := registrytest.New(t)
+	d, _ := push(t, open(t, s), some()...)
+	const many = 8
+	errs := make(chan error, many)
+	for i := range many {
+		c := open(t, s)
+		go func() {
+			_, err := AttachTo(t.Context(), c, reference, d, TypeCard, nil, []byte{byte('a' + i)})
+			errs <- err
+		}()
+	}
+	for range many {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := Referrers(t.Context(), open(t, s), reference, d, TypeCard); err != nil || len(got) != many {
+		t.Errorf("of %d that were attached, %d are listed, %v", many, len(got), err)
 	}
 }

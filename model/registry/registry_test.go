@@ -215,7 +215,7 @@ func TestATenantIsToldWhy(t *testing.T) {
 		"pull code/team-b/x":   func() error { _, err := c.Image(t.Context(), "code/team-b/x"); return err },
 		"pull code/team-b/y":   func() error { _, err := c.Digest(t.Context(), "code/team-b/y"); return err },
 		"push code/team-b/x":   func() error { _, err := c.Push(t.Context(), "code/team-b/x", randomImage(t), nil); return err },
-		"push models/team-a/x": func() error { _, err := c.Push(t.Context(), "models/team-a/x", randomImage(t), nil); return err },
+		"push models/team-b/x": func() error { _, err := c.Push(t.Context(), "models/team-b/x", randomImage(t), nil); return err },
 		"push library/x":       func() error { _, err := c.Push(t.Context(), "library/x", randomImage(t), nil); return err },
 		"delete runtimes/x":    func() error { return c.Remove(t.Context(), "runtimes/x") },
 	} {

@@ -74,7 +74,8 @@ spec: {runtime: %s, command: [/probe], code: {image: code/blue/x}}
 	}{
 		{[]string{"image", "push", dir, "code/blue/x"}, []string{"push code/blue/x", "namespace blue", "create trainjobs.polder.dev", "role edit"}},
 		{[]string{"image", "push", dir, "code/red-two/x"}, []string{"push code/red-two/x", "namespace red-two"}},
-		{[]string{"image", "push", dir, "models/red-one/x"}, []string{"push models/red-one/x", "namespace red-one", "create models.polder.dev"}},
+		{[]string{"image", "push", dir, "models/blue/x"}, []string{"push models/blue/x", "namespace blue", "create models.polder.dev", "role edit"}},
+		{[]string{"image", "push", dir, "models/red-one/x:volume-0"}, []string{"push models/red-one/x:volume-0", "the cloud's own"}},
 		{[]string{"image", "push", dir, "stray"}, []string{"push stray", "no namespace", "images/NAMESPACE/NAME"}},
 		{[]string{"image", "push", dir, probeRepository + ":other"}, []string{"push " + probeRepository, "no namespace"}},
 		{[]string{"image", "rm", "code/blue/x"}, []string{"pull code/blue/x", "namespace blue"}},

@@ -39,7 +39,7 @@ type rule struct{ subject, role, namespace string }
 // may is what roles let do with the kinds of group polder.dev.
 var may = map[string][]string{
 	"view": {"get trainjobs", "get models"},
-	"edit": {"get trainjobs", "get models", "create trainjobs", "delete trainjobs", "delete models"},
+	"edit": {"get trainjobs", "get models", "create trainjobs", "delete trainjobs", "create models", "delete models"},
 }
 
 func newAPI(t *testing.T, rules ...rule) *apiServer {

@@ -25,9 +25,13 @@ const (
 
 // owned are the first segments of the repositories that belong to the namespace
 // in their second, and the kind of group polder.dev that stands for them there:
-// who may get, create or delete its objects may pull, push or delete. No role but
-// the administrator's lets a person create models, which controllers write.
+// who may get, create or delete its objects may pull, push or delete.
 var owned = map[string]string{"code": "trainjobs", "data": "trainjobs", "images": "trainjobs", "models": "models"}
+
+// volumeTag is how the tags begin under which the cloud finds a model's files as an image
+// that pods mount (model/pack). Who could write one could have a service run on other
+// files than those of the version that it names.
+const volumeTag = "volume-"
 
 // verbs are the API server's words for actions, and roles those that have them.
 var (
@@ -62,13 +66,20 @@ type guard struct {
 	next             http.Handler
 	router           *mux.Router
 	store            distribution.RepositoryEnumerator
+	index            *index
 	reviews          *reviewer
 	writers, readers []string
 }
 
-func newGuard(next http.Handler, store distribution.RepositoryEnumerator, reviews *reviewer, writers, readers []string) *guard {
+// repositories is what the registry keeps, and can list.
+type repositories interface {
+	distribution.Namespace
+	distribution.RepositoryEnumerator
+}
+
+func newGuard(next http.Handler, store repositories, reviews *reviewer, writers, readers []string) *guard {
 	// The router is made as next's own is, so both see the same name in a path.
-	return &guard{next, v2.RouterWithPrefix(""), store, reviews, writers, readers}
+	return &guard{next, v2.RouterWithPrefix(""), store, newIndex(store), reviews, writers, readers}
 }
 
 // ServeHTTP implements http.Handler.
@@ -77,35 +88,50 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var match mux.RouteMatch
 	known := g.router.Match(r, &match)
 	var err error
+	refers := referrersPath.FindStringSubmatch(r.URL.Path)
 	switch {
+	case !known && refers != nil && r.Method == http.MethodGet:
+		if err = g.judge(r.Context(), who, pull, refers[1]); err == nil {
+			err = g.index.referrers(w, r, refers[1], refers[2])
+		}
+		if err == nil {
+			return
+		}
 	case known && match.Route.GetName() == v2.RouteNameCatalog && r.Method == http.MethodGet:
 		if err = g.catalog(w, r, who); err == nil {
 			return
 		}
 	case g.writes(who):
 	case !known && actionOf(r.Method) == pull:
-		// As next answers what it has no route for, referrers among them, which
-		// clients then look for under a tag.
-		http.NotFound(w, r)
+		http.NotFound(w, r) // as next answers what it has no route for
 		return
 	case !known:
 		err = errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not do that: %s %s is no request for an image", who.user, r.Method, r.URL.Path))
 	default:
-		err = g.admit(r, who, match.Route.GetName(), match.Vars["name"])
+		err = g.admit(r, who, match.Route.GetName(), match.Vars["name"], match.Vars["reference"])
 	}
 	if err != nil {
 		_ = errcode.ServeJSON(w, err) // fails when the asker is gone
 		return
 	}
+	if known && match.Route.GetName() == v2.RouteNameManifest && r.Method == http.MethodPut {
+		announce(w, r)
+	}
 	g.next.ServeHTTP(w, r)
 }
 
 // admit returns nil when the request to a route may go on.
-func (g *guard) admit(r *http.Request, who asker, route, repository string) error {
+func (g *guard) admit(r *http.Request, who asker, route, repository, identifier string) error {
 	switch route {
 	case v2.RouteNameBase, v2.RouteNameCatalog:
 		return nil // says nothing, or that only GET lists
-	case v2.RouteNameTags, v2.RouteNameManifest, v2.RouteNameBlob:
+	case v2.RouteNameManifest:
+		if what := actionOf(r.Method); what == push && strings.HasPrefix(repository, "models/") && strings.HasPrefix(identifier, volumeTag) {
+			return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not push %s:%s: the tags of models that begin with %s are the cloud's own; choose another",
+				who.user, repository, identifier, volumeTag))
+		}
+		return g.judge(r.Context(), who, actionOf(r.Method), repository)
+	case v2.RouteNameTags, v2.RouteNameBlob:
 		return g.judge(r.Context(), who, actionOf(r.Method), repository)
 	case v2.RouteNameBlobUpload, v2.RouteNameBlobUploadChunk:
 		if err := g.judge(r.Context(), who, push, repository); err != nil {
@@ -166,9 +192,6 @@ func (g *guard) judge(ctx context.Context, who asker, what action, repository st
 		return nil
 	}
 	remedy := fmt.Sprintf("ask an administrator for the role %s there", roles[what])
-	if resource == "models" && what == push {
-		remedy = "a training job with spec.output.model makes models"
-	}
 	return errcode.ErrorCodeDenied.WithMessage(fmt.Sprintf("user %q may not %s %s: it is namespace %s's, where they may not %s %s.polder.dev; %s",
 		who.user, what, repository, namespace, verbs[what], resource, remedy))
 }

@@ -123,7 +123,8 @@ func TestWhoMayPush(t *testing.T) {
 		{"ana", "code/team-a/x", 201, nil},
 		{"ana", "data/team-a/x/deeper", 201, nil},
 		{"ana", "images/team-a", 201, nil},
-		{"ana", "models/team-a/x", 403, []string{`"ana"`, "push models/team-a/x", "namespace team-a", "create models.polder.dev", "spec.output.model"}},
+		{"ana", "models/team-a/x", 201, nil},
+		{"vera", "models/team-a/x", 403, []string{`"vera"`, "push models/team-a/x", "namespace team-a", "create models.polder.dev", "role edit"}},
 		{"ana", "code/team-b/x", 403, []string{`"ana"`, "push code/team-b/x", "namespace team-b", "create trainjobs.polder.dev", "role edit"}},
 		{"ana", "code/team-ab/x", 403, []string{"namespace team-ab"}},
 		{"ana", "code", 403, []string{"no namespace", "images/NAMESPACE/NAME"}},
@@ -340,8 +341,15 @@ func TestOddPaths(t *testing.T) {
 		"/v2/code/team-b/x%00/manifests/latest":                       404,
 		"/v2/code/team-b/x%0a/manifests/latest":                       404,
 		"/v2/code/team-b/x/manifests/latest%2f..%2f..":                404,
-		"/v2/code/team-a/x/referrers/" + digestOf("text"):             404,
-		"/v2/code/team-b/x/referrers/" + digestOf("text"):             404,
+		"/v2/code/team-a/x/referrers/x":                               400,
+		"/v2/code/team-b/x/referrers/" + digestOf("text"):             403,
+		"/v2/code%2Fteam-b%2Fx/referrers/" + digestOf("text"):         403,
+		"/v2/code/team-b/x/referrers/x":                               403,
+		"/v2/code/team-a/../team-b/x/referrers/" + digestOf("text"):   404,
+		"/v2/runtimes//x/referrers/" + digestOf("text"):               404,
+		"/v2/CODE/team-b/x/referrers/" + digestOf("text"):             200, // of another repository, in which nothing is
+		"/v2/code/team-b/x%0a/referrers/" + digestOf("text"):          404,
+		"/v2/code/team-b/x/referrers/":                                404,
 		"/v2/code/team-b/x":                                           404,
 		"/debug/vars":                                                 404,
 		"/":                                                           404,
@@ -485,5 +493,39 @@ func TestAPushAsksOnce(t *testing.T) {
 	}
 	if n := h.api.questions.Load(); n != 1 {
 		t.Errorf("the API server was asked %d times", n)
+	}
+}
+
+// TestVolumesOfModelsAreTheClouds: nobody else says which image has a model's files.
+func TestVolumesOfModelsAreTheClouds(t *testing.T) {
+	h := newHouse(t)
+	for _, r := range []string{"models/team-a/x", "images/team-a/x"} {
+		if code := h.push("ana", r, "text"); code != 201 {
+			t.Fatal(code)
+		}
+	}
+	put := func(who, repository, tag string) *httptest.ResponseRecorder {
+		return h.do(who, "PUT", "/v2/"+repository+"/manifests/"+tag, manifestOf("text"), "Content-Type", manifestType)
+	}
+	for _, target := range []string{"volume-1", "%76olume-1"} {
+		w := put("ana", "models/team-a/x", target)
+		if code, message := h.refusal(w); w.Code != 403 || code != "DENIED" || !strings.Contains(message, "the cloud's own") {
+			t.Errorf("%s: %d %s %s", target, w.Code, code, message)
+		}
+	}
+	if w := put("ana", "models/team-a/x", "volumes"); w.Code != 201 {
+		t.Errorf("another tag: %d", w.Code)
+	}
+	if w := put("ana", "images/team-a/x", "volume-1"); w.Code != 201 {
+		t.Errorf("another repository: %d", w.Code)
+	}
+	if w := put("admin", "models/team-a/x", "volume-1"); w.Code != 201 {
+		t.Errorf("an administrator: %d", w.Code)
+	}
+	if w := h.do("ana", "GET", "/v2/models/team-a/x/manifests/volume-1", "", "Accept", manifestType); w.Code != 200 {
+		t.Errorf("reading it: %d", w.Code)
+	}
+	if w := h.do("ana", "DELETE", "/v2/models/team-a/x/manifests/"+digestOf(manifestOf("text")), ""); w.Code != 202 {
+		t.Errorf("removing it: %d", w.Code)
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage"
@@ -134,8 +133,8 @@ func sweep(ctx context.Context, dir string) error {
 	return storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{Quiet: true})
 }
 
-// open returns what lists the repositories at dir.
-func open(ctx context.Context, dir string) (distribution.RepositoryEnumerator, error) {
+// open returns the repositories at dir, for looking.
+func open(ctx context.Context, dir string) (repositories, error) {
 	driver, err := factory.Create(ctx, "filesystem", map[string]any{"rootdirectory": dir})
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
@@ -144,7 +143,7 @@ func open(ctx context.Context, dir string) (distribution.RepositoryEnumerator, e
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
-	store, ok := registry.(distribution.RepositoryEnumerator)
+	store, ok := registry.(repositories)
 	if !ok {
 		return nil, fmt.Errorf("opening %s: its repositories cannot be listed", dir)
 	}

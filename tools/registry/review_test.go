@@ -34,7 +34,7 @@ func TestAsk(t *testing.T) {
 		want                      bool
 	}{
 		{ana, "get", "trainjobs", "team-a", true}, {ana, "create", "trainjobs", "team-a", true}, {ana, "delete", "models", "team-a", true},
-		{ana, "create", "models", "team-a", false}, {ana, "get", "trainjobs", "team-b", false}, {ana, "get", "trainjobs", "", false},
+		{ana, "create", "models", "team-a", true}, {ana, "get", "trainjobs", "team-b", false}, {ana, "get", "trainjobs", "", false},
 		{friend, "get", "models", "team-b", true}, {friend, "create", "trainjobs", "team-b", false}, {friend, "get", "models", "team-a", false},
 	} {
 		got, err := v.ask(t.Context(), tc.who, tc.verb, tc.resource, tc.namespace)

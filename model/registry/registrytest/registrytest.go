@@ -2,8 +2,8 @@
 // mutual TLS and the same rule about who may do what as the cloud's own
 // (tools/registry), with three people in place of an API server that knows them.
 // Only tests import it. What it keeps is in memory and is gone with the test. Like
-// the cloud's own it keeps no list of referrers itself: clients keep one under a
-// tag. Unlike the cloud's own it lists every repository to everybody.
+// the cloud's own it lists itself what refers to a manifest. Unlike the cloud's own it
+// lists every repository to everybody.
 package registrytest
 
 import (
@@ -73,7 +73,7 @@ func New(t testing.TB) *Server {
 		Reader: client(pki.Leaf{Name: "reader", User: reader}),
 		Tenant: client(pki.Leaf{Name: "tenant", User: tenant}),
 	}
-	store := guard(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	store := guard(referrers(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if change := s.tamper.Load(); change != nil {
 			(*change)(store).ServeHTTP(w, r)
@@ -104,7 +104,7 @@ func (s *Server) Tamper(change func(honest http.Handler) http.Handler) {
 
 // repository is that of a request, and of it the kind and the namespace it belongs
 // to.
-var repository = regexp.MustCompile(`^/v2/((?:(code|data|images|models)/([^/]+))?.*?)/(?:manifests|blobs|tags)/`)
+var repository = regexp.MustCompile(`^/v2/((?:(code|data|images|models)/([^/]+))?.*?)/(?:manifests|blobs|tags|referrers)/`)
 
 // guard keeps people to what they may do.
 func guard(next http.Handler) http.Handler {
@@ -119,7 +119,7 @@ func guard(next http.Handler) http.Handler {
 		m := repository.FindStringSubmatch(r.URL.Path)
 		common := len(m) == 0 || m[2] == ""
 		allowed := user == writer || !writes && (common || user == reader) ||
-			user == tenant && !common && m[3] == "team-a" && (m[2] != "models" || action != "push")
+			user == tenant && !common && m[3] == "team-a"
 		if allowed {
 			next.ServeHTTP(w, r)
 			return
