@@ -5,26 +5,35 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
-	"k8s.io/apiserver/pkg/authentication/user"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"polder.dev/polder/api/v1alpha1"
 )
 
 const otherDigest = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
+// person is who asks the API server.
+type person struct {
+	name   string
+	groups []string
+}
+
+func (p person) GetName() string               { return p.name }
+func (p person) GetUID() string                { return "" }
+func (p person) GetGroups() []string           { return p.groups }
+func (p person) GetExtra() map[string][]string { return nil }
+
 var (
-	ana         = &user.DefaultInfo{Name: "ana", Groups: []string{"system:authenticated"}}
-	controllers = &user.DefaultInfo{Name: "polder:controllers"}
-	masters     = &user.DefaultInfo{Name: "admin", Groups: []string{"system:masters"}}
-	ending      = &user.DefaultInfo{Name: "system:serviceaccount:kube-system:namespace-controller"}
+	ana         = person{"ana", []string{"system:authenticated"}}
+	controllers = person{"polder:controllers", nil}
+	masters     = person{"admin", []string{"system:masters"}}
+	ending      = person{"system:serviceaccount:kube-system:namespace-controller", nil}
 )
 
 // loose is an object as the API server has one of a kind that is not its own.
@@ -44,7 +53,7 @@ func loose(t *testing.T, kind string, v any) *unstructured.Unstructured {
 
 // judgeModel asks a policy about a Model that who makes, changes from old, or, where
 // there is no other, removes. It returns the refusal, or "".
-func judgeModel(t *testing.T, v validating.Validator, who user.Info, m, old *v1alpha1.Model, service *v1alpha1.InferenceService) string {
+func judgeModel(t *testing.T, v validating.Validator, who person, m, old *v1alpha1.Model, service *v1alpha1.InferenceService) string {
 	t.Helper()
 	kind, resource := v1alpha1.GroupVersion.WithKind("Model"), v1alpha1.GroupVersion.WithResource("models")
 	var now, before, params runtime.Object
@@ -120,9 +129,9 @@ func TestAPersonMakesAModelByImportAlone(t *testing.T) {
 		if got := judgeModel(t, v, ana, m, nil, nil); (got == "") != (tc.says == "") || !strings.Contains(got, tc.says) {
 			t.Errorf("%s: %q, want %q", name, got, tc.says)
 		}
-		for _, who := range []user.Info{controllers, masters} {
+		for _, who := range []person{controllers, masters} {
 			if got := judgeModel(t, v, who, m, nil, nil); got != "" {
-				t.Errorf("%s, by %s: %q", name, who.GetName(), got)
+				t.Errorf("%s, by %s: %q", name, who.name, got)
 			}
 		}
 	}
@@ -179,16 +188,16 @@ func TestAVersionIsReplacedWhenItIsRecorded(t *testing.T) {
 	unknown.Status.Versions = []v1alpha1.ModelVersion{{Digest: otherDigest}}
 	fresh := old.DeepCopy()
 	fresh.Status = v1alpha1.ModelStatus{}
-	for _, who := range []user.Info{ana, controllers, masters} {
+	for _, who := range []person{ana, controllers, masters} {
 		if got := judgeModel(t, v, who, next, old, nil); got != "" {
-			t.Errorf("%s: %q", who.GetName(), got)
+			t.Errorf("%s: %q", who.name, got)
 		}
 		for _, o := range []*v1alpha1.Model{unknown, fresh} {
 			if got := judgeModel(t, v, who, next, o, nil); !strings.Contains(got, someDigest+" of model ocr is not recorded") {
-				t.Errorf("%s, unrecorded: %q", who.GetName(), got)
+				t.Errorf("%s, unrecorded: %q", who.name, got)
 			}
 			if got := judgeModel(t, v, who, o, o, nil); got != "" {
-				t.Errorf("%s, unrecorded and left: %q", who.GetName(), got)
+				t.Errorf("%s, unrecorded and left: %q", who.name, got)
 			}
 		}
 	}
@@ -229,9 +238,9 @@ func TestAModelInUseStays(t *testing.T) {
 		if tc.canary != "" {
 			s.Spec.Canary = &v1alpha1.Canary{Model: tc.canary}
 		}
-		for _, who := range []user.Info{ana, masters} {
+		for _, who := range []person{ana, masters} {
 			if got := judgeModel(t, v, who, tc.m, old, s); (got == "") != (tc.says == "") || !strings.Contains(got, tc.says) {
-				t.Errorf("%s with %q and %q, removed: %v: %q, want %q", who.GetName(), tc.serves, tc.canary, tc.m == nil, got, tc.says)
+				t.Errorf("%s with %q and %q, removed: %v: %q, want %q", who.name, tc.serves, tc.canary, tc.m == nil, got, tc.says)
 			}
 		}
 		if got := judgeModel(t, v, ending, tc.m, old, s); got != "" {
