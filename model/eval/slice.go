@@ -124,13 +124,13 @@ func (c *Column) parts(r *Report) []part {
 		if d := len(at[b]) - len(at[a]); d != 0 {
 			return d
 		}
-		return natural(a, b)
+		return Natural(a, b)
 	})
 	if len(values) > sliceValuesMax {
 		r.note("Column %s has %d values; slices are told of the %d with the most rows.", c.Name, len(values), sliceValuesMax)
 		values = values[:sliceValuesMax]
 	}
-	slices.SortFunc(values, natural)
+	slices.SortFunc(values, Natural)
 	out := make([]part, len(values))
 	for i, v := range values {
 		out[i] = part{c.Name, v, at[v]}
@@ -163,8 +163,8 @@ func (c *Column) quarters() ([]part, bool) {
 	return out, true
 }
 
-// natural orders numbers by value, before words.
-func natural(a, b string) int {
+// Natural orders numbers by value, before words.
+func Natural(a, b string) int {
 	x, errA := strconv.ParseFloat(a, 64)
 	y, errB := strconv.ParseFloat(b, 64)
 	switch {
