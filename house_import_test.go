@@ -18,7 +18,7 @@ type row struct {
 var (
 	pure    = []string{"device", "sched", "storage", "model", "artifact", "policy", "supply"}
 	ground  = []string{"api", "internal"}
-	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "runtimes", "recipes", "console", "cli", "transfer"})
+	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "work", "runtimes", "recipes", "console", "cli", "transfer"})
 )
 
 // testsMay says which more kinds the tests of one kind of room may import: a client is
@@ -38,8 +38,10 @@ var rows = []row{
 		"supervision knows no part by name"},
 	{"edge", []string{"controlplane/*", "node/*", "device/dra", "sched/plugin"}, slices.Concat(pure, ground, []string{"kube", "layout"}),
 		"edges own a process's globals and one heavy library each; only system joins them"},
-	{"controller", []string{"*/controller", "policy/tenant", "workload/*", "mcp/*", "gateway/*", "controlplane", "node", "workload", "mcp", "gateway"}, slices.Concat(pure, ground, []string{"kube", "layout"}),
+	{"controller", []string{"*/controller", "policy/tenant", "workload/*", "mcp/*", "gateway/*", "controlplane", "node", "mcp", "gateway"}, slices.Concat(pure, ground, []string{"kube", "layout", "work"}),
 		"controllers meet through API objects: one writes an object, the other sees it"},
+	{"work", []string{"workload"}, slices.Concat(pure, ground),
+		"what work needs of a node and of the store is told alike by all who run some"},
 	{"device", []string{"device"}, ground,
 		"what an accelerator is must be readable and testable without a cluster"},
 	{"transfer", []string{"storage/transfer"}, ground,

@@ -9,12 +9,11 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/storage/dataset"
+	"polder.dev/polder/workload"
 )
 
 // The containers that copy between the object store and a worker, beside Container: one
@@ -24,17 +23,8 @@ const (
 	containerStore = "checkpoints"
 )
 
-// Where a worker finds what it needs to speak to the store.
-const (
-	volumeStore = "store"
-	dirStore    = "/polder/store"
-)
-
-// Variables that tell the copying containers what to do.
-const (
-	envSources     = "POLDER_SOURCES"
-	envCheckpoints = "POLDER_CHECKPOINT_BUCKET"
-)
+// envCheckpoints tells the container beside a worker where checkpoints go.
+const envCheckpoints = "POLDER_CHECKPOINT_BUCKET"
 
 // usesStore reports whether a job's workers speak to the object store.
 func usesStore(job *v1alpha1.TrainJob) bool {
@@ -75,16 +65,8 @@ func unfrozen(w *world) string {
 		if d.Dataset == "" {
 			continue
 		}
-		set := w.datasets[d.Dataset]
-		if set == nil {
-			return fmt.Sprintf("spec.data[%d].dataset: there is no Dataset %s in namespace %s; `polder dataset freeze` makes one", i, d.Dataset, w.job.Namespace)
-		}
-		if c := apimeta.FindStatusCondition(set.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != "True" {
-			why := "it is being frozen"
-			if c != nil {
-				why = c.Message
-			}
-			return fmt.Sprintf("spec.data[%d].dataset: Dataset %s is not ready: %s", i, d.Dataset, why)
+		if why := workload.Unfrozen(fmt.Sprintf("spec.data[%d].dataset", i), w.job.Namespace, d.Dataset, w.datasets[d.Dataset]); why != "" {
+			return why
 		}
 	}
 	return ""
@@ -99,8 +81,7 @@ func sources(w *world) []dataset.Source {
 		case d.Bucket != nil:
 			s.Bucket, s.Prefix = d.Bucket.Name, d.Bucket.Prefix
 		case d.Dataset != "":
-			set := w.datasets[d.Dataset]
-			s.Bucket, s.Prefix, s.Manifest, s.Digest = set.Spec.Bucket, set.Spec.Prefix, set.Status.Manifest, set.Status.Digest
+			s = workload.SourceOf(w.datasets[d.Dataset], s.Dir)
 		default:
 			continue
 		}
@@ -117,7 +98,7 @@ func copiedFrom(attempt *batchv1.Job, dir string) string {
 	}
 	for _, c := range attempt.Spec.Template.Spec.InitContainers {
 		for _, e := range c.Env {
-			if e.Name != envSources {
+			if e.Name != workload.EnvSources {
 				continue
 			}
 			list, err := dataset.DecodeSources(strings.ReplaceAll(e.Value, "$$", "$"))
@@ -137,20 +118,6 @@ func copiedFrom(attempt *batchv1.Job, dir string) string {
 	return ""
 }
 
-// storeEnv is how the tools of the field find the store.
-func storeEnv() []corev1.EnvVar {
-	key := func(name, field string) corev1.EnvVar {
-		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-			LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.StoreJobSecret}, Key: field,
-		}}}
-	}
-	return []corev1.EnvVar{
-		key("AWS_ACCESS_KEY_ID", v1alpha1.StoreAccessKey), key("AWS_SECRET_ACCESS_KEY", v1alpha1.StoreSecretKey),
-		key("AWS_ENDPOINT_URL", v1alpha1.StoreEndpoint), key("AWS_REGION", v1alpha1.StoreRegion),
-		{Name: "AWS_CA_BUNDLE", Value: path.Join(dirStore, v1alpha1.StoreCA)},
-	}
-}
-
 // checkpointPrefix is where a job's checkpoints go in their bucket: where it says, or a
 // place that no other job has.
 func checkpointPrefix(job *v1alpha1.TrainJob) string {
@@ -168,16 +135,14 @@ func withStore(spec *corev1.PodSpec, w *world, image string) {
 	if !usesStore(job) {
 		return
 	}
-	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volumeStore, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-		SecretName: v1alpha1.StoreJobSecret, Items: []corev1.KeyToPath{{Key: v1alpha1.StoreCA, Path: v1alpha1.StoreCA}},
-	}}})
-	ca := corev1.VolumeMount{Name: volumeStore, MountPath: dirStore, ReadOnly: true}
+	spec.Volumes = append(spec.Volumes, workload.StoreVolume())
+	ca := workload.StoreMount()
 	worker := &spec.Containers[0]
 	worker.VolumeMounts = append(worker.VolumeMounts, ca)
-	worker.Env = append(storeEnv(), worker.Env...)
+	worker.Env = append(workload.StoreEnv(), worker.Env...)
 
 	rank := worker.Env[rankOf(worker.Env)]
-	env := append(storeEnv(), rank, corev1.EnvVar{Name: "HOME", Value: "/tmp"},
+	env := append(workload.StoreEnv(), rank, corev1.EnvVar{Name: "HOME", Value: "/tmp"},
 		corev1.EnvVar{Name: "POLDER_CHECKPOINT_DIR", Value: dirCheckpoints},
 		corev1.EnvVar{Name: "POLDER_METRICS_FILE", Value: path.Join(dirMetrics, metricsFile)})
 	if b := job.Spec.Checkpoints.Bucket; b != nil {
@@ -191,16 +156,13 @@ func withStore(spec *corev1.PodSpec, w *world, image string) {
 			{Name: volumeRun, MountPath: dirCheckpoints, SubPath: subCheckpoints},
 			{Name: volumeRun, MountPath: dirMetrics, SubPath: subMetrics},
 		},
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
-		},
+		Resources:                workload.CopierResources(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext:          worker.SecurityContext,
 	}
 	before := copier
 	before.Name, before.Command = containerData, []string{"/fetch", "data"}
-	before.Env = append(before.Env[:len(env):len(env)], corev1.EnvVar{Name: envSources, Value: strings.ReplaceAll(dataset.EncodeSources(sources(w)), "$", "$$")})
+	before.Env = append(before.Env[:len(env):len(env)], workload.SourcesEnv(sources(w)))
 	for i, d := range job.Spec.Data {
 		if d.Image == "" {
 			before.VolumeMounts = append(before.VolumeMounts, corev1.VolumeMount{Name: volumeData + strconv.Itoa(i), MountPath: path.Join(dirData, d.Name)})

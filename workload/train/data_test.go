@@ -45,7 +45,7 @@ func TestDataOfABucket(t *testing.T) {
 		}
 		return ""
 	}
-	got, err := dataset.DecodeSources(strings.ReplaceAll(env(before, envSources), "$$", "$"))
+	got, err := dataset.DecodeSources(strings.ReplaceAll(env(before, workload.EnvSources), "$$", "$"))
 	want := []dataset.Source{
 		{Dir: "/polder/data/raw", Bucket: "raw-data", Prefix: "a$b/"},
 		{Dir: "/polder/data/set", Bucket: "data", Prefix: "in/", Manifest: ".polder/datasets/12.jsonl", Digest: "sha256:12"},
