@@ -255,16 +255,21 @@ type ModelRouteStatus struct {
 	// Observed is what has become of requests lately.
 	// +optional
 	Observed *RouteObserved `json:"observed,omitempty"`
-	// Conditions: Accepted, Ready, and Drift, which is True when the route behaves
-	// otherwise than where its threshold was learned.
+	// Conditions: Accepted, Ready, and the gateway's own: Drift, which is True when the route
+	// behaves otherwise than where its threshold was learned, and, of routes with a log,
+	// Logged.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ConditionDrift: a route behaves otherwise than where its threshold was learned.
-const ConditionDrift = "Drift"
+// Conditions of routes that the gateway writes. Drift: the route behaves otherwise than
+// where its threshold was learned. Logged: records are written to the bucket.
+const (
+	ConditionDrift  = "Drift"
+	ConditionLogged = "Logged"
+)
 
 // CascadeStatus is a threshold, what is expected of it, and the controls: what would be
 // had without a cascade. All numbers are decimal.

@@ -72,17 +72,22 @@ func pick(shares []share, u float64) int {
 	return shares[len(shares)-1].target // u was not below 1
 }
 
-// CostMax is the most that a request with this decision may cost, in billionths: that
-// every target is asked that may be.
+// CostMax is the most that a request with this decision may cost, in billionths: that every
+// target is asked that may be, and of a cascade the general model and those after it twice,
+// about some rows and, if that cannot be merged, about all.
 func (r *Route) CostMax(d *Decision) int64 {
-	asked := append([]int{d.Target}, d.Fallback...)
+	rest := slices.Clone(d.Fallback)
+	times := int64(1)
 	if d.Cascade != nil {
-		asked = append(asked, d.Cascade.General)
+		rest = append(rest, d.Cascade.General)
+		times = 2
 	}
-	slices.Sort(asked)
-	var sum int64
-	for _, t := range slices.Compact(asked) {
-		sum += r.Targets[t].Cost
+	slices.Sort(rest)
+	sum := r.Targets[d.Target].Cost
+	for _, t := range slices.Compact(rest) {
+		if t != d.Target {
+			sum += times * r.Targets[t].Cost
+		}
 	}
 	return sum
 }

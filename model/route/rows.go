@@ -69,13 +69,6 @@ func Merge(all, some *infer.Response, rows []int, of int) (*infer.Response, erro
 	return &out, nil
 }
 
-// Without is a response without one output.
-func Without(r *infer.Response, name string) *infer.Response {
-	out := *r
-	out.Outputs = slices.DeleteFunc(slices.Clone(r.Outputs), func(t infer.Tensor) bool { return t.Name == name })
-	return &out
-}
-
 // take picks rows of the data of a tensor with so many.
 func take(data any, of int, rows []int) (any, error) {
 	switch d := data.(type) {
@@ -162,4 +155,31 @@ func putRows[T any](all []T, some any, of int, rows []int) ([]T, error) {
 		copy(out[r*size:(r+1)*size], d[i*size:(i+1)*size])
 	}
 	return out, nil
+}
+
+// Scoring is the request to ask the specialist with: one that asks for some outputs, and
+// not for the one that tells how sure it is, becomes one for all. changed says so.
+func (c *Cascade) Scoring(r *infer.Request) (out *infer.Request, changed bool) {
+	if len(r.Outputs) == 0 || slices.ContainsFunc(r.Outputs, func(o infer.Output) bool {
+		return o.Name == c.Output || c.Output == "" && (o.Name == infer.OutputProbabilities || o.Name == infer.OutputLogits)
+	}) {
+		return r, false
+	}
+	all := *r
+	all.Outputs = nil
+	return &all, true
+}
+
+// AskedFor is an answer with what r asked for alone, and in its form.
+func AskedFor(answer *infer.Response, r *infer.Request) *infer.Response {
+	out := *answer
+	out.Outputs = nil
+	for _, o := range r.Outputs {
+		if t := answer.Output(o.Name); t != nil {
+			one := *t
+			one.Binary = r.Binary(o.Name)
+			out.Outputs = append(out.Outputs, one)
+		}
+	}
+	return &out
 }
