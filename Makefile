@@ -24,16 +24,18 @@ KUBERNETES := $(call version-of,k8s.io/kubernetes,.)
 KUBEVERSION := $(subst ., ,$(patsubst v%,%,$(KUBERNETES)))
 
 stamp = -X $(1)=$(2)
-LDFLAGS_polder = $(call stamp,polder.dev/polder/internal/version.number,$(VERSION)) \
+LDFLAGS_version = $(call stamp,polder.dev/polder/internal/version.number,$(VERSION)) \
 	$(call stamp,polder.dev/polder/internal/version.commit,$(COMMIT)) \
-	$(call stamp,polder.dev/polder/internal/version.date,$(DATE)) \
+	$(call stamp,polder.dev/polder/internal/version.date,$(DATE))
+LDFLAGS_polder = $(LDFLAGS_version) \
 	$(foreach p,k8s.io/component-base/version k8s.io/client-go/pkg/version, \
 	$(call stamp,$(p).gitVersion,$(KUBERNETES)) $(call stamp,$(p).gitMajor,$(word 1,$(KUBEVERSION))) \
 	$(call stamp,$(p).gitMinor,$(word 2,$(KUBEVERSION))) $(call stamp,$(p).gitTreeState,clean) \
 	$(call stamp,$(p).buildDate,$(DATE)))
 
 # Everything is static, so that it runs on a machine without any of this, but
-# polder-nvml, which loads a library of the machine. Tests
+# polder-nvml, which loads a library of the machine, and polder-onnx, which loads one
+# that comes with it and runs in images of Debian. Tests
 # are built the same way, so that they share what the build has compiled; so do the
 # modules below tools/, as far as their dependencies have the same versions. What
 # debuggers read is a quarter of the compiler's work, and is not kept in programs.
@@ -82,6 +84,8 @@ helpers:
 # Its functions are bound when they are called, as an old library lacks some, and
 # upstream declares what NVIDIA has deprecated; so in tools/check.
 	@CGO_ENABLED=1 CC=$(CROSS)gcc CGO_CFLAGS="-O2 -Wno-deprecated-declarations" CGO_LDFLAGS=-Wl,-z,lazy $(call helper,nvml,,polder-nvml,.)
+	@tools/onnxruntime $(ARCH) "$(abspath $(LIBEXEC))/libonnxruntime.so.1"
+	@CGO_ENABLED=1 CC=$(CROSS)gcc $(call helper,onnx,$(LDFLAGS_version),polder-onnx,.)
 
 # --- what a machine must have ------------------------------------------------
 
