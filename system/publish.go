@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 
-	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/workload/train"
@@ -40,11 +39,14 @@ func (p *publisher) Publish(ctx context.Context, pub train.Publication) (string,
 	digest, size, err := pack.Push(ctx, p.store, repository+":latest", pack.Model{
 		Name: pub.Name, Format: format, Licence: pub.Licence,
 		Annotations: map[string]string{
-			v1alpha1.Group + "/lineage": string(lineage),
-			v1alpha1.Group + "/metrics": string(measured),
+			pack.AnnotationLineage: string(lineage),
+			pack.AnnotationMetrics: string(measured),
 		},
 	}, files)
 	if err != nil {
+		return "", "", 0, err
+	}
+	if _, err := pack.AttachTo(ctx, p.store, repository, digest, pack.TypeLineage, nil, lineage); err != nil {
 		return "", "", 0, err
 	}
 	return digest.String(), repository + "@" + digest.String(), size, nil

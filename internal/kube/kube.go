@@ -13,8 +13,10 @@ import (
 	"os"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -110,6 +112,15 @@ func (c *Client) Greet(ctx context.Context) error {
 		return fmt.Errorf("asking the cloud: %w", err)
 	}
 	return nil
+}
+
+// User is the name by which the API server knows who asks.
+func (c *Client) User(ctx context.Context) (string, error) {
+	r, err := c.set.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("asking the cloud who you are: %w", err)
+	}
+	return r.Status.UserInfo.Username, nil
 }
 
 // Raw reads a path of the API server that has no objects, such as /metrics.

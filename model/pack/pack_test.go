@@ -523,3 +523,40 @@ func TestManyAttachAtOnce(t *testing.T) {
 		t.Errorf("of %d that were attached, %d are listed, %v", many, len(got), err)
 	}
 }
+
+// TestRemove: what refers to a model goes with it, and nothing else.
+func TestRemove(t *testing.T) {
+	s := registrytest.New(t)
+	c := open(t, s)
+	gone, _ := push(t, c, some()...)
+	stays, _ := push(t, c, fileOf("other.pt", "other"))
+	report, err := AttachTo(t.Context(), c, reference, gone, TypeEvaluation, nil, []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := AttachTo(t.Context(), c, reference, report, TypeSignature, nil, []byte("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := AttachTo(t.Context(), c, reference, stays, TypeCard, nil, []byte("# x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Volume(t.Context(), c, reference+"@"+gone.String(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(t.Context(), c, reference, gone); err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[digest.Digest]bool{gone: false, report: false, signature: false, stays: true, card: true} {
+		if there, err := c.Exists(t.Context(), reference+"@"+d.String()); err != nil || there != want {
+			t.Errorf("%s is there: %v, %v", d, there, err)
+		}
+	}
+	if list, err := c.List(t.Context(), "models/"); err != nil || len(list) != 1 || list[0].Tag != "latest" {
+		t.Errorf("tags %+v, %v", list, err)
+	}
+	if err := Remove(t.Context(), c, reference, gone); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("again: %v", err)
+	}
+}

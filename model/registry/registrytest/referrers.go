@@ -27,11 +27,13 @@ type referring struct {
 	ocispec.Descriptor
 }
 
-// referrers lists what refers to a manifest, as the cloud's own registry does. That of
-// the library next calls an artifact by its configuration's type.
+// referrers lists what refers to a manifest, and removes its tags with it, as the cloud's
+// own registry does. That of the library next calls an artifact by its configuration's
+// type, and keeps tags of what is gone.
 func referrers(next http.Handler) http.Handler {
 	var mu sync.Mutex
 	var all []referring
+	tags := map[[2]string]string{} // digests by repository and tag
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m := referrersPath.FindStringSubmatch(r.URL.Path); m != nil && r.Method == http.MethodGet {
 			mu.Lock()
@@ -57,6 +59,11 @@ func referrers(next http.Handler) http.Handler {
 				all = append(slices.DeleteFunc(all, func(o referring) bool { return o.repository == m[1] && o.Digest == d.Digest }), d)
 				mu.Unlock()
 			}
+			if rec.Code == http.StatusCreated && !strings.Contains(m[2], ":") {
+				mu.Lock()
+				tags[[2]string{m[1], m[2]}] = string(digest.FromBytes(b))
+				mu.Unlock()
+			}
 			for k, v := range rec.Header() {
 				w.Header()[k] = v
 			}
@@ -66,6 +73,12 @@ func referrers(next http.Handler) http.Handler {
 		case m != nil && r.Method == http.MethodDelete:
 			mu.Lock()
 			all = slices.DeleteFunc(all, func(o referring) bool { return o.repository == m[1] && string(o.Digest) == m[2] })
+			for t, d := range tags {
+				if t[0] == m[1] && d == m[2] {
+					next.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, "/v2/"+t[0]+"/manifests/"+t[1], nil))
+					delete(tags, t)
+				}
+			}
 			mu.Unlock()
 		}
 		next.ServeHTTP(w, r)
