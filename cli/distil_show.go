@@ -1,0 +1,347 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
+	"polder.dev/polder/internal/term"
+	"polder.dev/polder/model"
+	"polder.dev/polder/model/distil"
+	"polder.dev/polder/recipes"
+)
+
+func (o *options) distilList() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{Use: "ls", Short: "List distillations", Args: cobra.NoArgs}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := o.open(cmd)
+		if err != nil {
+			return err
+		}
+		namespace := c.Namespace
+		if all {
+			namespace = ""
+		}
+		var list v1alpha1.DistillationList
+		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
+			return fmt.Errorf("listing distillations: %w", err)
+		}
+		slices.SortFunc(list.Items, func(a, b v1alpha1.Distillation) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+		if o.json() {
+			return printJSON(cmd.OutOrStdout(), list.Items)
+		}
+		if len(list.Items) == 0 {
+			fmt.Fprintln(cmd.OutOrStdout(), "There are no distillations; start one with `polder distil run`.")
+			return nil
+		}
+		rows := [][]string{{"NAMESPACE", "NAME", "STATE", "STAGE", "METHOD", "STUDENT", "HOURS", "AGE", "MESSAGE"}}
+		for _, d := range list.Items {
+			student := "-"
+			if d.Status.Model != nil {
+				student = d.Status.Model.Name
+			}
+			message, _, _ := strings.Cut(d.Status.Message, "\n")
+			rows = append(rows, []string{
+				d.Namespace, d.Name, or(string(d.Status.State), string(v1alpha1.StatePending)), or(d.Status.Stage, "-"), string(d.Spec.Method), student,
+				or(d.Status.Used.AcceleratorHours, "-"), term.Age(d.CreationTimestamp.Time, time.Now()), message,
+			})
+		}
+		return term.Table(cmd.OutOrStdout(), rows)
+	}
+	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
+	return o.flags(cmd, "json")
+}
+
+func (o *options) distilShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Show a distillation: its stages, what they used, and what came of it",
+		Args: exactly("NAME"), ValidArgsFunction: o.completeDistillations,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		_, d, err := o.findDistillation(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if o.json() {
+			return printJSON(cmd.OutOrStdout(), d)
+		}
+		return printDistillation(cmd.OutOrStdout(), d)
+	}
+	return o.flags(cmd, "json")
+}
+
+func printDistillation(w io.Writer, d *v1alpha1.Distillation) error {
+	s := &d.Status
+	rows := [][]string{{"Distillation", d.Namespace + "/" + d.Name}, {"State", or(string(s.State), string(v1alpha1.StatePending))}}
+	add := func(head, text string) {
+		if text != "" {
+			rows = append(rows, []string{head, text})
+		}
+	}
+	add("Message", strings.ReplaceAll(s.Message, "\n", " "))
+	add("Method", string(d.Spec.Method))
+	add("Teacher", teacherOf(d))
+	add("Student", or(d.Spec.Student.Recipe, "code of its own"))
+	head := "Parameters"
+	for _, k := range slices.Sorted(maps.Keys(d.Spec.Student.Parameters)) {
+		rows = append(rows, []string{head, k + " = " + d.Spec.Student.Parameters[k]})
+		head = ""
+	}
+	add("Used", or(s.Used.AcceleratorHours, "0")+" of "+or(d.Spec.Budget.AcceleratorHours, "unbounded")+" accelerator-hours")
+	if s.Model != nil {
+		add("Model", s.Model.Name+"@"+s.Model.Digest)
+	}
+	add("Evaluation", s.Evaluation)
+	add("Verdict", s.Verdict)
+	if err := term.Table(w, rows); err != nil || len(s.Stages) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	rows = [][]string{{"STAGE", "WORK", "STATE", "HOURS", "MESSAGE"}}
+	for _, g := range s.Stages {
+		message, _, _ := strings.Cut(g.Message, "\n")
+		rows = append(rows, []string{g.Name, or(g.Job, "-"), or(string(g.State), string(v1alpha1.StatePending)), or(g.AcceleratorHours, "-"), message})
+	}
+	return term.Table(w, rows)
+}
+
+func teacherOf(d *v1alpha1.Distillation) string {
+	t := d.Spec.Teacher
+	switch {
+	case t == nil:
+		return ""
+	case d.Status.Teacher != nil:
+		return d.Status.Teacher.Name + "@" + d.Status.Teacher.Digest
+	case t.Endpoint != nil:
+		return t.Endpoint.Model + " at " + t.Endpoint.URL
+	}
+	return t.Model
+}
+
+// followDistillation shows how far d is until it ends.
+func (o *options) followDistillation(cmd *cobra.Command, c *kube.Client, d *v1alpha1.Distillation) error {
+	out := cmd.OutOrStdout()
+	said := map[string]string{}
+	var silent time.Time
+	for {
+		var now v1alpha1.Distillation
+		err := c.Get(cmd.Context(), kube.Key(d.Namespace, d.Name), &now)
+		switch {
+		case err == nil && now.UID != d.UID, apierrors.IsNotFound(err):
+			return fmt.Errorf("distillation %s was deleted", d.Name)
+		case err == nil:
+			silent = time.Time{}
+			if !o.json() {
+				tellStages(out, &now, said)
+			}
+			if now.Status.State.Done() {
+				return o.distilled(out, &now)
+			}
+		case cmd.Context().Err() != nil:
+			return cmd.Context().Err()
+		case silent.IsZero():
+			silent = time.Now()
+		case time.Since(silent) > silenceMax:
+			return fmt.Errorf("reading distillation %s: %w; it goes on, and `polder distil show %s` shows it when the cloud answers again", d.Name, err, d.Name)
+		}
+		if err := pause(cmd.Context(), lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// tellStages writes what is new of the stages.
+func tellStages(w io.Writer, d *v1alpha1.Distillation, said map[string]string) {
+	for _, g := range d.Status.Stages {
+		message, _, _ := strings.Cut(g.Message, "\n")
+		text := fmt.Sprintf("%-10s  %-9s  %s", g.Name, or(string(g.State), string(v1alpha1.StatePending)), message)
+		if said[g.Name] != text {
+			said[g.Name] = text
+			fmt.Fprintln(w, strings.TrimRight(text, " "))
+		}
+	}
+	if m := d.Status.Message; d.Status.State == v1alpha1.StatePending && m != "" && said[""] != m {
+		said[""] = m
+		fmt.Fprintln(w, "waiting:", m)
+	}
+}
+
+// distilled tells how it ended.
+func (o *options) distilled(w io.Writer, d *v1alpha1.Distillation) error {
+	if o.json() {
+		if err := printJSON(w, d); err != nil {
+			return err
+		}
+	}
+	if d.Status.State != v1alpha1.StateSucceeded {
+		return fmt.Errorf("distillation %s ended, %s: %s", d.Name, d.Status.State, d.Status.Message)
+	}
+	if d.Status.Model == nil {
+		return errors.New("the distillation ended well, without a model")
+	}
+	if !o.json() {
+		fmt.Fprintf(w, "Model %s is %s. %s\nUsed: %s accelerator-hours.\n", d.Status.Model.Name, d.Status.Model.Digest, d.Status.Verdict, d.Status.Used.AcceleratorHours)
+	}
+	return nil
+}
+
+// planned is a stage before it is started.
+type planned struct {
+	Stage        string   `json:"stage"`
+	What         string   `json:"what"`
+	Workers      int32    `json:"workers"`
+	Accelerators int32    `json:"accelerators"`
+	Kinds        []string `json:"kinds,omitempty"`
+	// Hours that it may use, by an earlier run; missing where nothing is known.
+	Hours *float64 `json:"acceleratorHours,omitempty"`
+	Of    string   `json:"by,omitempty"`
+}
+
+// distilPlan shows what a distillation would do.
+func (o *options) distilPlan(cmd *cobra.Command, c *kube.Client, d *v1alpha1.Distillation) error {
+	var past v1alpha1.DistillationList
+	if err := c.List(cmd.Context(), &past, kube.InNamespace(d.Namespace)); err != nil {
+		return fmt.Errorf("listing earlier distillations: %w", err)
+	}
+	answers, err := answersOf(cmd, c, d)
+	if err != nil {
+		return err
+	}
+	var stages []planned
+	for _, s := range distil.Stages(d) {
+		stages = append(stages, planStage(d, s, answers, past.Items))
+	}
+	if o.json() {
+		return printJSON(cmd.OutOrStdout(), map[string]any{"stages": stages, "budget": d.Spec.Budget})
+	}
+	rows := [][]string{{"STAGE", "WHAT", "WORKERS", "ACCELERATORS", "HOURS"}}
+	known, sum := true, 0.0
+	for _, s := range stages {
+		devices, hours := "-", "not known: nothing like it has run here"
+		if s.Accelerators > 0 {
+			devices = strings.TrimSpace(fmt.Sprintf("%d %s", s.Accelerators, strings.Join(s.Kinds, ",")))
+		}
+		if s.Hours != nil {
+			sum += *s.Hours
+			hours = distil.Format(*s.Hours)
+			if s.Of != "" {
+				hours += ", as in " + s.Of
+			}
+		} else {
+			known = false
+		}
+		rows = append(rows, []string{s.Stage, s.What, fmt.Sprint(s.Workers), devices, hours})
+	}
+	if err := term.Table(cmd.OutOrStdout(), rows); err != nil {
+		return err
+	}
+	w := cmd.OutOrStdout()
+	switch {
+	case d.Spec.Budget.AcceleratorHours == "":
+		fmt.Fprintln(w, "\nThere is no budget: nothing bounds what it uses. Set spec.budget.acceleratorHours, or --budget.")
+	case known:
+		fmt.Fprintf(w, "\nIt may use %s of %s accelerator-hours; what runs beyond them is ended.\n", distil.Format(sum), d.Spec.Budget.AcceleratorHours)
+	default:
+		fmt.Fprintf(w, "\nIt uses %s accelerator-hours at most; what runs beyond them is ended.\n", d.Spec.Budget.AcceleratorHours)
+	}
+	fmt.Fprintln(w, "Nothing was started.")
+	return nil
+}
+
+func planStage(d *v1alpha1.Distillation, stage, answers string, past []v1alpha1.Distillation) planned {
+	none := 0.0
+	p := planned{Stage: stage, Workers: 1}
+	switch stage {
+	case distil.StageTeacher:
+		p.What = teacherOf(d) + " answers"
+		if answers != "" {
+			p.What, p.Workers, p.Hours = "its answers are there: "+answers, 0, &none
+			return p
+		}
+		p.Accelerators, p.Kinds = d.Spec.Teacher.Accelerators.Count, d.Spec.Teacher.Accelerators.Kinds
+	case distil.StageStudent:
+		p.What = "recipe " + d.Spec.Student.Recipe
+		if d.Spec.Student.Recipe == "" {
+			p.What = "code of its own"
+		}
+		p.Workers = max(1, d.Spec.Student.Workers)
+		p.Accelerators, p.Kinds = d.Spec.Student.Accelerators.Count, d.Spec.Student.Accelerators.Kinds
+	case distil.StageEvaluation:
+		p.What = fmt.Sprintf("%d requirements", len(d.Spec.Requirements))
+	}
+	if g, ok := distil.Estimate(d, stage, past); ok {
+		p.Hours, p.Of = &g.Hours, g.Of
+	}
+	return p
+}
+
+// answersOf names the answers of d's teacher, if they are there already.
+func answersOf(cmd *cobra.Command, c *kube.Client, d *v1alpha1.Distillation) (string, error) {
+	t := d.Spec.Teacher
+	if !distil.Taught(d) || t == nil || d.Spec.Data.Bucket != nil {
+		return "", nil
+	}
+	digest, err := recipes.Digest()
+	if err != nil {
+		return "", err
+	}
+	f := &distil.Found{Recipes: digest}
+	_, f.DataDigest, _ = strings.Cut(d.Spec.Data.Image, "@")
+	if d.Spec.Data.Dataset != "" {
+		var set v1alpha1.Dataset
+		if err := c.Get(cmd.Context(), kube.Key(d.Namespace, d.Spec.Data.Dataset), &set); err != nil {
+			return "", ignoreMissing(err, "reading data set "+d.Spec.Data.Dataset)
+		}
+		f.DataDigest = set.Status.Digest
+	}
+	if f.DataDigest == "" {
+		return "", nil
+	}
+	if t.Model != "" {
+		v, err := versionOf(cmd, c, d.Namespace, t.Model)
+		if err != nil || v == "" {
+			return "", err
+		}
+		f.Teacher = &distil.Source{Digest: v}
+	}
+	name := distil.AnswersName(distil.Key(d, f))
+	var m v1alpha1.Model
+	if err := c.Get(cmd.Context(), kube.Key(d.Namespace, name), &m); err != nil {
+		return "", ignoreMissing(err, "looking for the teacher's answers")
+	}
+	return name, nil
+}
+
+func ignoreMissing(err error, doing string) error {
+	if err == nil || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// versionOf is the digest of the version that text calls; "" if there is none yet.
+func versionOf(cmd *cobra.Command, c *kube.Client, namespace, text string) (string, error) {
+	n, err := model.ParseName(text)
+	if err != nil {
+		return "", err
+	}
+	var m v1alpha1.Model
+	if err := c.Get(cmd.Context(), kube.Key(namespace, n.Model), &m); err != nil {
+		return "", ignoreMissing(err, "reading model "+n.Model)
+	}
+	v, err := n.Find(&m)
+	if err != nil {
+		return "", nil // the plan says so when it is carried out
+	}
+	return v.Digest, nil
+}
