@@ -118,6 +118,11 @@ e2e: build ## the end-to-end tests; E2E=REGEXP picks some
 	@tools/deps $(CLIENTS)
 	@go test -tags e2e -count=1 -timeout 60m -v -run '$(E2E)' ./test/e2e
 
+.PHONY: recipes
+recipes: ## the recipes by which models learn, on this machine's python3-torch; minutes
+	@tools/deps python3-torch python3-numpy
+	@go test -tags torch -count=1 -timeout 20m ./recipes
+
 .PHONY: gen
 gen: ## regenerate deep copies and CRDs after a change of api/, or of a module whose CRDs we carry
 	@install -m 0644 $(foreach k,gatewayclasses gateways httproutes,"$$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard/gateway.networking.k8s.io_$(k).yaml") gateway/httproute/crd/

@@ -277,7 +277,10 @@ func planStage(d *v1alpha1.Distillation, stage, answers string, past []v1alpha1.
 		p.Workers = max(1, d.Spec.Student.Workers)
 		p.Accelerators, p.Kinds = d.Spec.Student.Accelerators.Count, d.Spec.Student.Accelerators.Kinds
 	case distil.StageEvaluation:
-		p.What = fmt.Sprintf("%d requirements", len(d.Spec.Requirements))
+		p.What = "judges the student"
+		if n := len(d.Spec.Requirements); n > 0 {
+			p.What += fmt.Sprintf(" by what is required (%d)", n)
+		}
 	}
 	if g, ok := distil.Estimate(d, stage, past); ok {
 		p.Hours, p.Of = &g.Hours, g.Of

@@ -55,6 +55,11 @@ def auc(scores, positive):
 
 def verdict(task, found, prefix="test_"):
     """A sentence: does the network beat the simplest ways to answer?"""
+    if prefix + "reward" in found:
+        mine, simple = found[prefix + "reward"], found[prefix + "constant_reward"]
+        if mine <= simple:
+            return f"It did not learn: its actions are rewarded by {mine:.4f} on average, and always the same one by {simple:.4f}."
+        return f"Its actions are rewarded by {mine:.4f} on average; always the same one by {simple:.4f}."
     if task == "classification":
         mine, simple = found[prefix + "accuracy"], found[prefix + "majority_accuracy"]
         if mine <= simple and found.get(prefix + "auc", 0) <= 0.5:

@@ -68,6 +68,43 @@ class Net(nn.Module):
         return self(rows) * self.target_scale + self.target_mean
 
 
+class Text(nn.Module):
+    """The codes of the last characters [n, context] to scores of the next one [n, vocabulary].
+
+    One block of attention, looked at from the last character. config: vocabulary is the
+    code points of the characters, context and width are counts. Codes are numbers of
+    rows of a table, so a text model is served and judged as any other.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = {**config, "features": config["context"], "outputs": len(config["vocabulary"])}
+        context, width, size = config["context"], config["width"], len(config["vocabulary"])
+        self.embed = nn.Embedding(size + 1, width)  # the last is any other character, and none
+        self.place = nn.Parameter(0.02 * torch.randn(context, width))
+        self.ask, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.layers = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
+        self.norm, self.end, self.score = nn.LayerNorm(width), nn.LayerNorm(width), nn.Linear(width, size)
+
+    def forward(self, rows):
+        seen = self.embed(rows.long()) + self.place
+        last = seen[:, -1]
+        weight = torch.softmax((self.key(seen) * self.ask(last).unsqueeze(1)).sum(2) / seen.shape[2] ** 0.5, 1)
+        state = self.norm(last + (weight.unsqueeze(2) * self.value(seen)).sum(1))
+        return self.score(self.end(state + self.layers(state)))
+
+    def codes(self, text):
+        """The row of what has been written so far."""
+        number = {c: i for i, c in enumerate(self.config["vocabulary"])}
+        none = len(number)
+        tail = [number.get(ord(c), none) for c in text[-self.config["context"]:]]
+        return [none] * (self.config["context"] - len(tail)) + tail
+
+
+def make(config):
+    return Text(config) if config["net"] == "text" else Net(config)
+
+
 def center(rows):
     spread = rows.std(0, unbiased=False)
     return rows.mean(0), torch.where(spread > 1e-6, spread, torch.ones_like(spread))
@@ -117,7 +154,7 @@ def from_model(where, what):
         sys.exit(f"{what}: it must hold config.json and model.safetensors as the recipes write them, there is {there}; a model of another kind can be asked through an endpoint")
     try:
         about = json.loads((where / "config.json").read_text())
-        net = Net(about["net"])
+        net = make(about["net"])
     except (ValueError, KeyError, TypeError) as e:
         sys.exit(f"{what}: config.json is not one of a recipe: {e!r}")
     have, want = job.tensors(where / "model.safetensors"), net.state_dict()
@@ -153,7 +190,8 @@ def publish(net, about, metrics, readme, files=()):
     job.write(job.OUTPUT / "model.onnx", onnx(Served(net, about["task"]), net.config["features"], output))
     job.write(job.OUTPUT / "config.json", json.dumps({"net": net.config, **about}, indent=1).encode())
     serving = {"task": about["task"]}
-    serving["features"] = about.get("features") or [f"x{i}" for i in range(net.config["features"])]
+    if about.get("features"):
+        serving["features"] = about["features"]
     if about.get("labels"):
         serving["labels"] = about["labels"]
     job.write(job.OUTPUT / "model.json", json.dumps({

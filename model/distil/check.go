@@ -53,6 +53,9 @@ func Check(d *v1alpha1.Distillation) error {
 			err = errors.Join(err, refuse("spec.teacher.endpoint", "an endpoint gives text and no logits; use method sequence, or a model as teacher"))
 		}
 	}
+	if s.Held != nil && m == v1alpha1.MethodSequence {
+		err = errors.Join(err, refuse("spec.held", "method sequence holds back a part of the answers itself; leave it out"))
+	}
 	if s.Student.From == "" && (m == v1alpha1.MethodLora || m == v1alpha1.MethodFinetune && s.Student.Recipe == "finetune") {
 		err = errors.Join(err, refuse("spec.student.from", "method %s begins from a model; name it here", m))
 	}

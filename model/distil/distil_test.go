@@ -61,6 +61,7 @@ func TestCheck(t *testing.T) {
 		}, "spec.student.from"},
 		"parameter of ours":   {func(s *v1alpha1.DistillationSpec) { s.Student.Parameters["data_file"] = "x" }, "spec.student.parameters.data_file"},
 		"labels as parameter": {func(s *v1alpha1.DistillationSpec) { s.Student.Parameters["labels"] = "3" }, "spec.student.parameters.labels"},
+		"held for text":       {func(s *v1alpha1.DistillationSpec) { s.Method, s.Student.Recipe = v1alpha1.MethodSequence, "sequence" }, "spec.held"},
 		"budget of nothing":   {func(s *v1alpha1.DistillationSpec) { s.Budget.AcceleratorHours = "0.0" }, "spec.budget.acceleratorHours"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +196,8 @@ func TestLearned(t *testing.T) {
 		"infinite":        {map[string]string{"test_mae": "+Inf"}, "test_mae"},
 		"control wins":    {map[string]string{"test_mae": "5.2", "test_mean_mae": "9", "test_seasonal_mae": "5.15"}, "control seasonal"},
 		"beats controls":  {map[string]string{"test_mae": "3.4", "test_mean_mae": "9", "test_persistence_mae": "3.5"}, ""},
+		"rewarded":        {map[string]string{"test_reward": "0.9", "test_constant_reward": "0.2", "test_accuracy": "0.1", "test_majority_accuracy": "0.5"}, ""},
+		"not rewarded":    {map[string]string{"test_reward": "0.2", "test_constant_reward": "0.2"}, "rewarded"},
 		"says nothing":    {map[string]string{"loss": "0.1"}, ""},
 	} {
 		err := Learned(tc.metrics)

@@ -22,6 +22,13 @@ func Learned(metrics map[string]string) error {
 			return fmt.Errorf("%w: its figure %s is %s; look at the data for numbers without bounds, or lower the parameter lr", ErrNotLearned, k, metrics[k])
 		}
 	}
+	reward, ok := figure(metrics, "test_reward")
+	if constant, known := figure(metrics, "test_constant_reward"); ok && known {
+		if reward <= constant {
+			return fmt.Errorf("%w: its actions are rewarded by %.4g on average, and always the same one by %.4g; give more epochs, or look at the reward program", ErrNotLearned, reward, constant)
+		}
+		return nil
+	}
 	mine, ok := figure(metrics, "test_accuracy")
 	common, known := figure(metrics, "test_majority_accuracy")
 	if ok && known && mine <= common {

@@ -82,21 +82,34 @@ func account(w *world, p *plan) {
 // job writes a stage that is a TrainJob, and returns the hours that it has used.
 func (p *plan) job(stage string, j *v1alpha1.TrainJob, now time.Time) float64 {
 	h := distil.JobHours(j, now)
-	message := j.Status.Message
-	if pr := j.Status.Progress; message == "" && pr != nil {
-		message = fmt.Sprintf("epoch %d of %d", pr.Epoch, pr.Epochs)
-		if n, ok := pr.Metrics["answers"]; ok {
-			message = n + " answers"
-			if kept := pr.Metrics["answers_kept"]; kept != "" && kept != "0" {
-				message += ", " + kept + " of them from an earlier time"
-			}
-			if dropped := pr.Metrics["dropped"]; dropped != "" && dropped != "0" {
-				message += ", " + dropped + " dropped"
-			}
-		}
-	}
+	message := or(j.Status.Message, progress(stage, j.Status.Progress))
 	p.stage(v1alpha1.DistillationStage{Name: stage, Job: j.Name, State: j.Status.State, Message: clip(message), AcceleratorHours: distil.Format(h)})
 	return h
+}
+
+// progress says how far a job is, by what its program reports.
+func progress(stage string, pr *v1alpha1.Progress) string {
+	if pr == nil || pr.Epochs == 0 {
+		return ""
+	}
+	if stage == distil.StageTeacher {
+		text := or(pr.Metrics["answers"], "0") + " answers"
+		if kept := or(pr.Metrics["answers_kept"], "0"); kept != "0" {
+			text += ", " + kept + " of them from an earlier time"
+		}
+		return text
+	}
+	text := fmt.Sprintf("epoch %d of %d", pr.Epoch, pr.Epochs)
+	for _, k := range []string{"test_accuracy", "val_accuracy", "test_mae", "val_mae", "val_reward"} {
+		if v := pr.Metrics[k]; v != "" {
+			text += ", " + k + " " + v
+			break
+		}
+	}
+	if dropped := or(pr.Metrics["dropped"], "0"); dropped != "0" {
+		text += ", " + dropped + " answers dropped"
+	}
+	return text
 }
 
 // stage writes one of the stages, which are in order.

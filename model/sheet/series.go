@@ -1,0 +1,156 @@
+package sheet
+
+import (
+	"fmt"
+	"math"
+)
+
+// Shape of the windows that a series is cut into.
+type Shape struct {
+	// Lags is how many values, the present one among them, a row sees.
+	Lags int
+	// Horizon is how many steps ahead the value is that is asked for.
+	Horizon int
+	// Season is after how many steps the series is expected to repeat; 0: it has none.
+	Season int
+	// Held is the share of the steps, the last ones, that is judged by.
+	Held float64
+}
+
+// Names of the columns that are forecasts by themselves.
+const (
+	ColumnLast       = "lag_0"
+	ColumnSeasonAgo  = "season_ago"
+	ColumnSeasonMean = "season_mean"
+)
+
+// Windows are rows of a series: to learn from, and to judge by.
+type Windows struct {
+	Train, Held *Sheet
+	// Controls are columns that are forecasts by themselves, with how wrong each is on the
+	// rows to judge by, on average.
+	Controls map[string]float64
+}
+
+// Cut makes rows of the series in a column: the latest values, what was a season before the
+// step that is asked for, and what the step's place in the season has on average, taken
+// from the steps to learn from; at the end, as label, the value itself. Other columns of
+// numbers are seen as they are at the present step. No row to learn from sees, or asks
+// for, a step that is judged by.
+func (s *Sheet) Cut(column int, shape Shape) (*Windows, error) {
+	series, others, names, err := s.series(column)
+	if err != nil {
+		return nil, err
+	}
+	first := max(shape.Lags-1, shape.Season-shape.Horizon)
+	begin := int(math.Round(float64(len(series)) * (1 - shape.Held))) // of the steps to judge by
+	switch {
+	case shape.Lags < 1 || shape.Horizon < 1 || shape.Season < 0 || shape.Held <= 0 || shape.Held >= 1:
+		return nil, fmt.Errorf("windows of %d values, %d ahead, with a season of %d and a part of %g to judge by cannot be cut", shape.Lags, shape.Horizon, shape.Season, shape.Held)
+	case shape.Season > 0 && shape.Horizon > shape.Season:
+		return nil, fmt.Errorf("a horizon of %d is beyond the season of %d; give a horizon within it, or the season 0", shape.Horizon, shape.Season)
+	case begin-shape.Horizon-first < 20 || len(series)-begin-shape.Horizon < 10:
+		return nil, fmt.Errorf("%d steps are too few for windows of %d, %d ahead, with a season of %d", len(series), shape.Lags, shape.Horizon, shape.Season)
+	}
+	means := seasonMeans(series[:begin], shape.Season)
+	w := &Windows{Train: &Sheet{}, Held: &Sheet{}, Controls: map[string]float64{}}
+	w.Train.Names = header(shape, names)
+	w.Held.Names = w.Train.Names
+	count := 0
+	for t := first; t+shape.Horizon < len(series); t++ {
+		row, asked := window(series, others, means, t, shape), series[t+shape.Horizon]
+		text := make([]string, 0, len(row)+1)
+		for _, v := range append(row, asked) {
+			text = append(text, format(v))
+		}
+		switch {
+		case t+shape.Horizon < begin:
+			w.Train.Rows = append(w.Train.Rows, text)
+		case t >= begin:
+			w.Held.Rows = append(w.Held.Rows, text)
+			count++
+			w.Controls[ColumnLast] += math.Abs(series[t] - asked)
+			if shape.Season > 0 {
+				w.Controls[ColumnSeasonAgo] += math.Abs(series[t+shape.Horizon-shape.Season] - asked)
+				w.Controls[ColumnSeasonMean] += math.Abs(means[(t+shape.Horizon)%shape.Season] - asked)
+			}
+		}
+	}
+	for k := range w.Controls {
+		w.Controls[k] /= float64(count)
+	}
+	return w, nil
+}
+
+// series takes the column that is asked about, and all others that hold numbers alone.
+func (s *Sheet) series(column int) (series []float64, others [][]float64, names []string, err error) {
+	series = make([]float64, len(s.Rows))
+	for i, r := range s.Rows {
+		v, ok := number(r[column])
+		if !ok {
+			return nil, nil, nil, fmt.Errorf("row %d, column %s: %.40q is not a number; a series has one at every step", i+1, s.Name(column), r[column])
+		}
+		series[i] = v
+	}
+other:
+	for c := range s.Width() {
+		if c == column {
+			continue
+		}
+		values := make([]float64, len(s.Rows))
+		for i, r := range s.Rows {
+			v, ok := number(r[c])
+			if !ok {
+				continue other // a time, or a name
+			}
+			values[i] = v
+		}
+		others, names = append(others, values), append(names, s.Name(c))
+	}
+	return series, others, names, nil
+}
+
+func header(shape Shape, others []string) []string {
+	var out []string
+	for i := range shape.Lags {
+		out = append(out, fmt.Sprintf("lag_%d", i))
+	}
+	if shape.Season > 0 {
+		out = append(out, ColumnSeasonAgo, ColumnSeasonMean)
+	}
+	for _, n := range others {
+		out = append(out, "now_"+n)
+	}
+	return append(out, "label")
+}
+
+// window is what is seen at step t.
+func window(series []float64, others [][]float64, means []float64, t int, shape Shape) []float64 {
+	var out []float64
+	for i := range shape.Lags {
+		out = append(out, series[t-i])
+	}
+	if shape.Season > 0 {
+		out = append(out, series[t+shape.Horizon-shape.Season], means[(t+shape.Horizon)%shape.Season])
+	}
+	for _, o := range others {
+		out = append(out, o[t])
+	}
+	return out
+}
+
+// seasonMeans is what each place in the season has on average.
+func seasonMeans(series []float64, season int) []float64 {
+	out, n := make([]float64, season), make([]float64, season)
+	if season == 0 {
+		return out
+	}
+	for i, v := range series {
+		out[i%season] += v
+		n[i%season]++
+	}
+	for i := range out {
+		out[i] /= max(n[i], 1)
+	}
+	return out
+}
