@@ -64,7 +64,8 @@ func Progress(text []byte) (done, total int64, ok bool) {
 // ErrNoReport tells that the output has no report.
 var ErrNoReport = errors.New("the evaluation's output has no report")
 
-// ReadReport finds the report in a trial's output. The last one counts.
+// ReadReport finds the report in a trial's output. The last one counts. An error of the
+// reader is Trouble.
 func ReadReport(r io.Reader) (*eval.Report, []byte, error) {
 	in := bufio.NewReaderSize(io.LimitReader(r, LogBytesMax+1), 64<<10)
 	var found []byte
@@ -82,7 +83,7 @@ func ReadReport(r io.Reader) (*eval.Report, []byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading the evaluation's output: %w", err)
+			return nil, nil, &Trouble{fmt.Errorf("reading the evaluation's output: %w", err)}
 		}
 	}
 	if found == nil {
