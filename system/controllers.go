@@ -127,6 +127,9 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := distiller(log, m, store, mounts); err != nil {
 		return err
 	}
+	if err := evaluator(log, m, clients, store, mounts, copier); err != nil {
+		return err
+	}
 	if err := services(log, cfg, m, mounts); err != nil {
 		return err
 	}

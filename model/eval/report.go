@@ -3,9 +3,6 @@ package eval
 // Version of the report's form; docs/formats/evaluation.md describes it.
 const Version = 1
 
-// MediaType of a report as an artifact that refers to the candidate.
-const MediaType = "application/vnd.polder.evaluation.v1+json"
-
 // Bounds of a report.
 const (
 	BytesMax       = 8 << 20 // of its JSON
