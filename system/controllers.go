@@ -133,6 +133,9 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := services(log, cfg, m, mounts); err != nil {
 		return err
 	}
+	if err := router(log, m, store, ""); err != nil {
+		return err
+	}
 	emulator, err := controller.New(log, m.GetClient(), m.GetAPIReader())
 	if err != nil {
 		return err

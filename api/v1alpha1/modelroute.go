@@ -255,14 +255,17 @@ type ModelRouteStatus struct {
 	// Observed is what has become of requests lately.
 	// +optional
 	Observed *RouteObserved `json:"observed,omitempty"`
-	// Conditions: Accepted, Ready, and the gateway's own: Drift, which is True when the route
-	// behaves otherwise than where its threshold was learned, and, of routes with a log,
-	// Logged.
+	// Conditions: Accepted, Ready, Learned of routes that learn a threshold, and the gateway's
+	// own: Drift, which is True when the route behaves otherwise than where its threshold was
+	// learned, and, of routes with a log, Logged.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
+
+// ConditionLearned: the threshold was learned, from what the targets serve.
+const ConditionLearned = "Learned"
 
 // Conditions of routes that the gateway writes. Drift: the route behaves otherwise than
 // where its threshold was learned. Logged: records are written to the bucket.
@@ -276,6 +279,11 @@ const (
 type CascadeStatus struct {
 	// Threshold in use.
 	Threshold string `json:"threshold"`
+	// Specialist and General are the services that it was learned for.
+	// +optional
+	Specialist string `json:"specialist,omitempty"`
+	// +optional
+	General string `json:"general,omitempty"`
 	// Evaluation that it was learned from, by the digest of its report.
 	// +optional
 	Evaluation string `json:"evaluation,omitempty"`
