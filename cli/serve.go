@@ -127,7 +127,9 @@ func (f *serviceFlags) apply(cmd *cobra.Command, spec *v1alpha1.InferenceService
 		spec.Accelerators.Software = f.software
 	}
 	if said("env") {
-		setEnv(spec, f.env)
+		if err := setEnv(spec, f.env); err != nil {
+			return err
+		}
 	}
 	if said("batch-max") || said("batch-delay") {
 		if spec.Batch == nil {
@@ -147,8 +149,11 @@ func (f *serviceFlags) apply(cmd *cobra.Command, spec *v1alpha1.InferenceService
 }
 
 // setEnv sets variables, and keeps others.
-func setEnv(spec *v1alpha1.InferenceServiceSpec, env map[string]string) {
+func setEnv(spec *v1alpha1.InferenceServiceSpec, env map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if name == "PORT" || strings.HasPrefix(name, "POLDER_") {
+			return usage.Errorf("--env %s is set by the cloud; choose another name", name)
+		}
 		i := slices.IndexFunc(spec.Env, func(e corev1.EnvVar) bool { return e.Name == name })
 		if i < 0 {
 			spec.Env = append(spec.Env, corev1.EnvVar{Name: name})
@@ -156,6 +161,7 @@ func setEnv(spec *v1alpha1.InferenceServiceSpec, env map[string]string) {
 		}
 		spec.Env[i] = corev1.EnvVar{Name: name, Value: env[name]}
 	}
+	return nil
 }
 
 // applyScale writes the bounds that were said. A least that is above the most raises it.

@@ -54,7 +54,7 @@ func TestServiceFlags(t *testing.T) {
 	if err := flagged(t, &spec); err != nil || cmp.Diff(before, spec) != "" {
 		t.Errorf("what is not said is changed: %v\n%s", err, cmp.Diff(before, spec))
 	}
-	for _, bad := range []string{"--cpu=lots", "--idle=1500ms", "--wake=0s", "--request-timeout=25h"} {
+	for _, bad := range []string{"--cpu=lots", "--idle=1500ms", "--env=PORT=1", "--env=POLDER_X=1", "--wake=0s", "--request-timeout=25h"} {
 		if err := flagged(t, &v1alpha1.InferenceServiceSpec{}, bad); !usage.Is(err) || !strings.Contains(err.Error(), strings.SplitN(bad, "=", 2)[0]) {
 			t.Errorf("%s: %v", bad, err)
 		}

@@ -43,12 +43,20 @@ func main() {
 	}
 }
 
-// serve answers every request at :PORT with TEXT, until it is told to end.
+// serve answers every request at :PORT with TEXT, after DELAY if there is one, until it is
+// told to end; it does not wait for requests then. The root is answered at once.
 func serve(ctx context.Context, args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("serve takes PORT and TEXT, got %q", args)
+	if len(args) != 2 && len(args) != 3 {
+		return fmt.Errorf("serve takes PORT, TEXT and perhaps DELAY, got %q", args)
 	}
-	s := &http.Server{Addr: ":" + args[0], ReadHeaderTimeout: answerLimit, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	delay, err := time.ParseDuration(strings.Join(args[2:], ""))
+	if len(args) == 3 && err != nil {
+		return err
+	}
+	s := &http.Server{Addr: ":" + args[0], ReadHeaderTimeout: answerLimit, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			time.Sleep(delay)
+		}
 		fmt.Fprintln(w, args[1])
 	})}
 	ended := make(chan error, 1)
