@@ -239,3 +239,23 @@ func TestNobodyJumpsTheQueue(t *testing.T) {
 		t.Errorf("a new pod with a word of the queue: %q", got.Message)
 	}
 }
+
+// TestReasonsAreTheAPIServers: it takes no policy that refuses for another reason.
+func TestReasonsAreTheAPIServers(t *testing.T) {
+	for _, u := range gather(t, Options{}) {
+		if u.GetKind() != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		var p admissionregistrationv1.ValidatingAdmissionPolicy
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &p, true); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range p.Spec.Validations {
+			switch ptr.Deref(v.Reason, metav1.StatusReasonInvalid) {
+			case metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonUnauthorized, metav1.StatusReasonRequestEntityTooLarge:
+			default:
+				t.Errorf("%s: spec.validations[%d].reason is %s", p.Name, i, *v.Reason)
+			}
+		}
+	}
+}
