@@ -1,6 +1,6 @@
 // Command polder-onnx runs models in ONNX: it serves one, as the entrypoint of the
-// runtime onnx-cpu. It runs in pods, without rights, and reads what people and programs
-// send; so every limit is its own.
+// runtime onnx-cpu, or judges several for an Evaluation. It runs in pods, without rights,
+// and reads what people and programs send; so every limit is its own.
 //
 // It is a program of its own because onnxruntime is C++, which nothing of polder links.
 // The library is loaded when the program runs.
@@ -18,6 +18,7 @@ import (
 
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/internal/version"
+	"polder.dev/polder/tools/onnx/evaluate"
 	"polder.dev/polder/tools/onnx/serve"
 )
 
@@ -30,10 +31,14 @@ const (
 // errUsage is what was typed wrong.
 var errUsage = errors.New("wrong usage")
 
+// final is an error of what the program was given: running it again is of no use.
+type final struct{ error }
+
 const usage = `polder-onnx runs models in ONNX, in pods.
 
   polder-onnx serve     serves one model, over the Open Inference Protocol;
                         the environment says which (docs/formats/serving.md)
+  polder-onnx evaluate  judges models, as an Evaluation asks
   polder-onnx version   prints the version
 `
 
@@ -47,7 +52,7 @@ func main() {
 	line := "polder-onnx: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	fmt.Fprintln(os.Stderr, line)
 	testament(line)
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, errUsage) || errors.As(err, new(final)) {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)
@@ -67,6 +72,12 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	case name == "serve" && len(args) == 1:
 		return serve.Run(ctx, logs.New(errs), os.Getenv)
+	case name == "evaluate" && len(args) == 1:
+		err := evaluate.Run(ctx, out, os.Getenv)
+		if err != nil && evaluate.Final(err) {
+			return final{err}
+		}
+		return err
 	}
 	return fmt.Errorf("%w: polder-onnx does not know %q; see polder-onnx help", errUsage, strings.Join(args, " "))
 }
