@@ -23,10 +23,12 @@ import (
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/term"
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/internal/version"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/runtimes/recipe"
+	"polder.dev/polder/system/layout"
 )
 
 // sbomType is the artifact type of a bill of materials: CycloneDX's media type.
@@ -94,11 +96,15 @@ the Runtime. One that was built from this recipe before is left as it is.`,
 		if err != nil {
 			return usage.Error(err)
 		}
+		programs, err := bring(r)
+		if err != nil {
+			return err
+		}
 		c, err := o.open(cmd)
 		if err != nil {
 			return err
 		}
-		b := &builder{c: c, recipe: r, mirrors: mirrors, lock: lock, err: cmd.ErrOrStderr(), began: time.Now()}
+		b := &builder{c: c, recipe: r, programs: programs, mirrors: mirrors, lock: lock, err: cmd.ErrOrStderr(), began: time.Now()}
 		rt, built, err := b.build(cmd.Context(), force)
 		if err != nil {
 			return err
@@ -120,14 +126,31 @@ the Runtime. One that was built from this recipe before is left as it is.`,
 	return o.flags(cmd, "json")
 }
 
+// bring finds the helper binaries that become a part of the image.
+func bring(r *recipe.Recipe) ([]recipe.Program, error) {
+	if len(r.Programs) == 0 {
+		return nil, nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	dir, err := layout.Libexec(program)
+	if err != nil {
+		return nil, err
+	}
+	return r.Bring(dir)
+}
+
 // builder builds one runtime.
 type builder struct {
-	c       *kube.Client
-	recipe  *recipe.Recipe
-	mirrors []string
-	lock    string
-	err     io.Writer
-	began   time.Time
+	c        *kube.Client
+	recipe   *recipe.Recipe
+	programs []recipe.Program
+	mirrors  []string
+	lock     string
+	err      io.Writer
+	began    time.Time
 }
 
 func (b *builder) say(format string, args ...any) {
@@ -208,7 +231,7 @@ func (b *builder) image(root *recipe.Built, dir string) (v1.Image, error) {
 	for _, k := range slices.Sorted(maps.Keys(b.recipe.Env)) {
 		env = append(env, k+"="+b.recipe.Env[k])
 	}
-	return image.OfTar(root.Tar, dir, v1.Config{Env: env, User: "65532:65532"}, nil)
+	return image.OfTar(root.Tar, dir, v1.Config{Env: env, User: "65532:65532", Entrypoint: b.recipe.Entrypoint}, nil)
 }
 
 // attach pushes the bill of materials as what refers to the image.
@@ -220,6 +243,12 @@ func (b *builder) attach(ctx context.Context, repository string, img v1.Image, p
 		parts = append(parts, cyclonedx.Component{
 			Type: cyclonedx.ComponentTypeLibrary, Name: p.Name, Version: p.Version,
 			PackageURL: fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=%s", url.QueryEscape(p.Name), url.QueryEscape(p.Version), p.Architecture, b.recipe.Suite),
+		})
+	}
+	for _, p := range b.programs {
+		parts = append(parts, cyclonedx.Component{
+			Type: cyclonedx.ComponentTypeFile, Name: recipe.ProgramDir + "/" + p.Name, Version: version.String(),
+			Hashes: &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: p.SHA256}},
 		})
 	}
 	bom.Components = &parts

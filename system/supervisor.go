@@ -88,7 +88,7 @@ func supervise(ctx context.Context, log *slog.Logger, c layout.Cloud, program st
 		return err
 	}
 	defer lock.Close()
-	dir, err := libexec(program)
+	dir, err := layout.Libexec(program)
 	if err != nil {
 		return err
 	}

@@ -390,22 +390,6 @@ func TestOneSupervisorHoldsACloud(t *testing.T) {
 	again.Close()
 }
 
-func TestLibexec(t *testing.T) {
-	dir := t.TempDir()
-	program := write(t, filepath.Join(dir, "bin", "polder"), "")
-	if _, err := libexec(program); err == nil || !strings.Contains(err.Error(), "make build") {
-		t.Errorf("without helpers: %v", err)
-	}
-	write(t, filepath.Join(dir, "libexec", "polder", "containerd"), "")
-	if got, err := libexec(program); err != nil || got != filepath.Join(dir, "libexec", "polder") {
-		t.Errorf("installed: %s, %v", got, err)
-	}
-	write(t, filepath.Join(dir, "bin", "libexec", "polder", "containerd"), "")
-	if got, err := libexec(program); err != nil || got != filepath.Join(dir, "bin", "libexec", "polder") {
-		t.Errorf("built: %s, %v", got, err)
-	}
-}
-
 func TestPartIsOneOfTheParts(t *testing.T) {
 	for _, args := range [][]string{nil, {"etcd"}, {"etcd", "x"}, {"nonsense", "--data-dir=/x"}, {"up", "--data-dir=/x"}, {"etcd", "--data-dir=/x", "y"}} {
 		if _, ok := Part(args); ok {

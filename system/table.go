@@ -169,23 +169,11 @@ func (p *pods) Ready(context.Context) error { return nil }
 // Status implements component.Component.
 func (p *pods) Status() component.Status { return *p.status.Load() }
 
-// ownLibexec is libexec of the program that runs.
+// ownLibexec is where the helper binaries of the program that runs are.
 func ownLibexec() (string, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("finding this program: %w", err)
 	}
-	return libexec(program)
-}
-
-// libexec is the directory of the helper binaries that belong to program: beside
-// it in a build, one up in an installation.
-func libexec(program string) (string, error) {
-	dir := filepath.Dir(program)
-	for _, d := range []string{filepath.Join(dir, "libexec", "polder"), filepath.Join(filepath.Dir(dir), "libexec", "polder")} {
-		if _, err := os.Stat(filepath.Join(d, "containerd")); err == nil {
-			return d, nil
-		}
-	}
-	return "", fmt.Errorf("the helper binaries are not at %s/libexec/polder; unpack the whole release, or run `make build`", dir)
+	return layout.Libexec(program)
 }

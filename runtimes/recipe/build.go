@@ -45,6 +45,9 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		return nil, errors.New("mmdebstrap is not installed; apt-get install --yes mmdebstrap debian-archive-keyring")
 	}
+	if len(r.brought) != len(r.Programs) {
+		panic("recipe: Bring was not called before Build")
+	}
 	if os.Geteuid() != 0 {
 		return nil, errors.New("building a runtime needs root, as the packages' own scripts do; run it with sudo")
 	}
@@ -64,25 +67,35 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 	if err := os.WriteFile(settings, r.dpkg(), 0o644); err != nil {
 		return nil, fmt.Errorf("writing dpkg's settings: %w", err)
 	}
-	const there = `"$1"/etc/dpkg/dpkg.cfg.d/polder`
 	args := []string{
-		"--mode=root", "--variant=essential", "--format=tar", "--skip=check/empty",
+		"--mode=root", "--format=tar", "--skip=check/empty",
 		"--include=" + strings.Join(r.Packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`, fmt.Sprintf("--aptopt=Dir::Etc::preferences %q", pins),
 		"--architectures=" + runtime.GOARCH,
-		// As an option of mmdebstrap's own, they would run every archive through a
-		// filter that takes longer than all the rest.
-		fmt.Sprintf("--extract-hook=install -m 0644 '%s' %s", settings, there),
-		"--customize-hook=rm " + there,
-		// What differs from build to build; apt's settings name this one's directory.
-		`--customize-hook=rm -rf "$1"/var/cache/ldconfig/aux-cache "$1"/var/log/* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap`,
 	}
+	last := "--customize-hook="
+	if r.Bare {
+		last = "--extract-hook=" // mmdebstrap has no later one for such
+		args = append(args, "--variant=extract", last+record, last+mounts)
+	} else {
+		const there = `"$1"/etc/dpkg/dpkg.cfg.d/polder`
+		args = append(args, "--variant=essential",
+			// As an option of mmdebstrap's own, they would run every archive through a
+			// filter that takes longer than all the rest.
+			fmt.Sprintf("--extract-hook=install -m 0644 '%s' %s", settings, there),
+			last+"rm "+there)
+	}
+	// What differs from build to build; apt's settings name this one's directory.
+	args = append(args, last+`rm -rf "$1"/var/cache/ldconfig/aux-cache "$1"/var/log/* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap`)
 	// What the essential packages brought is excluded here: they come before dpkg.
 	for _, p := range slices.Concat(r.Exclude, r.Remove) { // parse has seen that the shell can make nothing else of it
-		args = append(args, `--customize-hook=rm -rf "$1"`+p)
+		args = append(args, last+`rm -rf "$1"`+p)
+	}
+	for _, p := range r.brought {
+		args = append(args, fmt.Sprintf(`%sinstall -D -m 0755 "$%s"/%s "$1"%s/%s`, last, libexecVariable, p.Name, ProgramDir, p.Name))
 	}
 	args = append(args, r.Suite, out)
-	if err := mmdebstrap(ctx, append(args, mirrors...), o.Progress); err != nil {
+	if err := mmdebstrap(ctx, append(args, mirrors...), r.libexec, o.Progress); err != nil {
 		return nil, err
 	}
 	status, err := readOne(out, "var/lib/dpkg/status")
@@ -91,6 +104,17 @@ func (r *Recipe) Build(ctx context.Context, dir string, o Options) (*Built, erro
 	}
 	return &Built{Tar: out, Packages: parseStatus(status)}, nil
 }
+
+// record writes into a bare image which packages are in it, as dpkg would have, from the
+// archives that were unpacked.
+const record = `for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb --field "$deb"; printf 'Status: install ok installed\n\n'; done > "$1"/var/lib/dpkg/status`
+
+// mounts are the directories that containers have, and no package brings.
+const mounts = `mkdir -p "$1"/dev "$1"/etc "$1"/proc "$1"/sys "$1"/tmp; chmod 1777 "$1"/tmp`
+
+// libexecVariable tells the hooks where the programs are; a path in them would be read by
+// the shell.
+const libexecVariable = "POLDER_LIBEXEC"
 
 // dpkg is how packages are unpacked: dpkg.cfg(5).
 func (r *Recipe) dpkg() []byte {
@@ -134,10 +158,10 @@ func defaultMirrors(suite string) []string {
 // lastLines of its output are shown when mmdebstrap fails.
 const lastLines = 12
 
-func mmdebstrap(ctx context.Context, args []string, progress func(string)) error {
+func mmdebstrap(ctx context.Context, args []string, libexec string, progress func(string)) error {
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	// Python compiles modules as packages are configured, sets in the order of hashes.
-	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", libexecVariable+"="+libexec)
 	// Told to stop, it unmounts what it mounted.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -42,7 +42,7 @@ func TestTheLockOfEachRecipeHoldsWhatItInstalls(t *testing.T) {
 			continue // none for this architecture
 		}
 		for _, p := range append([]string{r.Package}, r.Packages...) {
-			if r.Lock[p] == "" {
+			if p != "" && r.Lock[p] == "" {
 				t.Errorf("the lock of %s has no %s", n, p)
 			}
 		}
@@ -123,7 +123,7 @@ func fake(t *testing.T, script string) {
 func TestMmdebstrapSaysWhatItDoesAndWhyItFailed(t *testing.T) {
 	fake(t, `echo "I: installing packages..."; echo "$SOURCE_DATE_EPOCH" >&2; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "line $i"; done; exit 3`)
 	var said []string
-	err := mmdebstrap(t.Context(), nil, func(s string) { said = append(said, s) })
+	err := mmdebstrap(t.Context(), nil, "", func(s string) { said = append(said, s) })
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "line 12") || strings.Contains(err.Error(), "1686355200") {
 		t.Errorf("error %v must have the exit code and the last %d lines", err, lastLines)
 	}
@@ -170,5 +170,45 @@ tar -C "$TMPDIR" -cf `+filepath.Join(dir, "root.tar")+` .`)
 	}
 	if pins, err := os.ReadFile(filepath.Join(dir, "pins")); err != nil || string(pins) != string(r.pins()) {
 		t.Errorf("pins %q, %v", pins, err)
+	}
+}
+
+// A bare image has no later hook than that which follows unpacking, and is given the
+// programs by a variable, whatever their directory is called.
+func TestBuildBare(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("building needs root")
+	}
+	dir := t.TempDir()
+	seen := filepath.Join(t.TempDir(), "args")
+	fake(t, `printf '%s\n' "$POLDER_LIBEXEC" "$@" >`+seen+`
+mkdir -p "$TMPDIR/var/lib/dpkg"; printf 'Package: ab\nStatus: install ok installed\nVersion: 2\nArchitecture: all\n' >"$TMPDIR/var/lib/dpkg/status"
+tar -C "$TMPDIR" -cf `+filepath.Join(dir, "root.tar")+` .`)
+	t.Setenv("TMPDIR", t.TempDir())
+	libexec := filepath.Join(t.TempDir(), "it's $(here)")
+	if err := os.Mkdir(libexec, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(libexec, "one"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := &Recipe{Name: "x", Suite: "bookworm", Packages: []string{"ab"}, Remove: []string{"/usr/share/doc"}, Bare: true, Programs: []string{"one"}}
+	if _, err := r.Bring(libexec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Build(t.Context(), dir, Options{Mirrors: []string{"http://mirror.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(b), libexec+"\n") || strings.Contains(string(b), "--customize-hook") {
+		t.Errorf("mmdebstrap is told\n%s", b)
+	}
+	for _, want := range []string{"--variant=extract", `--extract-hook=rm -rf "$1"/usr/share/doc`, `--extract-hook=install -D -m 0755 "$POLDER_LIBEXEC"/one "$1"/usr/libexec/polder/one`} {
+		if !strings.Contains(string(b), want+"\n") {
+			t.Errorf("mmdebstrap is not told %s:\n%s", want, b)
+		}
 	}
 }

@@ -28,15 +28,23 @@ type Recipe struct {
 	// Name of the Runtime and of the image.
 	Name string `json:"-"`
 	// Framework is its common name, and Package the one whose version is the
-	// framework's.
+	// framework's; Version is it, where no package has it.
 	Framework string `json:"framework"`
-	Package   string `json:"package"`
+	Package   string `json:"package,omitempty"`
+	Version   string `json:"version,omitempty"`
 	// Software stack of the variant, such as cpu.
 	Software string `json:"software"`
 	// Suite of Debian, such as bookworm.
 	Suite string `json:"suite"`
 	// Packages to install, with what they depend on.
 	Packages []string `json:"packages"`
+	// Bare images hold the files of these and of what they depend on, and no more: no
+	// shell, and nothing that a package's script would have done.
+	Bare bool `json:"bare,omitempty"`
+	// Programs of Polder that lie in the image, at ProgramDir: names of helper binaries.
+	Programs []string `json:"programs,omitempty"`
+	// Entrypoint of the image and its arguments; empty: none.
+	Entrypoint []string `json:"entrypoint,omitempty"`
 	// Exclude lists paths that are not unpacked: dpkg(1), --path-exclude.
 	Exclude []string `json:"exclude,omitempty"`
 	// Remove lists paths, with wildcards, that are removed at the end.
@@ -46,12 +54,20 @@ type Recipe struct {
 	// Lock is the version of each package the image was last recorded with.
 	Lock map[string]string `json:"-"`
 
-	text []byte // what it was read from, lock included
+	text    []byte // what it was read from, lock included
+	libexec string // where Programs were found
+	brought []Program
 }
 
-// Digest changes when the recipe or its lock does.
+// Digest changes when the recipe, its lock or its programs do. Bring comes first, where
+// there are programs.
 func (r *Recipe) Digest() string {
-	return fmt.Sprintf("sha256:%x", sha256.Sum256(r.text))
+	h := sha256.New()
+	h.Write(r.text)
+	for _, p := range r.brought {
+		fmt.Fprintf(h, "%s %s\n", p.SHA256, p.Name)
+	}
+	return fmt.Sprintf("sha256:%x", h.Sum(nil))
 }
 
 // Names lists the recipes there are.
@@ -95,6 +111,7 @@ var (
 	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy, 5.6.7
 	versionText = regexp.MustCompile(`^[A-Za-z0-9.+~:-]+$`)    // 5.6.12
 	removable   = regexp.MustCompile(`^(/[A-Za-z0-9*_.+-]+)+$`)
+	programName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]*$`)
 	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	suiteName   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
@@ -107,7 +124,22 @@ func parse(name string, text []byte) (*Recipe, error) {
 	if r.Framework == "" || r.Software == "" || !suiteName.MatchString(r.Suite) || len(r.Packages) == 0 {
 		return nil, errors.New("framework, software, suite and packages must be given")
 	}
-	for _, p := range append(slices.Clone(r.Packages), r.Package) {
+	if (r.Package == "") == (r.Version == "") {
+		return nil, errors.New("one of package and version must be given")
+	}
+	if r.Version != "" && !versionText.MatchString(r.Version) {
+		return nil, fmt.Errorf("version: %q is no version", r.Version)
+	}
+	for _, p := range r.Programs {
+		if !programName.MatchString(p) {
+			return nil, fmt.Errorf("programs: %q is not the name of a helper binary", p)
+		}
+	}
+	packages := slices.Clone(r.Packages)
+	if r.Package != "" {
+		packages = append(packages, r.Package)
+	}
+	for _, p := range packages {
 		if !packageName.MatchString(p) {
 			return nil, fmt.Errorf("%q is not the name of a package", p)
 		}
@@ -211,9 +243,12 @@ func parseStatus(text []byte) []Package {
 	return out
 }
 
-// Upstream is the version of the framework in that of its package, such as 1.13.1
-// of 1.13.1+dfsg-4.
+// Upstream is the version of the framework: that in its package's, such as 1.13.1 of
+// 1.13.1+dfsg-4, or the recipe's own.
 func (r *Recipe) Upstream(packages []Package) string {
+	if r.Version != "" {
+		return r.Version
+	}
 	for _, p := range packages {
 		if p.Name != r.Package {
 			continue

@@ -1,6 +1,9 @@
 package recipe
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +31,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for _, text := range []string{
 		"{", "{framework: f}", strings.Replace(good, "}", ", remove: [/usr/../etc]}", 1), strings.Replace(good, "}", ", remove: ['/usr/$(x)']}", 1),
-		strings.Replace(good, "}", ", remove: ['/']}", 1), strings.Replace(good, "package: ab", "package: ''", 1), strings.Replace(good, "[ab]", "[]", 1),
+		strings.Replace(good, "}", ", remove: ['/']}", 1), strings.Replace(good, "package: ab", "package: ''", 1), strings.Replace(good, "package: ab", "package: ab, version: '1'", 1),
+		strings.Replace(good, "package: ab", "version: '1 2'", 1), strings.Replace(good, "}", ", programs: [../x]}", 1), strings.Replace(good, "}", ", programs: ['$x']}", 1), strings.Replace(good, "[ab]", "[]", 1),
 		strings.Replace(good, "[ab]", "['-x']", 1), strings.Replace(good, "}", ", exclude: ['/usr/share/doc/* --x']}", 1), strings.Replace(good, "}", ", env: {'A=B': c}}", 1), strings.Replace(good, "[ab]", "['ab; rm']", 1), strings.Replace(good, "suite: bookworm", "suite: ../x", 1), strings.Replace(good, "{", "{oops: 1, ", 1),
 	} {
 		if _, err := parse("x", []byte(text)); err == nil {
@@ -119,7 +123,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, s := range append(append(r.Packages, r.Remove...), r.Suite, r.Package) {
+		for _, s := range slices.Concat(r.Packages, r.Remove, r.Programs, []string{r.Suite, r.Package}) {
 			if strings.ContainsAny(s, " \t\n;|&$`'\"\\()<>,") {
 				t.Errorf("%q was taken", s)
 			}
@@ -132,5 +136,36 @@ func TestParseLockRefuses(t *testing.T) {
 		if _, err := parseLock([]byte(text)); err == nil || !strings.Contains(err.Error(), "line") {
 			t.Errorf("%q: error %v must name the line", text, err)
 		}
+	}
+}
+
+func TestBring(t *testing.T) {
+	r, err := parse("x", []byte("{framework: f, version: 1.2.3, software: cpu, suite: bookworm, packages: [ab], programs: [one, two]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Upstream(nil); v != "1.2.3" {
+		t.Errorf("version is %s", v)
+	}
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one", "1")
+	if _, err := r.Bring(dir); err == nil || !strings.Contains(err.Error(), "recipe x needs two, which is not in "+dir) {
+		t.Errorf("one is missing: %v", err)
+	}
+	put("two", "2")
+	got, err := r.Bring(dir)
+	want := []Program{{"one", "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"}, {"two", "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v; want %v", got, err, want)
+	}
+	before := r.Digest()
+	put("two", "another")
+	if _, err := r.Bring(dir); err != nil || r.Digest() == before {
+		t.Errorf("the digest does not cover the programs: %s, %v", r.Digest(), err)
 	}
 }

@@ -160,6 +160,18 @@ func (c Cloud) StoreURL() string { return "https://" + c.At(PortStore) }
 // IP turns an address into the type that package net wants.
 func IP(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }
 
+// Libexec is the directory of the helper binaries that belong to program: beside it in a
+// build, one up in an installation.
+func Libexec(program string) (string, error) {
+	dir := filepath.Dir(program)
+	for _, d := range []string{filepath.Join(dir, "libexec", "polder"), filepath.Join(filepath.Dir(dir), "libexec", "polder")} {
+		if _, err := os.Stat(filepath.Join(d, "containerd")); err == nil {
+			return d, nil
+		}
+	}
+	return "", fmt.Errorf("the helper binaries are not at %s/libexec/polder; unpack the whole release, or run `make build`", dir)
+}
+
 func hostName() string {
 	h, err := os.Hostname()
 	h = strings.ToLower(h)

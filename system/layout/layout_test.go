@@ -80,3 +80,22 @@ func TestRootIsNoDataDirectory(t *testing.T) {
 		t.Error("accepted /")
 	}
 }
+
+func TestLibexec(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "bin", "polder")
+	if _, err := Libexec(program); err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("without helpers: %v", err)
+	}
+	for _, at := range []string{filepath.Join(dir, "libexec", "polder"), filepath.Join(dir, "bin", "libexec", "polder")} {
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(at, "containerd"), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Libexec(program); err != nil || got != at { // that of a build wins
+			t.Errorf("got %s, %v; want %s", got, err, at)
+		}
+	}
+}

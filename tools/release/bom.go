@@ -29,7 +29,7 @@ type bill struct {
 // bom writes the bill of materials: what the binaries say of themselves, and the
 // C libraries, of which they say nothing. A binary lists the modules it holds but
 // not which of them needs which, so the graph is one level deep.
-func (r *release) bom(programs []*program, libraries map[string][]library) ([]byte, error) {
+func (r *release) bom(programs []*program, libraries map[string][]library, others []borrowed) ([]byte, error) {
 	b := &bill{version: r.version, parts: map[string]cyclonedx.Component{}, needs: map[string][]string{}}
 	top := cyclonedx.Component{
 		BOMRef: "polder", Type: cyclonedx.ComponentTypeApplication, Name: "polder", Version: r.version,
@@ -42,8 +42,11 @@ func (r *release) bom(programs []*program, libraries map[string][]library) ([]by
 			b.needs[p.place] = append(b.needs[p.place], b.library(l))
 		}
 	}
+	for _, o := range others {
+		b.needs[top.BOMRef] = append(b.needs[top.BOMRef], b.borrowed(o))
+	}
 	bom := cyclonedx.NewBOM()
-	bom.SerialNumber = serial(r.name(), programs)
+	bom.SerialNumber = serial(r.name(), programs, others)
 	bom.Metadata = &cyclonedx.Metadata{
 		Timestamp:  r.date.UTC().Format(time.RFC3339),
 		Lifecycles: &[]cyclonedx.Lifecycle{{Phase: cyclonedx.LifecyclePhasePostBuild}},
@@ -97,7 +100,10 @@ func within(pkg, module string) bool { return pkg == module || strings.HasPrefix
 
 // module adds a Go module. Its sum is no digest of a file, so it is a property.
 func (b *bill) module(m *debug.Module) string {
-	if m.Replace != nil {
+	switch {
+	case m.Replace != nil && within(m.Path, ours): // a module of ours takes another from its directory
+		m = &debug.Module{Path: m.Path, Version: b.version}
+	case m.Replace != nil:
 		m = m.Replace
 	}
 	c := cyclonedx.Component{Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: goURL(m.Path, m.Version)}
@@ -181,11 +187,14 @@ func properties(pairs ...string) *[]cyclonedx.Property {
 
 // serial is a UUID made from what the bill is about (version 8 of RFC 9562), so
 // that the same release has the same one.
-func serial(name string, programs []*program) string {
+func serial(name string, programs []*program, others []borrowed) string {
 	h := sha256.New()
 	fmt.Fprintln(h, name)
 	for _, p := range programs {
 		fmt.Fprintln(h, p.sha256, p.place)
+	}
+	for _, o := range others {
+		fmt.Fprintln(h, o.sha256, o.place)
 	}
 	u := h.Sum(nil)[:16]
 	u[6] = u[6]&0x0f | 0x80

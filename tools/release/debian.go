@@ -16,6 +16,7 @@ import (
 var archives = map[string][]string{
 	"runc":        {"libc.a", "libgcc.a", "libseccomp.a"},
 	"polder-nvml": {"libc_nonshared.a", "libgcc.a"},
+	"polder-onnx": {"libc_nonshared.a", "libgcc.a"},
 }
 
 // library is a C library that is linked into a program.

@@ -87,7 +87,11 @@ func (r *release) make() error {
 	if err != nil {
 		return err
 	}
-	bom, err := r.bom(programs, libraries)
+	others, err := borrow(r.build, r.arch)
+	if err != nil {
+		return err
+	}
+	bom, err := r.bom(programs, libraries, others)
 	if err != nil {
 		return err
 	}
@@ -101,6 +105,9 @@ func (r *release) make() error {
 	entries := []entry{{name: "share/polder/sbom.cdx.json", from: apart}}
 	for _, p := range programs {
 		entries = append(entries, entry{name: p.place, from: p.path, program: true})
+	}
+	for _, o := range others {
+		entries = append(entries, entry{name: o.place, from: o.path})
 	}
 	for _, p := range r.pages {
 		entries = append(entries, entry{name: path.Join("share/polder", filepath.Base(p)), from: p})

@@ -53,6 +53,9 @@ func inspect(build, arch string) ([]*program, error) {
 	}
 	programs := []*program{first}
 	for _, f := range files {
+		if _, ok := origins[f.Name()]; ok {
+			continue // it is no program
+		}
 		p, err := read(filepath.Join(dir, f.Name()), path.Join("libexec/polder", f.Name()), arch)
 		if err != nil {
 			return nil, err
@@ -91,18 +94,19 @@ func (p *program) portable(arch string) error {
 		return fmt.Errorf("module %s is of no version", m.Path)
 	}
 	for _, m := range p.info.Deps {
-		if m.Replace != nil && m.Replace.Version == "" {
+		if m.Replace != nil && m.Replace.Version == "" && !within(m.Path, ours) {
 			return fmt.Errorf("module %s was replaced by directory %s, which nobody else has", m.Path, m.Replace.Path)
 		}
 	}
 	return nil
 }
 
-// dynamic are the programs that must load a library of the machine while they run,
-// which a static one cannot, and the libraries that they may ask for at their start:
-// glibc, of which the loader is a part. On a machine that lacks these they do not run,
-// and polder does without.
+// dynamic are the programs that must load a library while they run, which a static one
+// cannot, and the libraries that they may ask for at their start: glibc, of which the
+// loader is a part. On a machine that lacks these they do not run, and polder does
+// without; polder-onnx runs in images that have them.
 var dynamic = map[string][]string{
+	"polder-onnx": {"libc.so.6", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"},
 	"polder-nvml": {"libc.so.6", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"},
 }
 

@@ -63,6 +63,7 @@ func TestInspectRefuses(t *testing.T) {
 
 func TestPortableRefuses(t *testing.T) {
 	settings := []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"}, {Key: "-trimpath", Value: "true"}}
+	own := &debug.Module{Path: ours, Version: "v0.0.0", Replace: &debug.Module{Path: "../.."}}
 	local := &debug.Module{Path: "example.org/m", Version: "v1.0.0", Replace: &debug.Module{Path: "../m"}}
 	for _, c := range []struct {
 		name string
@@ -73,6 +74,7 @@ func TestPortableRefuses(t *testing.T) {
 		{"paths of the machine", debug.BuildInfo{Settings: settings[:2]}, "-trimpath=,"},
 		{"another system", debug.BuildInfo{Settings: settings[1:]}, "GOOS=,"},
 		{"a module of no version", debug.BuildInfo{Settings: settings, Main: debug.Module{Path: "example.org/m", Version: "(devel)"}}, "example.org/m is of no version"},
+		{"another module of ours", debug.BuildInfo{Settings: settings, Deps: []*debug.Module{own}}, ""},
 		{"a module of the machine", debug.BuildInfo{Settings: settings, Deps: []*debug.Module{local}}, "example.org/m was replaced by directory ../m"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,5 +122,41 @@ func TestParse(t *testing.T) {
 		if _, err := parse(append(append([]string{}, good[:8]...), flag, bad)); err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s %q: got %v", flag, bad, err)
 		}
+	}
+}
+
+// The version in the bill is that of the script which brings the library.
+func TestBorrowedVersion(t *testing.T) {
+	script, err := os.ReadFile("../onnxruntime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(script), "\nversion="+onnxruntimeVersion+"\n") {
+		t.Errorf("tools/onnxruntime brings another version than %s", onnxruntimeVersion)
+	}
+}
+
+func TestBorrowRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := borrow(dir, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "libonnxruntime.so.1") {
+		t.Errorf("no library: %v", err)
+	}
+	shell, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(dir, "libexec", "polder", "libonnxruntime.so.1")
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, shell, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := borrow(dir, runtime.GOARCH)
+	if err != nil || len(got) != 1 || len(got[0].sha256) != 64 || got[0].place != "libexec/polder/libonnxruntime.so.1" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := borrow(dir, map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]); err == nil || !strings.Contains(err.Error(), "it is for") {
+		t.Errorf("another architecture: %v", err)
 	}
 }
