@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -18,18 +16,15 @@ import (
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/term"
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model"
 	"polder.dev/polder/model/pack"
 	"polder.dev/polder/model/registry"
 )
 
-// metricsFile is the name of the training metrics in a model.
-const metricsFile = "metrics.jsonl"
-
-const metricsBytesMax = 64 << 20
-
 func (o *options) model() *cobra.Command {
-	cmd := &cobra.Command{Use: "model", Short: "List, show and fetch models"}
-	cmd.AddCommand(o.modelList(), o.modelShow(), o.modelPull(), o.modelRemove())
+	cmd := &cobra.Command{Use: "model", Short: "List, show, import, promote and fetch models"}
+	cmd.AddCommand(o.modelList(), o.modelShow(), o.modelVersions(), o.modelLineage(), o.modelDiff(), o.modelCard(), o.modelPromote(), o.modelRollback(), o.modelGate(),
+		o.modelPush(), o.modelPull(), o.modelRemove())
 	return cmd
 }
 
@@ -53,14 +48,14 @@ func (o *options) modelList() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), list.Items)
 		}
 		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no models; `polder train` makes one.")
+			fmt.Fprintln(cmd.OutOrStdout(), "There are no models; `polder train` makes one, `polder model push` imports one.")
 			return nil
 		}
-		rows := [][]string{{"NAMESPACE", "NAME", "FRAMEWORK", "SIZE", "METRICS", "JOB", "DIGEST", "AGE"}}
+		rows := [][]string{{"NAMESPACE", "NAME", "FRAMEWORK", "SIZE", "METRICS", "JOB", "ALIASES", "DIGEST", "AGE"}}
 		for _, m := range list.Items {
 			rows = append(rows, []string{
 				m.Namespace, m.Name, or(m.Spec.Framework, "-"), term.Bytes(m.Spec.SizeBytes), mainMetric(m.Spec.Metrics), or(m.Spec.Lineage.Job, "-"),
-				m.Spec.Digest, term.Age(m.CreationTimestamp.Time, time.Now()),
+				or(strings.Join(aliasesOf(&m, ""), ","), "-"), m.Spec.Digest, term.Age(m.CreationTimestamp.Time, time.Now()),
 			})
 		}
 		return term.Table(cmd.OutOrStdout(), rows)
@@ -82,162 +77,140 @@ func mainMetric(m map[string]string) string {
 	return "-"
 }
 
-// find reads the Model called name and its artifact: the one of digest if that
-// is not empty, be it the model's present one or an earlier one.
-func (o *options) find(cmd *cobra.Command, name, digest string) (*kube.Client, *v1alpha1.Model, *pack.Artifact, error) {
+// edition is one version of a Model, with its artifact.
+type edition struct {
+	Model *v1alpha1.Model
+	v1alpha1.ModelVersion
+	Lineage  v1alpha1.Lineage
+	Artifact *pack.Artifact
+	client   *kube.Client
+	images   *registry.Client
+}
+
+// repository that the versions of m lie in.
+func repository(m *v1alpha1.Model) string {
+	r, _, _ := strings.Cut(m.Spec.Reference, "@")
+	return r
+}
+
+// readModel reads the Model that text, NAME[@ALIAS|@DIGEST], names.
+func readModel(ctx context.Context, c *kube.Client, text string) (*v1alpha1.Model, model.Name, error) {
+	name, _, _ := strings.Cut(text, "@")
+	var m v1alpha1.Model
+	err := c.Get(ctx, kube.Key(c.Namespace, name), &m)
+	if apierrors.IsNotFound(err) {
+		return nil, model.Name{}, usage.Errorf("there is no model %s in namespace %s; `polder model ls -A` lists all", name, c.Namespace)
+	}
+	if err != nil {
+		return nil, model.Name{}, fmt.Errorf("reading model %s: %w", name, err)
+	}
+	n, err := model.ParseName(whole(&m, text))
+	return &m, n, usage.Error(err)
+}
+
+// digestStart is the least that is taken for the beginning of a digest.
+const digestStart = len("sha256:") + 6
+
+// whole completes a digest of which the beginning is given, if one version has it alone.
+func whole(m *v1alpha1.Model, text string) string {
+	name, at, _ := strings.Cut(text, "@")
+	if len(at) < digestStart || !strings.HasPrefix(at, "sha256:") {
+		return text
+	}
+	var found []string
+	for _, v := range m.Status.Versions {
+		if strings.HasPrefix(v.Digest, at) {
+			found = append(found, v.Digest)
+		}
+	}
+	if len(found) != 1 {
+		return text
+	}
+	return name + "@" + found[0]
+}
+
+// find reads the version that text, NAME[@ALIAS|@DIGEST], names, and its artifact. One
+// that the Model forgot is looked for in the registry.
+func (o *options) find(cmd *cobra.Command, text string) (*edition, error) {
 	c, err := o.open(cmd)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	var m v1alpha1.Model
-	err = c.Get(cmd.Context(), kube.Key(c.Namespace, name), &m)
-	if apierrors.IsNotFound(err) {
-		return nil, nil, nil, usage.Errorf("there is no model %s in namespace %s; `polder model ls -A` lists all", name, c.Namespace)
-	}
+	m, n, err := readModel(cmd.Context(), c, text)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("reading model %s: %w", name, err)
+		return nil, err
 	}
 	images, err := store(cmd.Context(), c)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	if digest == "" {
-		a, err := pack.Find(cmd.Context(), images, m.Spec.Reference)
-		return c, &m, a, err
+	v := &edition{Model: m, client: c, images: images}
+	if v.ModelVersion, err = n.Find(m); err != nil {
+		if n.Digest == "" {
+			return nil, usage.Error(err)
+		}
+		v.ModelVersion = v1alpha1.ModelVersion{Digest: n.Digest, Reference: repository(m) + "@" + n.Digest}
 	}
-	repository, _, _ := strings.Cut(m.Spec.Reference, "@")
-	if _, err := registry.Parse(repository + "@" + digest); err != nil {
-		return nil, nil, nil, usage.Error(err)
+	if v.Artifact, err = pack.Find(cmd.Context(), images, v.Reference); err != nil {
+		if errors.Is(err, registry.ErrNotFound) {
+			err = usage.Error(err)
+		}
+		return nil, err
 	}
-	a, err := pack.Find(cmd.Context(), images, repository+"@"+digest)
-	if errors.Is(err, registry.ErrNotFound) {
-		err = usage.Error(err)
-	}
-	return c, &m, a, err
+	return v, v.readLineage()
 }
 
-func (o *options) modelShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a model: what went in, what it holds, and how it learned",
-		Args: exactly("NAME"), ValidArgsFunction: o.completeModels,
+// readLineage reads what went into a version: from the Model where that is the one, else
+// from the artifact. Of an import, which a person wrote, only the source counts.
+func (v *edition) readLineage() error {
+	if v.Digest == v.Model.Spec.Digest {
+		v.Lineage = v.Model.Spec.Lineage
+		return nil
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		_, m, a, err := o.find(cmd, args[0], "")
-		if err != nil {
-			return err
-		}
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), m)
-		}
-		text, err := a.ReadFile(cmd.Context(), metricsFile, metricsBytesMax)
-		if err != nil && !errors.Is(err, pack.ErrNoFile) {
-			return err
-		}
-		return printModel(cmd.OutOrStdout(), m, a, losses(text))
-	}
-	return o.flags(cmd, "json")
-}
-
-func printModel(w io.Writer, m *v1alpha1.Model, a *pack.Artifact, loss []float64) error {
-	l := m.Spec.Lineage
-	rows := [][]string{
-		{"Model", m.Namespace + "/" + m.Name}, {"Digest", m.Spec.Digest}, {"Reference", m.Spec.Reference},
-		{"Size", term.Bytes(m.Spec.SizeBytes)}, {"Framework", or(m.Spec.Framework, "-")}, {"Licence", or(m.Spec.Licence, "-")},
-		{"Made", m.CreationTimestamp.Format(time.RFC3339)},
-	}
-	add := func(head string, m map[string]string) {
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			rows = append(rows, []string{head, k + " = " + m[k]})
-			head = ""
-		}
-	}
-	add("Metrics", m.Spec.Metrics)
-	if l.Job != "" {
-		rows = append(rows, []string{"Job", fmt.Sprintf("%s (%s), %d workers, %d restarts", l.Job, l.JobUID, l.Workers, l.Restarts)},
-			[]string{"Runtime", l.Runtime + " " + l.RuntimeDigest}, []string{"Code", l.CodeDigest})
-	}
-	add("Data", l.Data)
-	add("Parameters", l.Parameters)
-	head := "Files"
-	for _, f := range a.Manifest.Layers {
-		rows = append(rows, []string{head, fmt.Sprintf("%s  %s", pack.Path(f), term.Bytes(f.Size))})
-		head = ""
-	}
-	if err := term.Table(w, rows); err != nil {
+	l, err := v.Artifact.Lineage()
+	if err != nil {
 		return err
 	}
-	const height = 8
-	if curve := term.Curve(loss, min(term.Width(w)-12, 72), height); curve != "" {
-		fmt.Fprintf(w, "\nLoss by epoch\n%s", curve)
+	if v.Job == "" {
+		l = v1alpha1.Lineage{Source: or(l.Source, "not known")}
 	}
+	v.Lineage = l
 	return nil
 }
 
-// losses reads the loss of each epoch out of a metrics file. Where workers began
-// again from a checkpoint, what came later counts.
-func losses(text []byte) []float64 {
-	var out []float64
-	for text := range bytes.Lines(text) {
-		var line struct {
-			Event string
-			Epoch int
-			Loss  *float64
+// aliasesOf m that mean digest, or all of them if that is empty.
+func aliasesOf(m *v1alpha1.Model, digest string) []string {
+	var out []string
+	for _, a := range m.Status.Aliases {
+		if digest == "" || a.Digest == digest {
+			out = append(out, a.Name)
 		}
-		if json.Unmarshal(text, &line) != nil || line.Event != "epoch" || line.Loss == nil || line.Epoch < 1 || line.Epoch > len(out)+1 {
-			continue
-		}
-		out = append(out[:line.Epoch-1], *line.Loss)
 	}
 	return out
 }
 
-func (o *options) modelPull() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "pull NAME[@DIGEST] DIR", Short: "Fetch a model's files by digest, and check them",
-		Args: exactly("NAME[@DIGEST]", "DIR"), ValidArgsFunction: o.completeModels,
+// completeVersions offers the names of models, and after an '@' their aliases.
+func (o *options) completeVersions(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+	name, _, at := strings.Cut(text, "@")
+	if !at || len(args) > 1 {
+		return o.completeModels(cmd, args, text)
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, digest, _ := strings.Cut(args[0], "@")
-		_, m, a, err := o.find(cmd, name, digest)
-		if err != nil {
-			return err
-		}
-		progress, end := meter(cmd.ErrOrStderr(), args[0])
-		err = a.Pull(cmd.Context(), args[1], progress)
-		end()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d files in %s, all as their digests say.\n", m.Name, a.Digest, len(a.Manifest.Layers), args[1])
-		return nil
+	c, err := o.open(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
 	}
-	return o.flags(cmd)
-}
-
-func (o *options) modelRemove() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "rm NAME", Short: "Remove a model and its artifact",
-		Args: exactly("NAME"), ValidArgsFunction: o.completeModels,
+	m, _, err := readModel(cmd.Context(), c, name)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, m, _, err := o.find(cmd, args[0], "")
-		if err != nil {
-			return err
-		}
-		images, err := store(cmd.Context(), c)
-		if err != nil {
-			return err
-		}
-		if err := c.Delete(cmd.Context(), m); err != nil {
-			return fmt.Errorf("removing model %s: %w", m.Name, err)
-		}
-		if err := images.Remove(cmd.Context(), m.Spec.Reference); err != nil {
-			return fmt.Errorf("model %s is removed, its artifact is not: %w", m.Name, err)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "Model %s is removed.\n", m.Name)
-		return nil
+	var out []string
+	for _, a := range aliasesOf(m, "") {
+		out = append(out, name+"@"+a)
 	}
-	return o.flags(cmd)
+	for _, v := range m.Status.Versions {
+		out = append(out, name+"@"+v.Digest)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (o *options) completeModels(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

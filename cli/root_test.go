@@ -70,7 +70,7 @@ func TestMisuseIsExitCode2(t *testing.T) {
 		{"logs a b", "--component"},
 		{"logs a --tail many", "many"},
 		{"model nonsense", "nonsense"},
-		{"model pull a", "NAME[@DIGEST] and DIR"},
+		{"model pull a", "NAME[@ALIAS|@DIGEST] and DIR"},
 		{"model show", "NAME"},
 		{"model rm a b", "NAME"},
 		{"image ls a b", "PREFIX"},

@@ -71,7 +71,7 @@ var commands = []struct {
 	{[]string{"logs", "nobody", "--worker", "x"}, []string{"--worker"}},
 	{[]string{"cancel", "nobody"}, []string{"nobody", "polder jobs"}},
 	{[]string{"model", "show", "nobody"}, []string{"nobody", "polder model ls"}},
-	{[]string{"model", "pull", "nobody"}, []string{"NAME[@DIGEST] and DIR"}},
+	{[]string{"model", "pull", "nobody"}, []string{"NAME[@ALIAS|@DIGEST] and DIR"}},
 	{[]string{"model", "pull", "nobody", "/nowhere"}, []string{"nobody"}},
 	{[]string{"model", "pull", "nobody@sha256:1", "/nowhere"}, []string{"nobody"}},
 	{[]string{"model", "rm", "nobody"}, []string{"nobody"}},
