@@ -110,7 +110,7 @@ func TestVersionRows(t *testing.T) {
 	}
 }
 
-func versionOf(c string, files ...string) *edition {
+func editionOf(c string, files ...string) *edition {
 	m := line()
 	a := &pack.Artifact{Digest: digest.Digest(digestOf(c))}
 	for i := 0; i < len(files); i += 2 {
@@ -122,7 +122,7 @@ func versionOf(c string, files ...string) *edition {
 }
 
 func TestDifferences(t *testing.T) {
-	a, b := versionOf("a", "model.onnx", "1", "same", "s", "old", "o"), versionOf("b", "model.onnx", "2", "same", "s", "new", "n")
+	a, b := editionOf("a", "model.onnx", "1", "same", "s", "old", "o"), editionOf("b", "model.onnx", "2", "same", "s", "new", "n")
 	a.Metrics, b.Metrics = map[string]string{"accuracy": "0.95", "loss": "1"}, map[string]string{"accuracy": "0.97", "loss": "1"}
 	a.Licence, b.Lineage.Data = "MIT", map[string]string{"digits": digestOf("d")}
 	b.Lineage.Parameters, b.Lineage.Parents = map[string]string{"epochs": "3"}, map[string]string{"teacher": digestOf("e")}
@@ -175,7 +175,7 @@ func TestLineageIsATree(t *testing.T) {
 }
 
 func TestACardHasFactsAndGaps(t *testing.T) {
-	v := versionOf("c", "model.onnx", "1")
+	v := editionOf("c", "model.onnx", "1")
 	v.Licence, v.Framework, v.Metrics = "MIT", "onnx opset 13", map[string]string{"loss": "0.1"}
 	text := card(v, family(), []byte("---\nlicense: other\ntags: [ocr]\n---\nwords"))
 	for _, want := range []string{
