@@ -21,8 +21,8 @@ import (
 const datasetEvery = 200 * time.Millisecond
 
 func (o *options) dataset() *cobra.Command {
-	cmd := &cobra.Command{Use: "dataset", Short: "Freeze what lies in a bucket, so that jobs can name it"}
-	cmd.AddCommand(o.datasetFreeze(), o.datasetList(), o.datasetShow(), o.datasetWarm(), o.datasetRemove())
+	cmd := &cobra.Command{Use: "dataset", Short: "Freeze what lies in a bucket, so that jobs can name it, and part tables"}
+	cmd.AddCommand(o.datasetFreeze(), o.datasetList(), o.datasetShow(), o.datasetWarm(), o.datasetRemove(), o.datasetSplit())
 	return cmd
 }
 

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/model/distil"
+)
+
+// command runs a verb that needs no cloud; code is its exit code.
+func command(t *testing.T, args ...string) (out string, code int) {
+	t.Helper()
+	cmd := root(func(*string) Engine { return Engine{} })
+	var b bytes.Buffer
+	cmd.SetOut(&b)
+	cmd.SetErr(&b)
+	cmd.SetArgs(args)
+	code = run(t.Context(), cmd)
+	return b.String(), code
+}
+
+func wants(t *testing.T, want string, code int, args ...string) {
+	t.Helper()
+	out, got := command(t, args...)
+	if got != code || !strings.Contains(out, want) {
+		t.Errorf("polder %s: exit code %d, want %d, and %q:\n%s", strings.Join(args, " "), got, code, want, out)
+	}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const sound = `apiVersion: polder.dev/v1alpha1
+kind: Distillation
+metadata: {name: d}
+spec:
+  method: logits
+  teacher: {model: big}
+  student: {recipe: logits}
+  data: {dataset: x}
+`
+
+func TestADistillationsFileIsJudgedFirst(t *testing.T) {
+	for name, tc := range map[string]struct{ from, to, want string }{
+		"kind":      {"kind: Distillation", "kind: TrainJob", "a distillation begins with"},
+		"field":     {"recipe: logits", "recipe: logits, recipes: x", "recipes"},
+		"recipe":    {"recipe: logits", "recipe: magic", "spec.student.recipe"},
+		"name":      {"metadata: {name: d}", "metadata: {}", "metadata.name is missing"},
+		"parameter": {"recipe: logits", `recipe: logits, parameters: {labels: "3"}`, "spec.student.parameters.labels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(sound, tc.from, tc.to, 1)
+			if text == sound {
+				t.Fatal("the test changes nothing")
+			}
+			wants(t, tc.want, 2, "distil", "run", write(t, "d.yaml", text))
+		})
+	}
+	wants(t, "spec.budget.acceleratorHours", 2, "distil", "run", write(t, "d.yaml", sound), "--budget", "none")
+	wants(t, "name a file of kind Distillation", 2, "distil", "run", "/nowhere")
+	wants(t, "there is no recipe magic", 2, "distil", "recipes", "magic")
+	wants(t, "def main()", 0, "distil", "recipes", "logits")
+}
+
+// TestInitRisk: what is written can be read by what it is for.
+func TestInitRisk(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("age,city,income,constant,bad\n")
+	for i := range 300 {
+		income := fmt.Sprint(1000 + 7*i%900)
+		if i%20 == 0 {
+			income = ""
+		}
+		fmt.Fprintf(&b, "%d,%s,%s,x,%s\n", 20+i%50, []string{"Oslo", "Bonn", "Rome"}[i%3], income, []string{"no", "yes"}[i%4/3])
+	}
+	file, dir := write(t, "claims.csv", b.String()), filepath.Join(t.TempDir(), "claims")
+	wants(t, "always answering no is right in 0.7500", 0, "init", "risk", dir, "--data", file)
+	wants(t, "is there already", 2, "init", "risk", dir, "--data", file)
+	checkInit(t, dir, 240, 60, "age,city=Bonn,city=Oslo,city=Rome,income,income missing,label\n")
+	again := filepath.Join(t.TempDir(), "new")
+	later := write(t, "new.csv", "age,city,income,constant,bad\n33,Paris,,x,no\n")
+	wants(t, "1 rows", 0, "init", "risk", again, "--encode", filepath.Join(dir, "data/columns.json"), "--data", later)
+	got, err := os.ReadFile(filepath.Join(again, "encoded.csv"))
+	if err != nil || !strings.Contains(string(got), "\n33,0,0,0,1367,1,no") {
+		t.Errorf("%s, %v", got, err)
+	}
+	wants(t, "different values; an outcome has two", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--label", "city")
+	wants(t, "3 to 31 lower-case letters", 2, "init", "risk", filepath.Join(t.TempDir(), "No_Name"))
+	wants(t, "no such file", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", "/nowhere.csv")
+}
+
+func TestInitForecast(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("time,load\n")
+	for i := range 600 {
+		fmt.Fprintf(&b, "2026-01-%02dT00:00,%.3f\n", 1+i/24, 50+20*math.Sin(2*math.Pi*float64(i%24)/24))
+	}
+	file, dir := write(t, "load.csv", b.String()), filepath.Join(t.TempDir(), "load")
+	wants(t, "the value a season ago (season_ago): 0\n", 0, "init", "forecast", dir, "--data", file, "--season", "24", "--horizon", "3", "--lags", "4")
+	checkInit(t, dir, 600-120-3-21, 120-3, "lag_0,lag_1,lag_2,lag_3,season_ago,season_mean,label\n")
+	wants(t, "beyond the season", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--season", "4", "--horizon", "5")
+	wants(t, "column time", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--column", "time")
+	empty := filepath.Join(t.TempDir(), "empty")
+	wants(t, "README.md", 0, "init", "forecast", empty)
+}
+
+// checkInit reads what `polder init` wrote.
+func checkInit(t *testing.T, dir string, train, held int, head string) {
+	t.Helper()
+	for name, rows := range map[string]int{"train": train, "held": held} {
+		text, err := os.ReadFile(filepath.Join(dir, "data", name, name+".csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), "\n") - 1; n != rows || !strings.HasPrefix(string(text), head) {
+			t.Errorf("%s has %d rows, want %d, of\n%s", name, n, rows, text[:min(len(text), 200)])
+		}
+	}
+	for _, name := range []string{"teacher.yaml", "distillation.yaml"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d v1alpha1.Distillation
+		if err := yaml.UnmarshalStrict(text, &d); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := distil.Check(&d); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "evaluation.yaml"))
+	var e v1alpha1.Evaluation
+	if err != nil || yaml.UnmarshalStrict(text, &e) != nil || e.Kind != "Evaluation" {
+		t.Errorf("evaluation.yaml: %v\n%s", err, text)
+	}
+	if text, err = os.ReadFile(filepath.Join(dir, "README.md")); err != nil || strings.Contains(string(text), "{{") || strings.Contains(string(text), "no data yet") {
+		t.Errorf("README.md: %v\n%s", err, text)
+	}
+}
+
+func TestDatasetSplit(t *testing.T) {
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, "%d,%d\n", i, i%2)
+	}
+	file, dir := write(t, "d.csv", b.String()), filepath.Join(t.TempDir(), "split")
+	wants(t, "held.csv: 20 rows", 0, "dataset", "split", file, dir, "--validation", "0.1")
+	wants(t, "is there already", 2, "dataset", "split", file, dir)
+	wants(t, "not between 0 and 1", 2, "dataset", "split", file, filepath.Join(t.TempDir(), "x"), "--held", "1.5")
+	wants(t, "the table is empty", 2, "dataset", "split", write(t, "e.csv", ""), filepath.Join(t.TempDir(), "x"))
+}
+
+func TestAdviseByData(t *testing.T) {
+	wants(t, "you have all labels", 0, "advise", "--rows", "1797", "--labels", "1797", "--classes", "10", "--teacher")
+	wants(t, "too few labels", 0, "advise", "--rows", "1000", "--labels", "50")
+	wants(t, `"choice": "evaluate"`, 0, "advise", "-o", "json")
+	wants(t, "cannot have labels", 2, "advise", "--rows", "10", "--labels", "20")
+	wants(t, "must be 0 or more", 2, "advise", "--rows", "-5")
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "%d,%d\n", i, i%2)
+	}
+	wants(t, "2400 rows have labels", 0, "advise", "--data", write(t, "d.csv", strings.Replace(b.String(), ",0\n", ",\n", 600)))
+}
