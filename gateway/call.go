@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -46,6 +47,8 @@ type Call struct {
 	// Path that the replica is to see, with the model's name as the client wrote it:
 	// /v2/models/NAME/infer, /v1/chat/completions, /whatever.
 	Path string
+	// RawPath is Path as it was escaped, if that is not the usual way (see url.URL).
+	RawPath string
 	// Client who asks.
 	Client Client
 	// Body of the request, whole: of the protocols v2 and openai. nil of http, whose bodies
@@ -64,12 +67,18 @@ func (c *Call) Key() types.NamespacedName {
 func (c *Call) For(r *http.Request, service string, body []byte) (*http.Request, error) {
 	out := r.Clone(r.Context())
 	Clean(out.Header)
+	Introduce(out.Header, r)
+	for _, named := range out.Header["Connection"] {
+		for h := range strings.SplitSeq(named, ",") {
+			out.Header.Del(strings.TrimSpace(h))
+		}
+	}
 	out.Header.Del("Connection")
 	for _, h := range hops {
 		out.Header.Del(h)
 	}
 	out.RequestURI, out.Host, out.TransferEncoding, out.Close = "", "", nil, false
-	out.URL = &url.URL{Path: c.PathFor(service), RawQuery: r.URL.RawQuery}
+	out.URL = &url.URL{Path: c.PathFor(service), RawPath: c.RawPath, RawQuery: r.URL.RawQuery}
 	if c.Protocol == v1alpha1.ProtocolHTTP {
 		return out, nil
 	}
@@ -94,6 +103,19 @@ func Clean(h http.Header) {
 	for _, n := range []string{"Authorization", "Cookie", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Proxy-Authorization"} {
 		h.Del(n)
 	}
+}
+
+// Introduce tells a replica who is at the other end, as far as the connection of r shows it.
+func Introduce(h http.Header, r *http.Request) {
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		h.Set("X-Forwarded-For", ip)
+	}
+	h.Set("X-Forwarded-Host", r.Host)
+	proto := "http"
+	if r.TLS != nil {
+		proto = "https"
+	}
+	h.Set("X-Forwarded-Proto", proto)
 }
 
 // PathFor is Path with the name of service for the model's.

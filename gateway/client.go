@@ -23,7 +23,10 @@ func (c Client) ID() string {
 	return "user:" + c.Name
 }
 
-type clientKey struct{}
+type (
+	clientKey  struct{}
+	visitorKey struct{}
+)
 
 // WithClient returns a context of a request of c.
 func WithClient(ctx context.Context, c Client) context.Context {
@@ -34,4 +37,25 @@ func WithClient(ctx context.Context, c Client) context.Context {
 func ClientOf(ctx context.Context) (Client, bool) {
 	c, ok := ctx.Value(clientKey{}).(Client)
 	return c, ok
+}
+
+// Visitor is somebody who is known.
+type Visitor interface {
+	// Client is who it is.
+	Client() Client
+	// May returns an error unless the visitor may ask for a route or service of namespace;
+	// name "" is any. The error is a *Fault, or the context's.
+	May(ctx context.Context, namespace string, route bool, name string) error
+}
+
+// WithVisitor returns a context of a request of v; see VisitorOf.
+func WithVisitor(ctx context.Context, v Visitor) context.Context {
+	return context.WithValue(WithClient(ctx, v.Client()), visitorKey{}, v)
+}
+
+// VisitorOf returns who asks in ctx, as door has put it there, for who has to know whether
+// they may.
+func VisitorOf(ctx context.Context) (Visitor, bool) {
+	v, ok := ctx.Value(visitorKey{}).(Visitor)
+	return v, ok
 }

@@ -84,6 +84,8 @@ func TestFor(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer secret")
 		r.Header.Set("X-Forwarded-For", "6.6.6.6")
 		r.Header.Set("Transfer-Encoding", "chunked")
+		r.Header.Set("Connection", "keep-alive, X-Mine")
+		r.Header.Set("X-Mine", "1")
 		r.Header.Set("Accept", "application/json")
 		out, err := c.call.For(r, "svc", nil)
 		if err != nil {
@@ -96,7 +98,9 @@ func TestFor(t *testing.T) {
 		if out.URL.String() != c.url || string(b) != c.body {
 			t.Errorf("%s: asks %s with %q; want %s with %q", c.call.Path, out.URL, b, c.url, c.body)
 		}
-		if diff := cmp.Diff(http.Header{"Accept": {"application/json"}}, out.Header); diff != "" {
+		if diff := cmp.Diff(http.Header{
+			"Accept": {"application/json"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Host": {"gateway"}, "X-Forwarded-Proto": {"https"},
+		}, out.Header); diff != "" {
 			t.Errorf("headers (-want +got):\n%s", diff)
 		}
 		if out.GetBody != nil {

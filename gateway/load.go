@@ -28,3 +28,12 @@ type Load struct {
 	Since time.Time
 	Used  time.Time
 }
+
+// Info is what a client may know of a service.
+type Info struct {
+	Name     string
+	Protocol v1alpha1.Protocol
+	Created  time.Time
+	// Ready: a request would be answered, if need be after a replica has been woken.
+	Ready bool
+}

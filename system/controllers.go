@@ -130,10 +130,10 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := evaluator(log, m, clients, store, mounts, copier); err != nil {
 		return err
 	}
-	if err := services(log, cfg, m, mounts); err != nil {
+	if err := services(log, cfg, m, mounts, c.GatewayURL()); err != nil {
 		return err
 	}
-	if err := router(log, m, store, ""); err != nil {
+	if err := router(log, m, store, c.GatewayURL()); err != nil {
 		return err
 	}
 	emulator, err := controller.New(log, m.GetClient(), m.GetAPIReader())

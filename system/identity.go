@@ -48,6 +48,7 @@ func identify(c layout.Cloud, now time.Time) error {
 		{Name: "controllers", User: "polder:controllers", Groups: []string{groupWriters}, IPs: here},
 		{Name: "device-driver", User: "polder:device-driver", IPs: here},
 		{Name: partStore, User: "polder:object-store", IPs: here, DNS: storeHosts()},
+		{Name: partGateway, User: "polder:gateway", IPs: here, DNS: gatewayHosts()},
 		{Name: "registry", User: "polder:registry", IPs: here, DNS: []string{v1alpha1.RegistryHost}},
 		{Name: "registry-reader", User: userReader},
 		{Name: leafSupervisor, User: "polder:supervisor", Groups: []string{groupAdmins}},
@@ -63,7 +64,7 @@ func identify(c layout.Cloud, now time.Time) error {
 	if err := pki.OpenKey(c.Path("pki", "serviceaccount.key")); err != nil {
 		return err
 	}
-	for _, user := range []string{"controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns", "controllers", "device-driver", partStore} {
+	for _, user := range []string{"controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns", "controllers", "device-driver", partStore, partGateway} {
 		if err := pki.WriteFile(c.Kubeconfig(user), kubeconfig(c, user)); err != nil {
 			return err
 		}

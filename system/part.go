@@ -44,6 +44,7 @@ func Part(args []string) (code int, ok bool) {
 		"controllers":             own("controllers", runControllers),
 		"device-driver":           own("device-driver", runDevices),
 		partStore:                 own(partStore, runStore),
+		partGateway:               own(partGateway, runGateway),
 	}[args[0]]
 	if !found || run == nil {
 		return 0, false

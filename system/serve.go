@@ -14,7 +14,7 @@ import (
 )
 
 // services runs the controller of InferenceServices.
-func services(log *slog.Logger, cfg *rest.Config, m ctrl.Manager, mounts *mounter) error {
+func services(log *slog.Logger, cfg *rest.Config, m ctrl.Manager, mounts *mounter, gateway string) error {
 	replicas, err := cache.New(cfg, cache.Options{Scheme: m.GetScheme(), Mapper: m.GetRESTMapper(), HTTPClient: m.GetHTTPClient(), ByObject: serve.ReplicaOptions()})
 	if err != nil {
 		return fmt.Errorf("making the cache of replicas: %w", err)
@@ -22,7 +22,7 @@ func services(log *slog.Logger, cfg *rest.Config, m ctrl.Manager, mounts *mounte
 	s, err := serve.New(log, serve.Deps{
 		Client: m.GetClient(), Replicas: replicas, Mounter: mounts, Live: m.GetAPIReader(), Events: m.GetEventRecorder(serve.Name),
 		Clock: clock.RealClock{}, Gauges: metrics.Registry,
-	}, serve.Config{Sandbox: "gvisor"}) // as the policy polder-sandbox says
+	}, serve.Config{Sandbox: "gvisor", Gateway: gateway}) // as the policy polder-sandbox says
 	if err != nil {
 		return err
 	}

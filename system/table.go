@@ -76,6 +76,8 @@ func table(a *assembly) ([]component.Entry, error) {
 			Ready: p.http("http://" + c.At(layout.PortControlOK) + "/readyz")}, []string{"bootstrap"}},
 		{component.Spec{Name: partStore, Command: own(partStore), Netns: inside, Env: environment(),
 			Ready: p.http("http://" + c.At(layout.PortStoreOK) + "/readyz")}, []string{"bootstrap"}},
+		{component.Spec{Name: partGateway, Command: own(partGateway), Netns: inside, Env: environment(),
+			Ready: p.https(c.GatewayURL() + "/readyz")}, []string{"bootstrap"}},
 	}
 	if *c.Config.Node.DeviceDriver {
 		rows = append(rows, row{component.Spec{Name: "device-driver", Command: own("device-driver"), Netns: inside,

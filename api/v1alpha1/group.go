@@ -124,10 +124,12 @@ const (
 )
 
 // A key for the gateway is a Secret of this type: whoever presents the value of its field
-// is let in to the services and routes of the Secret's namespace.
+// is let in to the services and routes of the Secret's namespace, until it expires.
 const (
 	SecretAPIKey = Group + "/api-key"
 	APIKey       = "key"
+	// APIKeyExpires is a time of RFC 3339; empty: never.
+	APIKeyExpires = "expires"
 )
 
 // ResourceInfer is, below inferenceservices and modelroutes, the subresource that a user

@@ -134,6 +134,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	values := strings.NewReplacer(
 		"${DNS_SERVICE_IP}", c.DNSServiceIP().String(), "${HOST_IP}", c.HostIP().String(),
 		"${NODE_IP}", c.NodeIP().String(), "${STORE_PORT}", strconv.Itoa(layout.PortStore),
+		"${GATEWAY_PORT}", strconv.Itoa(layout.PortGateway), "${GATEWAY}", c.GatewayURL(),
 		"${REGISTRY}", c.RegistryURL(), "${REGISTRY_HOST}", v1alpha1.RegistryHost, "${VERSION}", version.String(),
 	)
 	own, err := files(manifests, "manifest", values)

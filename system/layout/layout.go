@@ -36,6 +36,10 @@ const (
 	PortStore        = 9000
 	PortStoreMetrics = 8445
 	PortStoreOK      = 8083
+
+	PortGateway        = 9443
+	PortGatewayMetrics = 8446
+	PortGatewayOK      = 8084
 )
 
 // Cloud is one cloud on this machine.
@@ -156,6 +160,9 @@ func (c Cloud) RegistryURL() string { return "https://" + c.At(PortRegistry) }
 
 // StoreURL is where the object store answers.
 func (c Cloud) StoreURL() string { return "https://" + c.At(PortStore) }
+
+// GatewayURL is where the gateway answers.
+func (c Cloud) GatewayURL() string { return "https://" + c.At(PortGateway) }
 
 // IP turns an address into the type that package net wants.
 func IP(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }

@@ -1,0 +1,193 @@
+package system
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/gateway/auth"
+	"polder.dev/polder/gateway/door"
+	"polder.dev/polder/gateway/pool"
+	"polder.dev/polder/gateway/scale"
+	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/internal/pki"
+	"polder.dev/polder/internal/version"
+	"polder.dev/polder/system/layout"
+)
+
+// partGateway is the component's name, and that of its certificate and kubeconfig.
+const partGateway = "gateway"
+
+// gatewayHosts are the names of the gateway's Service.
+func gatewayHosts() []string {
+	const s = "gateway.polder-system"
+	return []string{s, s + ".svc", s + ".svc.cluster.local"}
+}
+
+// runGateway runs the front door for models until ctx ends.
+func runGateway(ctx context.Context, c layout.Cloud) error {
+	log := quiet()
+	m, err := gatewayManager(c)
+	if err != nil {
+		return err
+	}
+	keys, err := auth.New(log, m.GetClient(), time.Now)
+	if err != nil {
+		return err
+	}
+	scaler, err := scale.New(log, scale.API{Client: m.GetClient()}, time.Now, metrics.Registry)
+	if err != nil {
+		return err
+	}
+	replicas, err := pool.New(pool.Config{
+		Log: log, Pods: c.PodCIDR(), Wake: scaler.Wake, Now: time.Now, Draw: rand.Float64, Metrics: metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	told, err := followGateway(ctx, m.GetCache(), keys, replicas)
+	if err != nil {
+		return err
+	}
+	known := func() error {
+		for _, done := range told {
+			if !done() {
+				return errors.New("what there is to serve is not known yet")
+			}
+		}
+		return nil
+	}
+	front, err := door.New(door.Config{
+		Log: log, Guard: keys, Services: replicas, Version: version.String(), Ready: known, Metrics: metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Start(ctx) })
+	g.Go(func() error { return replicas.Run(ctx) })
+	if err := awaitKnown(ctx, known); err != nil {
+		return errors.Join(err, g.Wait())
+	}
+	g.Go(func() error { return scaler.Run(ctx, replicas) })
+	g.Go(func() error { return serveGateway(ctx, log, c, m, front) })
+	return g.Wait()
+}
+
+// followGateway has the parts told of what they go by.
+func followGateway(ctx context.Context, from cache.Cache, keys *auth.Auth, replicas *pool.Pool) ([]func() bool, error) {
+	one, err := keys.Follow(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	other, err := replicas.Follow(ctx, from)
+	return append(one, other...), err
+}
+
+// awaitKnown waits until everything is known, so that nobody is refused because the gateway
+// has just been started. Informers do not tell when that is; they are asked.
+func awaitKnown(ctx context.Context, known func() error) error {
+	const often = 10 * time.Millisecond
+	t := time.NewTicker(often)
+	defer t.Stop()
+	for known() != nil {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+// serveGateway answers clients.
+func serveGateway(ctx context.Context, log *slog.Logger, c layout.Cloud, m ctrl.Manager, front *door.Door) error {
+	pair, err := certwatcher.New(c.Cert(partGateway), c.Key(partGateway))
+	if err != nil {
+		return fmt.Errorf("reading the gateway's certificate: %w", err)
+	}
+	pool, err := pki.Pool(c.Cert("ca"))
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.At(layout.PortGateway))
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	log.InfoContext(ctx, "the gateway serves models", logs.Addr, c.GatewayURL())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return pair.Start(ctx) })
+	g.Go(func() error {
+		return front.Serve(ctx, l, &tls.Config{
+			GetCertificate: pair.GetCertificate, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
+		})
+	})
+	return g.Wait()
+}
+
+// gatewayManager holds what the gateway sees of the API, and its metrics and health.
+func gatewayManager(c layout.Cloud) (ctrl.Manager, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig(partGateway))
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.QPS = -1 // as the controllers
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
+	certificates, err := askForCertificate(c)
+	if err != nil {
+		return nil, err
+	}
+	held, err := gatewayCache()
+	if err != nil {
+		return nil, err
+	}
+	m, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme,
+		Cache:  cache.Options{ByObject: held},
+		Metrics: metricsserver.Options{
+			BindAddress: c.At(layout.PortGatewayMetrics), SecureServing: true, FilterProvider: scrapers(clients),
+			CertDir: c.Path("pki"), CertName: partGateway + ".crt", KeyName: partGateway + ".key", TLSOpts: []func(*tls.Config){certificates},
+		},
+		HealthProbeBindAddress: c.At(layout.PortGatewayOK),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the gateway's view of the API: %w", err)
+	}
+	return m, nil
+}
+
+// gatewayCache bounds what the gateway holds of the API.
+func gatewayCache() (map[client.Object]cache.ByObject, error) {
+	out, err := pool.CacheOptions()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, auth.CacheOptions())
+	return out, nil
+}
