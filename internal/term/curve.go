@@ -10,6 +10,16 @@ import (
 // width by height characters, with the values' range on the left. Each character
 // is a braille cell of 2 by 4 dots. Values that are no numbers are left out.
 func Curve(values []float64, width, height int) string {
+	return CurveOver(values, width, height, "1", fmt.Sprint(len(values)))
+}
+
+// CurveOver draws values that are spread evenly over a range, whose ends it names.
+func CurveOver(values []float64, width, height int, first, last string) string {
+	return curve(values, width, height, fmt.Sprintf("%s%*s", first, width-len(first), last))
+}
+
+// curve draws values over a line of text.
+func curve(values []float64, width, height int, under string) string {
 	lo, hi := bounds(values)
 	if lo > hi || width < 1 || height < 1 {
 		return ""
@@ -54,7 +64,7 @@ func Curve(values []float64, width, height int) string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "%8s └%s\n%8s  1%*d\n", "", strings.Repeat("─", width), "", width-1, len(values))
+	fmt.Fprintf(&b, "%8s └%s\n%8s  %s\n", "", strings.Repeat("─", width), "", under)
 	return b.String()
 }
 

@@ -194,3 +194,6 @@ func sentence(text string) string {
 	}
 	return text + "."
 }
+
+// upper is a sentence that begins as sentences do.
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -7,13 +7,8 @@ import (
 	"strings"
 
 	"polder.dev/polder/api/v1alpha1"
-	"polder.dev/polder/model"
 	rules "polder.dev/polder/model/route"
 )
-
-// seed of what is learned: always the same, so that anybody gets the same numbers from the
-// same report.
-const seed = 1
 
 // learn brings status.cascade of next up to date. retry says that a report could not be
 // read now.
@@ -35,9 +30,9 @@ func (c *Controller) learn(ctx context.Context, w *world, next *v1alpha1.ModelRo
 		wait("ForeignReport", fmt.Sprintf("The report of evaluation %s is not of namespace %s.", name, next.Namespace))
 		return false
 	}
-	pair, problem := w.pair()
-	if problem != "" {
-		wait("OtherModels", problem)
+	pair, err := rules.PairOf(e, w.learning, w.service(w.learning.Specialist), w.service(w.learning.General))
+	if err != nil {
+		wait("OtherModels", upper(sentence(err.Error())))
 		return false
 	}
 	lesson, err := c.lesson(ctx, w, pair)
@@ -72,13 +67,14 @@ type unreadError struct{ err error }
 func (e *unreadError) Error() string { return e.err.Error() }
 
 // lesson learns a threshold, or remembers that it did.
-func (c *Controller) lesson(ctx context.Context, w *world, p *pair) (*v1alpha1.CascadeStatus, error) {
+func (c *Controller) lesson(ctx context.Context, w *world, p *rules.Pair) (*v1alpha1.CascadeStatus, error) {
 	goal, err := rules.GoalOf(w.learning.Learn)
 	if err != nil {
 		return nil, err
 	}
+	compiled, _ := w.compiled.Learning()
 	key := lessonKey{
-		report: w.evaluation.Status.Report.Digest, small: p.small.Name, large: p.large.Name, goal: goal, costs: w.costs(),
+		report: w.evaluation.Status.Report.Digest, small: p.Specialist.Name, large: p.General.Name, goal: goal, costs: w.compiled.CostsOf(compiled),
 		specialist: w.service(w.learning.Specialist).Name, general: w.service(w.learning.General).Name,
 	}
 	c.mu.Lock()
@@ -95,7 +91,7 @@ func (c *Controller) lesson(ctx context.Context, w *world, p *pair) (*v1alpha1.C
 	if err != nil {
 		return nil, err
 	}
-	l, err := rules.Learn(samples, goal, key.costs, seed)
+	l, err := rules.Learn(samples, goal, key.costs, rules.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -119,82 +115,13 @@ func kept(r *v1alpha1.ModelRoute) string {
 
 // say sets the condition of a threshold that is learned, and says when services
 // have come to serve something else than was judged.
-func (w *world) say(next *v1alpha1.ModelRoute, p *pair) {
-	if len(p.changed) > 0 {
+func (w *world) say(next *v1alpha1.ModelRoute, p *rules.Pair) {
+	if len(p.Changed) > 0 {
 		set(next, v1alpha1.ConditionLearned, false, "ModelsChanged", fmt.Sprintf(
-			"Evaluation %s has judged another version than %s serves now; evaluate again, and name that evaluation. The threshold that was learned stays in use.", w.evaluation.Name, strings.Join(p.changed, ", ")))
+			"Evaluation %s has judged another version than %s serves now; evaluate again, and name that evaluation. The threshold that was learned stays in use.", w.evaluation.Name, strings.Join(p.Changed, ", ")))
 		return
 	}
 	set(next, v1alpha1.ConditionLearned, true, "Learned", next.Status.Cascade.Verdict)
-}
-
-// costs of the cascade's targets.
-func (w *world) costs() rules.Costs {
-	c, _ := w.compiled.Learning()
-	of := func(target int) float64 { return float64(w.compiled.Targets[target].Cost) / 1e6 } // billionths of one, in units of a thousand
-	return rules.Costs{Specialist: of(c.Specialist), General: of(c.General)}
-}
-
-// pair are the evaluation's results for the two targets.
-type pair struct {
-	small, large *v1alpha1.EvaluatedResult
-	changed      []string // services that serve another version of the model
-}
-
-// pair finds which results of the evaluation are about the targets.
-func (w *world) pair() (*pair, string) {
-	out := &pair{}
-	for _, side := range []struct {
-		target string
-		to     **v1alpha1.EvaluatedResult
-	}{{w.learning.Specialist, &out.small}, {w.learning.General, &out.large}} {
-		svc := w.service(side.target)
-		if svc == nil {
-			return nil, fmt.Sprintf("Target %s has no service, so it is not known which model of evaluation %s is its own.", side.target, w.evaluation.Name)
-		}
-		found, same := resultOf(w.evaluation, svc)
-		if found == nil {
-			return nil, fmt.Sprintf("Evaluation %s has judged neither service %s of target %s nor the model that it serves.", w.evaluation.Name, svc.Name, side.target)
-		}
-		if !same {
-			out.changed = append(out.changed, "service "+svc.Name)
-		}
-		*side.to = found
-	}
-	if out.small == out.large {
-		return nil, fmt.Sprintf("Both targets are the same model in evaluation %s; a cascade needs two.", w.evaluation.Name)
-	}
-	return out, ""
-}
-
-// resultOf finds the result about a service: about the service itself, about the version
-// that it serves, or about another version of the same model, which is not the same.
-func resultOf(e *v1alpha1.Evaluation, svc *v1alpha1.InferenceService) (found *v1alpha1.EvaluatedResult, same bool) {
-	var digest, name string
-	for _, r := range svc.Status.Revisions {
-		if r.Role == v1alpha1.RevisionStable && r.Model != nil {
-			digest, name = r.Model.Digest, r.Model.Name
-		}
-	}
-	if n, err := model.ParseName(svc.Spec.Model); name == "" && err == nil {
-		name = n.Model
-	}
-	var other *v1alpha1.EvaluatedResult
-	for i := range e.Status.Models {
-		r := &e.Status.Models[i]
-		switch {
-		case r.Service == svc.Name:
-			return r, true
-		case r.Model != nil && digest != "" && r.Model.Digest == digest:
-			found = r
-		case r.Model != nil && name != "" && r.Model.Name == name && other == nil:
-			other = r
-		}
-	}
-	if found != nil {
-		return found, true
-	}
-	return other, false
 }
 
 // statusOf is what was learned, in the API's words.
