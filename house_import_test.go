@@ -70,7 +70,7 @@ var rows = []row{
 		"the console is a client like any other and has no back door"},
 	{"test", []string{"test"}, slices.Concat(ground, []string{"kube", "layout", "artifact"}),
 		"tests from outside drive the binary and the API, or they prove something else"},
-	{"bench", []string{"bench", "examples"}, slices.Concat(pure, ground, []string{"kube", "layout", "runtimes", "controller"}),
+	{"bench", []string{"bench", "examples"}, slices.Concat(pure, ground, []string{"kube", "layout", "runtimes", "recipes", "controller"}),
 		"a number is measured on what users run, on a pure room, or on one controller that is run without the others"},
 	{"onnx", []string{"tools/onnx"}, slices.Concat(ground, []string{"model"}),
 		"it runs models in pods, for services and evaluations, and shares with the cloud what is said to them and how answers are judged"},

@@ -177,3 +177,21 @@ func TestAdviseByData(t *testing.T) {
 	}
 	wants(t, "2400 rows have labels", 0, "advise", "--data", write(t, "d.csv", strings.Replace(b.String(), ",0\n", ",\n", 600)))
 }
+
+// TestExamplesAreWhatInitWrites: the directories in examples are kept up to date.
+func TestExamplesAreWhatInitWrites(t *testing.T) {
+	for kind, more := range map[string][]string{"risk": nil, "forecast": {"--season", "24"}} {
+		dir := filepath.Join(t.TempDir(), kind)
+		wants(t, "README.md", 0, append([]string{"init", kind, dir}, more...)...)
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) != 4 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		for _, f := range files {
+			have, err := os.ReadFile(filepath.Join("../examples", kind, filepath.Base(f)))
+			if want, _ := os.ReadFile(f); err != nil || !bytes.Equal(have, want) {
+				t.Errorf("examples/%s/%s is not what `polder init %s` writes: %v; write it anew", kind, filepath.Base(f), kind, err)
+			}
+		}
+	}
+}

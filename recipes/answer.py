@@ -7,7 +7,7 @@ same for the same seed:
     made=shift  pictures moved by one pixel up, down, left, right
     made=noise  with a tenth of each feature's spread added
 Parameters: made (a list of these), times (rows made of each row, for each of them),
-block (rows between checkpoints), seed.
+block (rows between checkpoints), seed, csv (1: probabilities or values as scores.csv, too).
 
 Output: answers.npz with rows [n, features], scores [n, outputs] before softmax, or
 values, and index [n], the row of the table or -1; answers.json says whose they are.
@@ -114,6 +114,9 @@ def main():
         job.save(done, packed(scores=scores, digest=numpy.array(digest)), ".npz")
         job.tell("epoch", epoch=done, epochs=blocks, step=len(scores), metrics={"answers": len(scores)})
     job.write(job.OUTPUT / "answers.npz", packed(rows=asked, scores=scores, index=index))
+    if job.parameter("csv", 0):
+        shown = torch.softmax(torch.from_numpy(scores), 1).numpy() if tell else scores
+        job.write(job.OUTPUT / "scores.csv", "".join(",".join(f"{v:.7g}" for v in row) + "\n" for row in shown).encode())
     job.write(job.OUTPUT / "answers.json", json.dumps({
         "form": 1, "task": about["task"], "labels": about.get("labels"), "features": about.get("features"),
         "rows": len(data), "made": len(asked) - len(data), "digest": digest, "teacher": about,

@@ -1,6 +1,6 @@
 // Command measure makes every number of bench/README.md, on clouds of its own that
 // it removes again. It prints one row per number: the median of all runs, and each
-// run. It needs root and a built polder but for -only sim, store and many, and an otherwise idle
+// run. It needs root and a built polder but for -only sim, store, many and distil, and an otherwise idle
 // machine.
 package main
 
@@ -57,6 +57,7 @@ var benchmarks = []benchmark{
 	{name: "store", run: measureStore, alone: true},
 	{name: "many", run: measureMany, alone: true},
 	{name: "doors", run: measureDoors, alone: true},
+	{name: "distil", run: measureDistil, alone: true},
 }
 
 // bench is one run of this program.
@@ -74,6 +75,8 @@ type bench struct {
 	storeDir string // where the stores lie
 	objects  int    // of the store that is measured full
 	versity  string // the program to measure beside; "" for none
+
+	answers string // file for what a student and its teacher answer; "" for none
 }
 
 // add records the runs of one number.
@@ -148,7 +151,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, distil")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
@@ -156,6 +159,7 @@ func run(ctx context.Context) (err error) {
 	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large: of the controller and of what makes the load")
 	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
 	out := flag.String("json", "", "file to write the rows to")
+	answers := flag.String("answers", "", "file for what distil's student of 150 labels and its teacher answer to rows that neither has seen, as CSV: what a cascade is learned from")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
@@ -166,7 +170,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects, versity: *versity}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects, versity: *versity, answers: *answers}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {
