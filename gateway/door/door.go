@@ -41,8 +41,8 @@ type Hosts interface {
 	// Knows tells whether requests to a host are for Serve.
 	Knows(host string) bool
 	// Serve answers a request of a client who is known. Whether they may is for it to ask
-	// (gateway.VisitorOf).
-	Serve(w http.ResponseWriter, r *http.Request, c gateway.Client)
+	// (gateway.VisitorOf). body reads that of a request whole, within the door's bounds.
+	Serve(w http.ResponseWriter, r *http.Request, c gateway.Client, body func(*http.Request) ([]byte, error))
 }
 
 // Config of a Door.
@@ -102,8 +102,9 @@ func (noRoutes) Serve(http.ResponseWriter, *http.Request, *gateway.Call) {}
 // noHosts is where there are none.
 type noHosts struct{}
 
-func (noHosts) Knows(string) bool                                        { return false }
-func (noHosts) Serve(http.ResponseWriter, *http.Request, gateway.Client) {}
+func (noHosts) Knows(string) bool { return false }
+func (noHosts) Serve(http.ResponseWriter, *http.Request, gateway.Client, func(*http.Request) ([]byte, error)) {
+}
 
 // visit is one request on its way through the door.
 type visit struct {
@@ -160,7 +161,9 @@ func (d *Door) serve(v *visit) error {
 	}
 	v.r = v.r.WithContext(gateway.WithVisitor(v.r.Context(), v.who))
 	if host {
-		d.cfg.Hosts.Serve(v.w, v.r, v.who.Client())
+		memory := &held{all: d.memory}
+		defer memory.free()
+		d.cfg.Hosts.Serve(v.w, v.r, v.who.Client(), func(r *http.Request) ([]byte, error) { return whole(r, memory) })
 		return nil
 	}
 	if done, err := d.own(v); done || err != nil {

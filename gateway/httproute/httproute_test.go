@@ -266,17 +266,30 @@ func (f *fake) Serve(w http.ResponseWriter, r *http.Request, c *gateway.Call) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"to": "route " + c.Key().String(), "path": c.Path, "body": string(c.Body)})
 }
 
+// visitor may ask for what is in its own namespace.
+type visitor gateway.Client
+
+func (v visitor) Client() gateway.Client { return gateway.Client(v) }
+func (v visitor) May(_ context.Context, namespace string, _ bool, _ string) error {
+	if v.Namespace != namespace {
+		return gateway.Faultf(http.StatusForbidden, "forbidden", "not in %s", namespace)
+	}
+	return nil
+}
+
+// readAll is as the door reads bodies, with a bound of 100 bytes.
+func readAll(r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(r.Body)
+	if len(b) > 100 {
+		return nil, gateway.Faultf(http.StatusRequestEntityTooLarge, "too_large", "more than 100 bytes")
+	}
+	return b, err
+}
+
 func TestServe(t *testing.T) {
 	f := &fake{}
 	h, err := NewHandler(Config{
-		Services: f, Routes: f, Draw: func() float64 { return 0.9 }, BodyBytesMax: 100,
-		Allowed: func(_ context.Context, c gateway.Client, namespace string) error {
-			if c.Namespace != namespace {
-				return gateway.Faultf(http.StatusForbidden, "forbidden", "not in %s", namespace)
-			}
-			return nil
-		},
-	})
+		Services: f, Routes: f, Draw: func() float64 { return 0.9 }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +338,7 @@ func TestServe(t *testing.T) {
 		if !h.Knows(r.Host) {
 			t.Fatal("the host is not known")
 		}
-		h.Serve(w, r, tc.client)
+		h.Serve(w, r.WithContext(gateway.WithVisitor(r.Context(), visitor(tc.client))), tc.client, readAll)
 		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) || w.Header().Get("Location") != tc.location {
 			t.Errorf("%s: %d %s (to %q), want %d with %s (to %q)", name, w.Code, w.Body, w.Header().Get("Location"), tc.status, tc.want, tc.location)
 		}

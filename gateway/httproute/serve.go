@@ -1,9 +1,7 @@
 package httproute
 
 import (
-	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,12 +20,8 @@ import (
 type Config struct {
 	Services gateway.Services
 	Routes   gateway.Routes
-	// Allowed tells whether a client may be served from a namespace: nil, or a Fault.
-	Allowed func(ctx context.Context, c gateway.Client, namespace string) error
 	// Draw is by chance at least 0 and below 1.
 	Draw func() float64
-	// BodyBytesMax of requests that are read whole.
-	BodyBytesMax int64
 }
 
 // Handler answers requests whose host is an HTTPRoute's.
@@ -39,7 +33,7 @@ type Handler struct {
 
 // NewHandler returns a Handler that knows no host until a Controller tells it some.
 func NewHandler(cfg Config) (*Handler, error) {
-	if cfg.Services == nil || cfg.Routes == nil || cfg.Allowed == nil || cfg.Draw == nil || cfg.BodyBytesMax < 1 {
+	if cfg.Services == nil || cfg.Routes == nil || cfg.Draw == nil {
 		return nil, errors.New("httproute: a dependency is missing")
 	}
 	return &Handler{cfg: cfg}, nil
@@ -56,15 +50,14 @@ func hostOf(host string) string {
 	return strings.Trim(host, "[]")
 }
 
+// body reads that of a request whole.
+type body func(*http.Request) ([]byte, error)
+
 // Serve answers a request of a client who is known, to a host that is known.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c gateway.Client) {
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c gateway.Client, read func(*http.Request) ([]byte, error)) {
 	e := h.table.Load().find(hostOf(r.Host), r)
 	if e == nil {
 		gateway.Refuse(w, protocolOf(r.URL.Path), gateway.Faultf(http.StatusNotFound, "not_found", "no HTTPRoute of this host takes %s %s", r.Method, r.URL.Path))
-		return
-	}
-	if err := h.cfg.Allowed(r.Context(), c, e.rule.namespace); err != nil {
-		gateway.Refuse(w, protocolOf(r.URL.Path), err)
 		return
 	}
 	if e.rule.response != nil {
@@ -84,26 +77,42 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c gateway.Client
 		gateway.Refuse(w, protocolOf(r.URL.Path), gateway.Faultf(http.StatusInternalServerError, "no_backend", "HTTPRoute %s sends this request nowhere; its conditions say why", e.key))
 		return
 	}
-	if err := h.forward(w, r, c, e, b); err != nil {
+	if err := allowed(r, e.rule.namespace, b); err != nil {
+		gateway.Refuse(w, protocolOf(r.URL.Path), err)
+		return
+	}
+	if err := h.forward(w, r, c, e, b, read); err != nil {
 		gateway.Refuse(w, protocolOf(r.URL.Path), err)
 	}
 }
 
+// allowed asks whether the client may be served by a backend, as if they had named it.
+func allowed(r *http.Request, namespace string, b *backend) error {
+	v, ok := gateway.VisitorOf(r.Context())
+	if !ok {
+		return gateway.Faultf(http.StatusUnauthorized, "unauthorized", "who asks is not known")
+	}
+	return v.May(r.Context(), namespace, b.kind == kindRoute, b.name)
+}
+
 // forward sends r to a backend. An error means that nothing was answered yet.
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, c gateway.Client, e *entry, b *backend) error {
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, c gateway.Client, e *entry, b *backend, read body) error {
 	r = r.Clone(r.Context())
 	r.URL.Path, r.URL.RawPath = rewritten(e, r.URL.Path), ""
 	modify(r.Header, e.rule.request)
 	call := &gateway.Call{Namespace: e.rule.namespace, Protocol: protocolOf(r.URL.Path), Path: r.URL.Path, Client: c}
 	if call.Protocol == v1alpha1.ProtocolHTTP {
 		call.Name = b.name
-	} else if err := h.read(w, r, call); err != nil {
+	} else if err := fill(call, r, read); err != nil {
 		return err
 	}
 	if b.kind == kindRoute {
 		named, err := asked(call, b.name)
 		if err != nil {
 			return err
+		}
+		if named.Protocol != v1alpha1.ProtocolHTTP {
+			gateway.SetBody(r, named.Body)
 		}
 		h.cfg.Routes.Serve(w, r, named)
 		return nil
@@ -123,19 +132,17 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, c gateway.Clie
 	return nil
 }
 
-// read reads the body, and what the client calls the model.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, call *gateway.Call) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.BodyBytesMax))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return gateway.Faultf(http.StatusRequestEntityTooLarge, "too_large", "the body has more than %d bytes", h.cfg.BodyBytesMax)
-	case err != nil:
-		return gateway.Faultf(http.StatusBadRequest, "invalid_request", "the body could not be read to its end")
+// fill reads the body, and what the client calls the model.
+func fill(call *gateway.Call, r *http.Request, read body) error {
+	var err error
+	if call.Body, err = read(r); err != nil {
+		return err
 	}
-	call.Body = body
-	if call.Protocol == v1alpha1.ProtocolOpenAI && len(body) > 0 {
-		if call.Name, err = gateway.Model(body); err != nil {
+	if call.Body == nil {
+		call.Body = []byte{}
+	}
+	if call.Protocol == v1alpha1.ProtocolOpenAI && len(call.Body) > 0 {
+		if call.Name, err = gateway.Model(call.Body); err != nil {
 			return gateway.Faultf(http.StatusBadRequest, "invalid_request", "%s", err)
 		}
 		if call.Name == "" {
