@@ -50,6 +50,7 @@ var benchmarks = []benchmark{
 	{name: "device", run: measureDevice},
 	{name: "rate", run: measureRate},
 	{name: "gang", run: measureGang},
+	{name: "registry", run: measureRegistry},
 	{name: "queues", run: measureQueues},
 	{name: "queues-large", run: measureQueuesLarge},
 	{name: "sched", run: measureSched},
@@ -151,7 +152,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, distil")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")

@@ -166,7 +166,7 @@ func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descri
 		return err
 	}
 	v := content.NewVerifyReader(r, l)
-	_, err = io.Copy(f, v)
+	_, err = io.CopyBuffer(&eager{file: f}, v, make([]byte, copyBytes))
 	if err == nil {
 		err = v.Verify()
 	}

@@ -51,6 +51,7 @@ func main() {
 	flag.StringVar(&readers, "readers", "", "users whose certificates may pull everything, separated by commas")
 	flag.Parse()
 	o.writers, o.readers = names(writers), names(readers)
+	registerDisk()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "registry:", err)
 		os.Exit(1)
@@ -103,9 +104,9 @@ func config(dir string) *configuration.Configuration {
 		Version: configuration.CurrentVersion,
 		Log:     configuration.Log{Level: "warn", AccessLog: configuration.AccessLog{Disabled: true}},
 		Storage: configuration.Storage{
-			"filesystem": {"rootdirectory": dir},
-			"delete":     {"enabled": true},
-			"cache":      {"blobdescriptor": "inmemory"},
+			diskDriver: {"rootdirectory": dir},
+			"delete":   {"enabled": true},
+			"cache":    {"blobdescriptor": "inmemory"},
 		},
 		Catalog: configuration.Catalog{MaxEntries: catalogEntriesMax},
 	}
