@@ -27,6 +27,7 @@ import (
 	"polder.dev/polder/gateway/auth"
 	"polder.dev/polder/gateway/door"
 	"polder.dev/polder/gateway/pool"
+	"polder.dev/polder/gateway/route"
 	"polder.dev/polder/gateway/scale"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/internal/pki"
@@ -64,7 +65,11 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
-	told, err := followGateway(ctx, m.GetCache(), keys, replicas)
+	routes, err := newRoutes(log, c, m, replicas)
+	if err != nil {
+		return err
+	}
+	told, err := followGateway(ctx, m.GetCache(), keys, replicas, routes)
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 		return nil
 	}
 	front, err := door.New(door.Config{
-		Log: log, Guard: keys, Services: replicas, Version: version.String(), Ready: known, Metrics: metrics.Registry,
+		Log: log, Guard: keys, Services: replicas, Routes: routes, Version: version.String(), Ready: known, Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return err
@@ -89,18 +94,26 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 		return errors.Join(err, g.Wait())
 	}
 	g.Go(func() error { return scaler.Run(ctx, replicas) })
-	g.Go(func() error { return serveGateway(ctx, log, c, m, front) })
+	answering, end := context.WithCancel(context.WithoutCancel(ctx)) // routes end after those who ask
+	g.Go(func() error {
+		defer end()
+		return serveGateway(ctx, log, c, m, front)
+	})
+	g.Go(func() error { return routes.Run(answering) })
 	return g.Wait()
 }
 
 // followGateway has the parts told of what they go by.
-func followGateway(ctx context.Context, from cache.Cache, keys *auth.Auth, replicas *pool.Pool) ([]func() bool, error) {
+func followGateway(ctx context.Context, from cache.Cache, keys *auth.Auth, replicas *pool.Pool, routes *route.Router) ([]func() bool, error) {
 	one, err := keys.Follow(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	other, err := replicas.Follow(ctx, from)
-	return append(one, other...), err
+	if err != nil {
+		return nil, err
+	}
+	return append(append(one, other...), routes.Synced), routes.Follow(ctx, from)
 }
 
 // awaitKnown waits until everything is known, so that nobody is refused because the gateway

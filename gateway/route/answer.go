@@ -20,11 +20,22 @@ const (
 	entryBytes = 1 << 10
 )
 
-// room is what all caches share.
+// room is memory that many share.
 type room struct {
 	max  int64
 	used atomic.Int64
 }
+
+// take sets bytes aside, if there are so many.
+func (r *room) take(n int64) bool {
+	if r.used.Add(n) > r.max {
+		r.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (r *room) free(n int64) { r.used.Add(-n) }
 
 // answers are those that one route keeps. What was not asked for the longest goes first.
 type answers struct {
@@ -54,7 +65,7 @@ func newAnswers(r *room, bytesMax int64, goodFor time.Duration) *answers {
 	c := &answers{room: r, bytesMax: bytesMax, goodFor: goodFor}
 	c.lru, _ = simplelru.NewLRU[rules.Key, *kept](entriesMax, func(_ rules.Key, k *kept) { // fails for a size below 1 only
 		c.bytes -= k.size()
-		c.room.used.Add(-k.size())
+		c.room.free(k.size())
 	})
 	return c
 }
@@ -93,13 +104,12 @@ func (c *answers) put(key rules.Key, k *kept, now time.Time) {
 		return
 	}
 	c.lru.Remove(key)
-	for c.bytes+size > c.bytesMax || c.room.used.Load()+size > c.room.max {
+	for c.bytes+size > c.bytesMax || !c.room.take(size) {
 		if _, _, any := c.lru.RemoveOldest(); !any {
 			return // other routes have the room
 		}
 	}
 	c.bytes += size
-	c.room.used.Add(size)
 	c.lru.Add(key, k)
 }
 

@@ -2,10 +2,12 @@ package route
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -13,8 +15,17 @@ import (
 	"polder.dev/polder/gateway"
 )
 
-// answerBytesMax of an answer that has to be read whole, because it is judged.
-const answerBytesMax = 64 << 20
+const (
+	// answerBytesMax of an answer that has to be read whole, because it is judged.
+	answerBytesMax = 32 << 20
+	// heldBytesMax of all such answers at a time.
+	heldBytesMax = 512 << 20
+	// pieceBytes that room is made for at a time.
+	pieceBytes = 64 << 10
+)
+
+// errBusy: there is no room for another answer.
+var errBusy = &gateway.Fault{Status: http.StatusServiceUnavailable, Code: "busy", Sentence: "the gateway holds as many answers as it has memory for; try again", RetryAfter: time.Second}
 
 // first asks targets in order until one answers with a status below 500, and returns that
 // answer, or the last. body is sent instead of the request's own if it is not nil, and head
@@ -63,16 +74,39 @@ func waste(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// read returns the whole body of an answer and closes it.
-func read(resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax+1))
-	if cerr := resp.Body.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && len(body) > answerBytesMax {
-		err = fmt.Errorf("it is larger than %d bytes", answerBytesMax)
-	}
+// read returns the whole body of an answer and closes it. Its memory is the pass's until
+// that ends.
+func (p *pass) read(resp *http.Response) ([]byte, error) {
+	body, n, err := whole(resp, p.Router.held)
+	p.has += n
 	return body, err
+}
+
+// free gives back the memory of answers that were read.
+func (p *pass) free() {
+	p.Router.held.free(p.has)
+	p.has = 0
+}
+
+// whole reads an answer into memory that is set aside as it comes, and closes it.
+func whole(resp *http.Response, from *room) (body []byte, taken int64, err error) {
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	for {
+		if !from.take(pieceBytes) {
+			return nil, taken, errBusy
+		}
+		taken += pieceBytes
+		_, err := io.CopyN(&b, resp.Body, pieceBytes)
+		switch {
+		case errors.Is(err, io.EOF):
+			return b.Bytes(), taken, nil
+		case err != nil:
+			return nil, taken, err
+		case b.Len() > answerBytesMax:
+			return nil, taken, fmt.Errorf("an answer of more than %d bytes cannot be judged", answerBytesMax)
+		}
+	}
 }
 
 // again makes body the body of an answer that was read.

@@ -1,9 +1,9 @@
 package route
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"polder.dev/polder/gateway"
@@ -77,8 +77,8 @@ func (p *pass) tensors() (*http.Response, error) {
 // asked for.
 func (b *batch) judge(resp *http.Response, changed bool) (*http.Response, error) {
 	var err error
-	if b.body, err = read(resp); err != nil {
-		if b.r.Context().Err() != nil {
+	if b.body, err = b.read(resp); err != nil {
+		if b.r.Context().Err() != nil || errors.Is(err, errBusy) {
 			return nil, err
 		}
 		b.gauges.fellBack(b.live.key, b.name(b.cascade.Specialist))
@@ -191,14 +191,22 @@ func (b *batch) unsure(resp *http.Response) (*http.Response, error) {
 
 // compareWhole reads the general model's answer to see whether both agree.
 func (b *batch) compareWhole(resp *http.Response) (*http.Response, error) {
-	body, err := read(resp)
+	body, err := b.read(resp)
 	if err != nil {
-		return nil, gateway.Faultf(http.StatusBadGateway, "broken_answer", "the answer of target %s broke off; ask again", b.targets)
+		return nil, b.broken(err)
 	}
 	if answer, err := decoded(resp.Header, body); err == nil {
 		b.compare(answer)
 	}
 	return again(resp, body), nil
+}
+
+// broken is why an answer could not be read.
+func (b *batch) broken(err error) error {
+	if errors.Is(err, errBusy) {
+		return err
+	}
+	return &gateway.Fault{Status: http.StatusBadGateway, Code: "broken_answer", Sentence: "the answer of target " + b.targets + " could not be read whole; ask again", Cause: err}
 }
 
 // compare counts the unsure rows that both models answer otherwise.
@@ -243,9 +251,9 @@ func (b *batch) part() (*http.Response, error) {
 		b.escalated = escalatedYes
 		return resp, nil
 	}
-	got, err := read(resp)
+	got, err := b.read(resp)
 	if err != nil {
-		return nil, gateway.Faultf(http.StatusBadGateway, "broken_answer", "the answer of target %s broke off; ask again", b.targets)
+		return nil, b.broken(err)
 	}
 	answer, err := decoded(resp.Header, got)
 	if err != nil {
@@ -295,20 +303,4 @@ func decoded(h http.Header, body []byte) (*infer.Response, error) {
 		return nil, err
 	}
 	return infer.DecodeResponse(body, n, inferLimits)
-}
-
-// agree counts classes that differ; false when they cannot be compared.
-func agree(a, b []int) (other int, ok bool) {
-	if len(a) == 0 || len(a) != len(b) {
-		return 0, false
-	}
-	if slices.Equal(a, b) {
-		return 0, true
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			other++
-		}
-	}
-	return other, true
 }

@@ -19,10 +19,17 @@ import (
 	"polder.dev/polder/gateway"
 )
 
+// Services answers requests for InferenceServices, and knows what they speak.
+type Services interface {
+	gateway.Services
+	// Info tells of a service; false: there is none.
+	Info(service types.NamespacedName) (gateway.Info, bool)
+}
+
 // Config of a Router.
 type Config struct {
 	Log      *slog.Logger
-	Services gateway.Services
+	Services Services
 	// Bucket takes the records that routes keep.
 	Bucket Bucket
 	// Status writes what was observed.
@@ -45,6 +52,7 @@ type Router struct {
 	journal *journal
 	shadows *shadows
 	room    *room // of all caches
+	held    *room // of answers that are read whole
 
 	mu     sync.RWMutex
 	routes map[types.NamespacedName]*live
@@ -62,7 +70,7 @@ func New(cfg Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Router{cfg: cfg, spend: spend, room: &room{max: cacheBytesMax}, routes: map[types.NamespacedName]*live{}}
+	t := &Router{cfg: cfg, spend: spend, room: &room{max: cacheBytesMax}, held: &room{max: heldBytesMax}, routes: map[types.NamespacedName]*live{}}
 	t.gauges = newGauges(cfg.Metrics, t)
 	t.journal = newJournal(cfg.Log, cfg.Bucket, t.gauges, cfg.Now)
 	t.shadows = newShadows()
@@ -140,6 +148,7 @@ func (t *Router) Serve(w http.ResponseWriter, r *http.Request, c *gateway.Call) 
 		return
 	}
 	p := &pass{Router: t, live: l, settings: l.settings.Load(), w: w, r: r, call: c, began: t.cfg.Now()}
+	defer p.free()
 	if err := p.serve(); err != nil {
 		if r.Context().Err() != nil {
 			return // who has gone is told nothing

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
 	rules "polder.dev/polder/model/route"
@@ -35,6 +37,7 @@ type pass struct {
 	targets   string // that have answered
 	escalated string
 	classes   []int // likeliest in the answer, where that was looked at
+	has       int64 // bytes of answers that were read
 }
 
 func (p *pass) serve() error {
@@ -54,6 +57,9 @@ func (p *pass) serve() error {
 		p.gauges.refused(p.live.key, "no_rule")
 		return gateway.Faultf(http.StatusNotFound, "no_rule", "no rule of route %s fits this request; rules look at Polder-Task, Polder-Classification, Content-Language, the tenant, headers and the size", p.call.Name)
 	}
+	if err := p.speaks(); err != nil {
+		return err
+	}
 	if p.infers = p.asksModel(); !p.infers {
 		return p.about()
 	}
@@ -63,6 +69,19 @@ func (p *pass) serve() error {
 		return nil
 	}
 	return p.pay(func() error { return p.answer(key) })
+}
+
+// speaks refuses a request in another protocol than the route's services have.
+func (p *pass) speaks() error {
+	service := types.NamespacedName{Namespace: p.call.Namespace, Name: p.settings.route.Targets[p.decision.Target].Service}
+	info, ok := p.cfg.Services.Info(service)
+	if !ok || info.Protocol == p.call.Protocol {
+		return nil // one that is not there answers nothing, and another may
+	}
+	path := map[v1alpha1.Protocol]string{
+		v1alpha1.ProtocolV2: "/v2/models/" + p.call.Name + "/infer", v1alpha1.ProtocolOpenAI: "/v1/...", v1alpha1.ProtocolHTTP: "/http/" + p.call.Name + "/...",
+	}[info.Protocol]
+	return gateway.Faultf(http.StatusBadRequest, "wrong_protocol", "the services of route %s speak the protocol %s: ask for /%s%s", p.call.Name, info.Protocol, p.call.Namespace, path)
 }
 
 // draw is chance, as far as the route needs any.

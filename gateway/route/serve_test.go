@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/gateway"
 )
 
 func split2key() types.NamespacedName { return types.NamespacedName{Namespace: "red-1", Name: "r"} }
@@ -59,6 +60,8 @@ type one struct{ resp *http.Response }
 
 func (o one) Do(types.NamespacedName, *http.Request) (*http.Response, error) { return o.resp, nil }
 
+func (o one) Info(types.NamespacedName) (gateway.Info, bool) { return gateway.Info{}, false }
+
 type breaking struct{ n int }
 
 func (b *breaking) Read(p []byte) (int, error) {
@@ -93,6 +96,39 @@ func TestRefusals(t *testing.T) {
 	w.Remove(split2key())
 	if w.Has(split2key()) {
 		t.Error("it is there still")
+	}
+}
+
+func TestWrongProtocol(t *testing.T) {
+	w := start(t)
+	route := split()
+	route.Spec.Rules[0].Split[0].Target = "other"
+	w.Set(route)
+	r := w.do(request{body: []byte("{}")})
+	want(t, r, 400)
+	if got := text(t, r); !strings.Contains(got, "speak the protocol openai: ask for /red-1/v1/...") || w.calls("o") != 0 {
+		t.Error(got)
+	}
+}
+
+// Answers that are read whole, and those that are listened to, share bounded memory, and
+// give it back.
+func TestAnswersAreBounded(t *testing.T) {
+	w := start(t)
+	w.Set(cascade("0.5"))
+	w.services["s"], w.services["l"] = classifier(t, "s", 0), classifier(t, "l", 0)
+	body, h := rows(t, false, 1, 0, 0.5, 0)
+	want(t, w.do(request{body: body, header: h}), 200)
+	if n := w.Router.held.used.Load(); n != 0 {
+		t.Errorf("%d bytes are held by nobody", n)
+	}
+	w.Router.held.max = 0
+	want(t, w.do(request{body: body, header: h}), 503, "Retry-After: 1")
+	w.Router.held.max = heldBytesMax
+	w.services["s"] = func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(make([]byte, answerBytesMax+1<<20)) }
+	want(t, w.do(request{body: body, header: h}), 200, "Polder-Target: large")
+	if n := w.Router.held.used.Load(); n != 0 {
+		t.Errorf("%d bytes are held by nobody", n)
 	}
 }
 

@@ -17,21 +17,25 @@ import (
 )
 
 const (
-	// shadowsMax copies are under way at a time; more are dropped.
-	shadowsMax = 32
-	shadowFor  = time.Minute
+	// shadowsMax copies are under way at a time, of so many bytes; more are dropped.
+	shadowsMax      = 32
+	shadowsBytesMax = 64 << 20
+	shadowFor       = time.Minute
 )
 
 // shadows are the copies that are under way.
 type shadows struct {
 	free chan struct{}
+	held *room
 
 	mu      sync.Mutex
 	running context.Context // nil until run, and when it has ended
 	work    sync.WaitGroup
 }
 
-func newShadows() *shadows { return &shadows{free: make(chan struct{}, shadowsMax)} }
+func newShadows() *shadows {
+	return &shadows{free: make(chan struct{}, shadowsMax), held: &room{max: shadowsBytesMax}}
+}
 
 // run lets copies be sent until ctx ends, and waits for them.
 func (s *shadows) run(ctx context.Context) error {
@@ -46,21 +50,22 @@ func (s *shadows) run(ctx context.Context) error {
 	return nil
 }
 
-// start runs do beside everything else, if there is room for it.
-func (s *shadows) start(do func(context.Context)) bool {
+// start runs do beside everything else, if there is room for it and its bytes.
+func (s *shadows) start(bytes int64, do func(context.Context)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running == nil {
+	if s.running == nil || !s.held.take(bytes) {
 		return false
 	}
 	select {
 	case s.free <- struct{}{}:
 	default:
+		s.held.free(bytes)
 		return false
 	}
 	ctx, cancel := context.WithTimeout(s.running, shadowFor)
 	s.work.Go(func() {
-		defer func() { cancel(); <-s.free }()
+		defer func() { cancel(); s.held.free(bytes); <-s.free }()
 		do(ctx)
 	})
 	return true
@@ -74,7 +79,7 @@ func (p *pass) shadow(header http.Header, body []byte) {
 	request := p.r.Clone(context.WithoutCancel(p.r.Context()))
 	mine := p.likeliest(header, body)
 	services := p.cfg.Services
-	ok := p.shadows.start(func(ctx context.Context) {
+	ok := p.shadows.start(int64(len(call.Body)), func(ctx context.Context) {
 		out, err := call.For(request.WithContext(ctx), to.Service, nil)
 		if err != nil {
 			g.shadow(l.key, "failed")
@@ -86,7 +91,8 @@ func (p *pass) shadow(header http.Header, body []byte) {
 			g.shadow(l.key, "failed")
 			return
 		}
-		answer, err := read(resp)
+		answer, taken, err := whole(resp, p.shadows.held)
+		defer p.shadows.held.free(taken)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			g.shadow(l.key, "failed")
 			return

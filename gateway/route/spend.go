@@ -91,7 +91,7 @@ func (l *ledger) reserve(who purseKey, cost, budget int64, now time.Time) (bool,
 	if !keep {
 		return ok, nil
 	}
-	if err := l.save(func(p *rules.Purse) rules.Purse { return *p }, rules.Day(now)); err != nil {
+	if err := l.save(rules.Day(now)); err != nil {
 		p.Release(cost)
 		p.Kept = before
 		return false, fmt.Errorf("keeping what is spent: %w", err)
@@ -107,11 +107,11 @@ func (l *ledger) settle(who purseKey, reserved, spent int64) {
 }
 
 // save writes the file anew, without days that are over. The caller holds the lock.
-func (l *ledger) save(as func(*rules.Purse) rules.Purse, today string) error {
+func (l *ledger) save(today string) error {
 	f := spendFile{Version: 1, Purses: []spendLine{}}
 	for who, p := range l.purses {
 		if p.Day >= today {
-			f.Purses = append(f.Purses, spendLine{purseKey: who, Purse: as(p)})
+			f.Purses = append(f.Purses, spendLine{purseKey: who, Purse: *p})
 		}
 	}
 	data, err := json.Marshal(f)
@@ -128,7 +128,10 @@ func (l *ledger) close() error {
 	if len(l.purses) == 0 {
 		return nil
 	}
-	if err := l.save((*rules.Purse).Close, ""); err != nil {
+	for _, p := range l.purses {
+		*p = p.Settled()
+	}
+	if err := l.save(""); err != nil {
 		return fmt.Errorf("keeping what was spent: %w", err)
 	}
 	return nil

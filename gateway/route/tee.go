@@ -17,11 +17,12 @@ type tee struct {
 	max    int // 0: nobody listens
 	over   bool
 	ended  bool
+	pass   *pass // whose memory it is
 }
 
 // listen has the answer's body listened to, if anybody wants to know it.
 func (p *pass) listen(resp *http.Response) *tee {
-	t := &tee{ReadCloser: resp.Body, status: resp.StatusCode, header: resp.Header.Clone()}
+	t := &tee{ReadCloser: resp.Body, status: resp.StatusCode, header: resp.Header.Clone(), pass: p}
 	if resp.StatusCode == http.StatusOK && p.call.Body != nil && (p.settings.cache != nil || p.decision.Log || p.decision.Shadow >= 0) {
 		t.max = captureBytesMax
 		resp.Body = t
@@ -34,7 +35,7 @@ func (t *tee) Read(b []byte) (int, error) {
 	n, err := t.ReadCloser.Read(b)
 	switch {
 	case t.over:
-	case len(t.body)+n > t.max:
+	case len(t.body)+n > t.max || !t.pass.hold(int64(n)):
 		t.over, t.body = true, nil
 	default:
 		t.body = append(t.body, b[:n]...)
@@ -43,6 +44,15 @@ func (t *tee) Read(b []byte) (int, error) {
 		t.ended = true
 	}
 	return n, err
+}
+
+// hold sets memory aside until the pass ends.
+func (p *pass) hold(n int64) bool {
+	if !p.Router.held.take(n) {
+		return false
+	}
+	p.has += n
+	return true
 }
 
 // end returns what was sent, and whether that is all of it.

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"errors"
 	"net/http"
 
 	"polder.dev/polder/gateway"
@@ -43,8 +44,11 @@ func (p *pass) text() (*http.Response, error) {
 		p.targets = p.name(c.Specialist)
 		return resp, nil
 	}
-	answer, err := read(resp)
-	if err != nil {
+	answer, err := p.read(resp)
+	switch {
+	case errors.Is(err, errBusy):
+		return nil, err
+	case err != nil:
 		p.gauges.fellBack(p.live.key, p.name(c.Specialist))
 		return p.general("unreachable", nil, nil)
 	}

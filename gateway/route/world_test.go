@@ -83,6 +83,11 @@ func (w *world) Do(service types.NamespacedName, r *http.Request) (*http.Respons
 	return rec.Result(), nil
 }
 
+// Info implements Services: they speak whatever is spoken, but for one.
+func (w *world) Info(service types.NamespacedName) (gateway.Info, bool) {
+	return gateway.Info{Name: service.Name, Protocol: v1alpha1.ProtocolOpenAI}, service.Name == "o"
+}
+
 // Write implements Status.
 func (w *world) Write(_ context.Context, route types.NamespacedName, change func(*v1alpha1.ModelRoute)) error {
 	w.mu.Lock()

@@ -144,7 +144,7 @@ func TestPurseDays(t *testing.T) {
 	if _, ok := p.Reserve(1, 10, day); ok {
 		t.Error("a clock that was put back opened the purse again")
 	}
-	c := p.Close()
+	c := p.Settled()
 	if r := Restore(c); r.Spent != 10 || r.Kept != 10 {
 		t.Errorf("%+v", r)
 	}

@@ -64,7 +64,10 @@ func Restore(p Purse) Purse {
 	return Purse{Day: p.Day, Spent: max(p.Kept, p.Spent), Kept: max(p.Kept, p.Spent)}
 }
 
-// Close returns the purse as it is to be kept by a process that ends in order.
-func (p *Purse) Close() Purse {
-	return Purse{Day: p.Day, Spent: p.Spent + p.reserved, Kept: p.Spent + p.reserved}
+// Settled is the purse as it is to be kept by a process that ends in order: nothing more
+// is promised than was spent or reserved. It goes on being good for more.
+func (p *Purse) Settled() Purse {
+	out := *p
+	out.Kept = p.Spent + p.reserved
+	return out
 }
