@@ -21,7 +21,7 @@ import (
 	"polder.dev/polder/model/registry"
 )
 
-// Types of what refers to a version of a model; docs/formats/model.md, section 5.
+// Types of what refers to a version of a model; docs/formats/model.md, section 6.
 const (
 	// TypeLineage is a v1alpha1.Lineage as JSON.
 	TypeLineage = "application/vnd.polder.lineage.v1+json"
