@@ -3,7 +3,8 @@
 Data: "data", prompts: a .txt file with one a line, or a .csv or .jsonl file with a column
 prompt (or the one that data.label names). The teacher is an endpoint that speaks
 OpenAI's API, by the parameters url (up to and with /v1) and model, and the key in the
-environment variable TEACHER_KEY; or "teacher", a model of the recipe sequence.
+environment variable TEACHER_KEY (TEACHER_CA is an authority to believe besides); or
+"teacher", a model of the recipe sequence.
 Parameters: samples (answers to each prompt), system (a word to the teacher), max_tokens,
 ask_temperature, timeout (seconds of one question), at_once (questions under way), tries.
 
@@ -19,6 +20,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -69,7 +71,10 @@ def endpoint():
     head = {"Content-Type": "application/json"}
     if os.environ.get("TEACHER_KEY"):
         head["Authorization"] = "Bearer " + os.environ["TEACHER_KEY"].strip()
-    opener = urllib.request.build_opener(NoRedirect)
+    trust = ssl.create_default_context()
+    if os.environ.get("TEACHER_CA"):
+        trust.load_verify_locations(cadata=os.environ["TEACHER_CA"])
+    opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=trust))
     timeout, system = job.parameter("timeout", 60.0, 0.1, 3600.0), job.parameter("system", "")
     body = {"model": job.parameter("model", ""), "max_tokens": job.parameter("max_tokens", 256, 1), "temperature": job.parameter("ask_temperature", 0.7, 0.0, 2.0)}
 

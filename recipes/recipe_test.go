@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -190,6 +191,31 @@ func TestKilledInTheMiddle(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(broken.dir, "metrics/metrics.jsonl"))
 	if err != nil || !strings.Contains(string(b), `"resumed_from": `) || strings.Count(string(b), `"event": "start"`) != 2 {
 		t.Errorf("the metrics do not tell of it: %v", err)
+	}
+}
+
+// TestTwoWorkers: they learn together, and one of them leaves the model.
+func TestTwoWorkers(t *testing.T) {
+	train, held := digits(t)
+	p := at(t, map[string]string{"data/d.csv": train, "held/d.csv": held})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	p.env = append(p.env, "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", fmt.Sprintf("MASTER_PORT=%d", port))
+	other := p.command("teacher", "EPOCHS=8")
+	other.Env = append(other.Env, "RANK=1")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.env = append(p.env, "RANK=0")
+	if m := p.run("teacher", "EPOCHS=8"); m["test_accuracy"] < 0.9 {
+		t.Errorf("together they reach %v", m)
+	}
+	if err := other.Wait(); err != nil {
+		t.Errorf("the other worker: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -147,6 +148,30 @@ func TestJobs(t *testing.T) {
 	d.Spec.Held = nil
 	if e := Judgement(d, f, &Source{Image: "i"}); e.Spec.Data.Image != "i" || e.Spec.Data.File != HeldFile {
 		t.Errorf("without held it is judged on %+v", e.Spec.Data)
+	}
+}
+
+// TestAnEndpointsKey: it is never written down, and the cloud's own services are believed.
+func TestAnEndpointsKey(t *testing.T) {
+	d := sound()
+	d.Spec.Method, d.Spec.Student.Recipe, d.Spec.Held = v1alpha1.MethodSequence, "sequence", nil
+	d.Spec.Teacher = &v1alpha1.Teacher{Endpoint: &v1alpha1.Endpoint{
+		URL: "https://x/v1", Model: "m", RequestTimeoutSeconds: 5,
+		Key: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "s"}, Key: "k"},
+	}}
+	if err := Check(d); err != nil {
+		t.Fatal(err)
+	}
+	j := TeacherJob(d, &Found{Recipes: "r1", DataDigest: digestA})
+	names := map[string]bool{}
+	for _, e := range j.Spec.Env {
+		names[e.Name] = e.Value == "" && e.ValueFrom != nil
+	}
+	if !names["TEACHER_KEY"] || !names["TEACHER_CA"] || len(names) != 2 {
+		t.Errorf("its variables are %v", j.Spec.Env)
+	}
+	if p := j.Spec.Parameters; p["url"] != "https://x/v1" || p["timeout"] != "5" || j.Spec.Command[1] != "ask.py" {
+		t.Errorf("it runs %v with %v", j.Spec.Command, p)
 	}
 }
 

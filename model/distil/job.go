@@ -54,6 +54,12 @@ func TeacherJob(d *v1alpha1.Distillation, f *Found) *v1alpha1.TrainJob {
 		if n := t.Endpoint.RequestTimeoutSeconds; n > 0 {
 			j.Spec.Parameters["timeout"] = strconv.Itoa(int(n))
 		}
+		if strings.HasPrefix(t.Endpoint.URL, "https:") { // services of this cloud show certificates of its own authority
+			yes := true
+			j.Spec.Env = append(j.Spec.Env, corev1.EnvVar{Name: "TEACHER_CA", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Key: "ca.crt", Optional: &yes,
+			}}})
+		}
 		if t.Endpoint.Key != nil {
 			j.Spec.Env = append(j.Spec.Env, corev1.EnvVar{Name: "TEACHER_KEY", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: t.Endpoint.Key}})
 		}

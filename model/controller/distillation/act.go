@@ -98,9 +98,11 @@ func (r *Reconciler) stop(ctx context.Context, w *world) error {
 // and then the Model. Aliases and gates stay as persons wrote them.
 func (r *Reconciler) enroll(ctx context.Context, w *world) error {
 	name := distil.OutputName(w.d)
-	repository, _, _ := strings.Cut(w.candidate.Spec.Reference, "@")
-	repository = strings.TrimSuffix(repository, "/"+w.candidate.Name) + "/" + name
-	reference, err := r.deps.Registrar.Register(ctx, w.candidate.Spec.Reference, repository)
+	own := "models/" + w.d.Namespace + "/"
+	if !strings.HasPrefix(w.candidate.Spec.Reference, own) { // we may write everywhere, its owner may not
+		return apierrors.NewBadRequest(fmt.Sprintf("model %s lies at %s, which is not of its namespace", w.candidate.Name, w.candidate.Spec.Reference))
+	}
+	reference, err := r.deps.Registrar.Register(ctx, w.candidate.Spec.Reference, own+name)
 	if err != nil {
 		return fmt.Errorf("registering the student as %s: %w", name, err)
 	}
