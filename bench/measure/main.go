@@ -59,6 +59,7 @@ var benchmarks = []benchmark{
 	{name: "many", run: measureMany, alone: true},
 	{name: "doors", run: measureDoors, alone: true},
 	{name: "distil", run: measureDistil, alone: true},
+	{name: "onnx", run: measureONNX, alone: true},
 }
 
 // bench is one run of this program.
@@ -152,7 +153,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")

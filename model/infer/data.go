@@ -7,16 +7,16 @@ import (
 )
 
 // data takes the elements of t from JSON: flat, or nested as its shape says.
-func (d *decoder) data(field string, t *Tensor) error {
-	if err := d.count(field[:len(field)-len("data")]+"shape", t); err != nil {
+func (d *decoder) data(at spot, t *Tensor) error {
+	if err := d.count(at, t); err != nil {
 		return err
 	}
 	n, _ := Elements(t.Shape, d.limits.ElementsMax)
 	// An element is at least one byte, and is parted from the next by another.
 	if left := len(d.src) - d.at; n > left/2+1 {
-		return wrong(field, "holds fewer elements than the %d of shape %s", n, FormatShape(t.Shape))
+		return wrong(at.field("data"), "holds fewer elements than the %d of shape %s", n, FormatShape(t.Shape))
 	}
-	w := &walker{decoder: d, field: field, t: t, n: n}
+	w := &walker{decoder: d, where: at, t: t, n: n}
 	switch t.Datatype {
 	case FP32:
 		return fill(w, func(b []byte) (float32, error) {
@@ -60,7 +60,7 @@ func (d *decoder) data(field string, t *Tensor) error {
 		t.Data = out
 		return err
 	}
-	return wrong(field, "cannot hold %s, which has no form in JSON; send it as binary data", t.Datatype)
+	return wrong(at.field("data"), "cannot hold %s, which has no form in JSON; send it as binary data", t.Datatype)
 }
 
 func signed[T int8 | int16 | int32 | int64](bits int) func([]byte) (T, error) {
@@ -87,7 +87,7 @@ func fill[T any](w *walker, parse func([]byte) (T, error)) error {
 		}
 		v, err := parse(text)
 		if err != nil {
-			return wrong(w.field, "holds %s, which is no %s", clip(string(text)), w.t.Datatype)
+			return wrong(w.where.field("data"), "holds %s, which is no %s", clip(string(text)), w.t.Datatype)
 		}
 		out = append(out, v)
 		return nil
@@ -99,7 +99,7 @@ func fill[T any](w *walker, parse func([]byte) (T, error)) error {
 // walker goes over an array of elements, or of arrays of them.
 type walker struct {
 	*decoder
-	field string
+	where spot
 	t     *Tensor
 	n     int // elements that there must be
 	have  int
@@ -108,17 +108,17 @@ type walker struct {
 // walk calls each before every element. An element begins with a byte of low to high.
 func (w *walker) walk(what string, low, high byte, each func() error) error {
 	if w.next() != '[' {
-		return wrong(w.field, "must be an array")
+		return wrong(w.where.field("data"), "must be an array")
 	}
 	one := func() error {
 		if c := w.next(); c < low || c > high {
 			if c == 0 {
-				return w.bad("an element of " + w.field)
+				return w.bad("an element of " + w.where.field("data"))
 			}
-			return wrong(w.field, "holds something else than %s at element %d; datatype is %s, shape %s", what, w.have, w.t.Datatype, FormatShape(w.t.Shape))
+			return wrong(w.where.field("data"), "holds something else than %s at element %d; datatype is %s, shape %s", what, w.have, w.t.Datatype, FormatShape(w.t.Shape))
 		}
 		if w.have == w.n {
-			return wrong(w.field, "holds more elements than the %d of shape %s", w.n, FormatShape(w.t.Shape))
+			return wrong(w.where.field("data"), "holds more elements than the %d of shape %s", w.n, FormatShape(w.t.Shape))
 		}
 		w.have++
 		return each()
@@ -131,20 +131,20 @@ func (w *walker) walk(what string, low, high byte, each func() error) error {
 		err = w.array(func(int) error { return one() })
 	}
 	if err == nil && w.have != w.n {
-		return wrong(w.field, "holds %d elements, but shape %s has %d", w.have, FormatShape(w.t.Shape), w.n)
+		return wrong(w.where.field("data"), "holds %d elements, but shape %s has %d", w.have, FormatShape(w.t.Shape), w.n)
 	}
 	return err
 }
 
 func (w *walker) nested(depth int, one func() error) error {
 	if depth == len(w.t.Shape) {
-		return wrong(w.field, "is nested deeper than its shape %s", FormatShape(w.t.Shape))
+		return wrong(w.where.field("data"), "is nested deeper than its shape %s", FormatShape(w.t.Shape))
 	}
 	if c := w.next(); c != '[' {
 		if c == 0 {
 			return w.bad("'['")
 		}
-		return wrong(w.field, "is not nested as its shape %s says", FormatShape(w.t.Shape))
+		return wrong(w.where.field("data"), "is not nested as its shape %s says", FormatShape(w.t.Shape))
 	}
 	count := int64(0)
 	err := w.array(func(int) error {
@@ -155,7 +155,7 @@ func (w *walker) nested(depth int, one func() error) error {
 		return w.nested(depth+1, one)
 	})
 	if err == nil && count != w.t.Shape[depth] {
-		return wrong(w.field, "has %d entries at depth %d, but its shape is %s", count, depth, FormatShape(w.t.Shape))
+		return wrong(w.where.field("data"), "has %d entries at depth %d, but its shape is %s", count, depth, FormatShape(w.t.Shape))
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package infer
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 )
 
@@ -15,13 +14,13 @@ func DecodeRequest(body []byte, header int, l Limits) (*Request, error) {
 	}
 	r := &Request{}
 	inputs := false
-	err = d.object(func(key string) error {
+	err = d.object(func(key []byte) error {
 		var err error
-		switch key {
+		switch string(key) {
 		case "id":
-			r.ID, err = d.text("id")
+			r.ID, err = d.optional(spot{}, "id")
 		case "parameters":
-			r.Parameters, err = d.parameters("parameters")
+			r.Parameters, err = d.parameters(spot{}, "parameters", nil)
 		case "inputs":
 			inputs = true
 			r.Inputs, err = d.tensors("inputs")
@@ -49,17 +48,17 @@ func DecodeResponse(body []byte, header int, l Limits) (*Response, error) {
 	}
 	r := &Response{}
 	outputs := false
-	err = d.object(func(key string) error {
+	err = d.object(func(key []byte) error {
 		var err error
-		switch key {
+		switch string(key) {
 		case "model_name":
-			r.ModelName, err = d.text("model_name")
+			r.ModelName, err = d.optional(spot{}, "model_name")
 		case "model_version":
-			r.ModelVersion, err = d.text("model_version")
+			r.ModelVersion, err = d.optional(spot{}, "model_version")
 		case "id":
-			r.ID, err = d.text("id")
+			r.ID, err = d.optional(spot{}, "id")
 		case "parameters":
-			r.Parameters, err = d.parameters("parameters")
+			r.Parameters, err = d.parameters(spot{}, "parameters", nil)
 		case "outputs":
 			outputs = true
 			r.Outputs, err = d.tensors("outputs")
@@ -81,8 +80,9 @@ func DecodeResponse(body []byte, header int, l Limits) (*Response, error) {
 type decoder struct {
 	scanner
 	limits   Limits
-	elements int    // so far
-	binary   []byte // what is left of the binary data
+	elements int     // so far
+	sizes    []int64 // in bytes, of the tensors with binary data, in order
+	binary   []byte  // what is left of the binary data
 }
 
 func begin(body []byte, header int, l Limits) (*decoder, error) {
@@ -110,7 +110,8 @@ func (d *decoder) finish(tensors []Tensor) error {
 		if !t.Binary {
 			continue
 		}
-		size := t.Parameters[parameterSize].(int64) // tensor has seen to it
+		size := d.sizes[0]
+		d.sizes = d.sizes[1:]
 		if size > int64(len(d.binary)) {
 			return wrong(t.Name, "has a %s of %d, but %d bytes of binary data are left in the body", parameterSize, size, len(d.binary))
 		}
@@ -127,8 +128,8 @@ func (d *decoder) finish(tensors []Tensor) error {
 	return nil
 }
 
-// text takes a string; null is an empty one.
-func (d *decoder) text(field string) (string, error) {
+// optional takes a string; null is an empty one.
+func (d *decoder) optional(at spot, name string) (string, error) {
 	switch d.next() {
 	case '"':
 		return d.string()
@@ -137,7 +138,7 @@ func (d *decoder) text(field string) (string, error) {
 	case 0:
 		return "", d.bad("a string")
 	}
-	return "", wrong(field, "must be a string")
+	return "", wrong(at.field(name), "must be a string")
 }
 
 func (d *decoder) outputs() ([]Output, error) {
@@ -149,27 +150,40 @@ func (d *decoder) outputs() ([]Output, error) {
 		if i >= d.limits.TensorsMax {
 			return wrong("outputs", "has more than %d entries", d.limits.TensorsMax)
 		}
-		field := fmt.Sprintf("outputs[%d]", i)
+		at := spot{"outputs", i}
 		var o Output
-		err := d.object(func(key string) error {
+		err := d.object(func(key []byte) error {
 			var err error
-			switch key {
+			switch string(key) {
 			case "name":
-				o.Name, err = d.text(field + ".name")
+				o.Name, err = d.optional(at, "name")
 			case "parameters":
-				o.Parameters, err = d.parameters(field + ".parameters")
+				o.Parameters, err = d.parameters(at, "parameters", nil)
 			default:
 				err = d.skip()
 			}
 			return err
 		})
 		if err == nil && o.Name == "" {
-			err = wrong(field+".name", "is missing")
+			err = wrong(at.field("name"), "is missing")
 		}
 		out = append(out, o)
 		return err
 	})
 	return out, err
+}
+
+// spot is where in a body something is; its name is made only for an error.
+type spot struct {
+	kind  string
+	index int
+}
+
+func (p spot) field(name string) string {
+	if p.kind == "" { // the body itself
+		return name
+	}
+	return fmt.Sprintf("%s[%d].%s", p.kind, p.index, name)
 }
 
 func (d *decoder) tensors(kind string) ([]Tensor, error) {
@@ -182,38 +196,33 @@ func (d *decoder) tensors(kind string) ([]Tensor, error) {
 			return wrong(kind, "has more than %d entries", d.limits.TensorsMax)
 		}
 		out = append(out, Tensor{})
-		return d.tensor(kind+"["+strconv.Itoa(i)+"]", &out[i])
+		return d.tensor(spot{kind, i}, &out[i])
 	})
 	return out, err
 }
 
-func (d *decoder) tensor(field string, t *Tensor) error {
+func (d *decoder) tensor(at spot, t *Tensor) error {
 	var later []byte // data that came before what it is of
-	shaped, filled := false, false
-	err := d.object(func(key string) error {
+	var shaped, filled bool
+	err := d.object(func(key []byte) error {
 		var err error
-		switch key {
+		switch string(key) {
 		case "name":
-			t.Name, err = d.text(field + ".name")
+			t.Name, err = d.optional(at, "name")
 		case "datatype":
-			var s string
-			s, err = d.text(field + ".datatype")
-			t.Datatype = Datatype(s)
-			if err == nil && !slices.Contains(datatypes, t.Datatype) {
-				err = wrong(field+".datatype", "is %q; known are %v", clip(s), datatypes)
-			}
+			t.Datatype, err = d.datatype(at)
 		case "shape":
 			shaped = true
-			err = d.shape(field+".shape", t)
+			err = d.shape(at, t)
 		case "parameters":
-			t.Parameters, err = d.parameters(field + ".parameters")
+			err = d.described(at, t)
 		case "data":
 			if d.next() == 'n' {
 				return d.word("null")
 			}
 			filled = true
 			if shaped && t.Datatype != "" {
-				return d.data(field+".data", t)
+				return d.data(at, t)
 			}
 			later, err = d.raw()
 		default:
@@ -225,40 +234,67 @@ func (d *decoder) tensor(field string, t *Tensor) error {
 	case err != nil:
 		return err
 	case t.Name == "":
-		return wrong(field+".name", "is missing")
+		return wrong(at.field("name"), "is missing")
 	case t.Datatype == "":
-		return wrong(field+".datatype", "is missing; known are %v", datatypes)
+		return wrong(at.field("datatype"), "is missing; known are %v", datatypes)
 	case !shaped:
-		return wrong(field+".shape", "is missing")
-	}
-	size, binary := t.Parameters[parameterSize]
-	switch n, ok := size.(int64); {
-	case binary && (!ok || n < 0):
-		return wrong(field+".parameters."+parameterSize, "must be a number of bytes")
-	case binary && filled:
-		return wrong(field+".data", "must be missing where parameters.%s is given", parameterSize)
-	case binary:
-		t.Binary = true
-		return d.count(field+".shape", t)
+		return wrong(at.field("shape"), "is missing")
+	case t.Binary && filled:
+		return wrong(at.field("data"), "must be missing where parameters.%s is given", parameterSize)
+	case t.Binary:
+		return d.count(at, t)
 	case !filled:
-		return wrong(field+".data", "is missing")
+		return wrong(at.field("data"), "is missing")
 	case later != nil:
 		whole := d.scanner
 		d.scanner = scanner{src: later}
-		err = d.data(field+".data", t)
+		err = d.data(at, t)
 		d.scanner = whole
 	}
 	return err
 }
 
-func (d *decoder) shape(field string, t *Tensor) error {
+func (d *decoder) datatype(at spot) (Datatype, error) {
+	if c := d.next(); c != '"' && c != 0 {
+		return "", wrong(at.field("datatype"), "must be a string; known are %v", datatypes)
+	}
+	text, err := d.text()
+	if err != nil {
+		return "", err
+	}
+	for _, t := range datatypes {
+		if string(t) == string(text) {
+			return t, nil
+		}
+	}
+	return "", wrong(at.field("datatype"), "is %q; known are %v", clip(string(text)), datatypes)
+}
+
+// described takes a tensor's parameters. The one that says how long its binary data is
+// says nothing else of it, and is not kept.
+func (d *decoder) described(at spot, t *Tensor) error {
+	var size any
+	var err error
+	if t.Parameters, err = d.parameters(at, "parameters", &size); err != nil || size == nil {
+		return err
+	}
+	n, ok := size.(int64)
+	if !ok || n < 0 || t.Binary {
+		return wrong(at.field("parameters."+parameterSize), "must be a number of bytes, once")
+	}
+	t.Binary = true
+	d.sizes = append(d.sizes, n)
+	return nil
+}
+
+func (d *decoder) shape(at spot, t *Tensor) error {
 	if c := d.next(); c != '[' && c != 0 {
-		return wrong(field, "must be an array of integers, such as [1, 64]")
+		return wrong(at.field("shape"), "must be an array of integers, such as [1, 64]")
 	}
 	t.Shape = make([]int64, 0, 4)
 	return d.array(func(i int) error {
 		if i >= d.limits.DimensionsMax {
-			return wrong(field, "has more than %d dimensions", d.limits.DimensionsMax)
+			return wrong(at.field("shape"), "has more than %d dimensions", d.limits.DimensionsMax)
 		}
 		text, _, err := d.number()
 		if err != nil {
@@ -266,7 +302,7 @@ func (d *decoder) shape(field string, t *Tensor) error {
 		}
 		n, err := strconv.ParseInt(string(text), 10, 64)
 		if err != nil || n < 0 {
-			return wrong(field, "holds %s; dimensions are integers of 0 or more", clip(string(text)))
+			return wrong(at.field("shape"), "holds %s; dimensions are integers of 0 or more", clip(string(text)))
 		}
 		t.Shape = append(t.Shape, n)
 		return nil
@@ -274,10 +310,10 @@ func (d *decoder) shape(field string, t *Tensor) error {
 }
 
 // count adds what t holds to the elements of the body.
-func (d *decoder) count(field string, t *Tensor) error {
+func (d *decoder) count(at spot, t *Tensor) error {
 	n, ok := Elements(t.Shape, d.limits.ElementsMax)
 	if !ok || n > d.limits.ElementsMax-d.elements {
-		return wrong(field, "%s makes more elements than the %d that a body may hold", FormatShape(t.Shape), d.limits.ElementsMax)
+		return wrong(at.field("shape"), "%s makes more elements than the %d that a body may hold", FormatShape(t.Shape), d.limits.ElementsMax)
 	}
 	d.elements += n
 	return nil

@@ -140,6 +140,19 @@ func (e *encoder) parameters(p Parameters) {
 	e.close('}')
 }
 
+// size writes the parameters of a tensor whose data comes in binary form.
+func (e *encoder) size(t *Tensor) {
+	if len(t.Parameters) == 0 {
+		e.out = append(e.out, `,"parameters":{"`+parameterSize+`":`...)
+		e.out = strconv.AppendInt(e.out, int64(t.binarySize()), 10)
+		e.out = append(e.out, '}')
+		return
+	}
+	p := maps.Clone(t.Parameters)
+	p[parameterSize] = int64(t.binarySize())
+	e.parameters(p)
+}
+
 func (e *encoder) tensors(key string, tensors []Tensor) {
 	e.key(key)
 	e.open('[')
@@ -157,15 +170,11 @@ func (e *encoder) tensors(key string, tensors []Tensor) {
 		if is := datatypeOf(t.Data); t.Data != nil && is != t.Datatype {
 			e.fail(wrong(t.Name, "is of datatype %q, but holds %q", t.Datatype, is))
 		}
-		p := maps.Clone(t.Parameters)
-		delete(p, parameterSize)
 		if t.Binary {
-			if p == nil {
-				p = Parameters{}
-			}
-			p[parameterSize] = int64(t.binarySize())
+			e.size(t)
+		} else {
+			e.parameters(t.Parameters)
 		}
-		e.parameters(p)
 		if !t.Binary {
 			e.key("data")
 			e.data(t)

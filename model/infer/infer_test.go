@@ -102,7 +102,7 @@ func TestDecodeRequestRefuses(t *testing.T) {
 		{x(`[2,2]`, `[[1,2,3],[4]]`), "has 3 entries at depth 1"},
 		{x(`[2,2]`, `[[1,2],3,4]`), "is not nested as its shape [2 2] says"},
 		{x(`[4]`, `[[1,2],[3,4]]`), "something else than a number"},
-		{in(`{"name":"x","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":"4"}}`), "binary_data_size must be a number of bytes"},
+		{in(`{"name":"x","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":"4"}}`), "inputs[0].parameters.binary_data_size must be a number of bytes"},
 		{in(`{"name":"x","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4},"data":[1]}`), "data must be missing"},
 		{in(`{"name":"x","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}`), "x has a binary_data_size of 4, but 0 bytes"},
 		{in(`{"name":"x","datatype":"FP32","shape":[1],"parameters":[]}`), "'{' was expected"},
@@ -175,7 +175,9 @@ func all(binary bool) []Tensor {
 			Tensor{Name: "nan", Datatype: FP32, Shape: []int64{2}, Data: []float32{float32(math.Inf(1)), float32(math.Inf(-1))}})
 		for i := range out {
 			out[i].Binary = true
-			out[i].Parameters = Parameters{parameterSize: int64(out[i].binarySize())}
+			if i%2 == 0 {
+				out[i].Parameters = Parameters{"a": "b"}
+			}
 		}
 	}
 	return out

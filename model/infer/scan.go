@@ -3,7 +3,6 @@ package infer
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"unicode/utf8"
 )
@@ -64,24 +63,26 @@ func (s *scanner) more(first bool, end byte) (bool, error) {
 	return false, s.bad("',' or '" + string(rune(end)) + "'")
 }
 
-// object calls each with every key, standing before its value, which each must take.
-func (s *scanner) object(each func(key string) error) error {
+// object calls each with every key, standing before its value, which each must take. The
+// key is of no use after that.
+func (s *scanner) object(each func(key []byte) error) error {
 	if err := s.take('{'); err != nil {
 		return err
 	}
-	var seen []string
+	var keys [keysKnown][]byte
+	seen := keys[:0]
 	for first := true; ; first = false {
 		more, err := s.more(first, '}')
 		if err != nil || !more {
 			return err
 		}
-		key, err := s.string()
+		key, err := s.text()
 		if err != nil {
 			return err
 		}
 		for _, k := range seen {
-			if k == key {
-				return wrong(clip(key), "is given twice")
+			if bytes.Equal(k, key) {
+				return wrong(clip(string(key)), "is given twice")
 			}
 		}
 		if len(seen) < keysKnown {
@@ -116,35 +117,50 @@ func (s *scanner) array(each func(i int) error) error {
 }
 
 func (s *scanner) string() (string, error) {
+	text, err := s.text()
+	return string(text), err
+}
+
+// text takes a string; what it returns may be a part of the source.
+func (s *scanner) text() ([]byte, error) {
 	if s.next() != '"' {
-		return "", s.bad("a string")
+		return nil, s.bad("a string")
 	}
-	from, escaped := s.at, false
+	from, plain := s.at, true
 	for s.at++; s.at < len(s.src); s.at++ {
 		switch c := s.src[s.at]; {
-		case c == '\\':
-			escaped = true
-			s.at++
-		case c < 0x20:
-			return "", s.bad("no control character in a string")
 		case c == '"':
 			s.at++
-			raw := s.src[from:s.at]
-			if !utf8.Valid(raw) {
-				return "", wrong("", "the JSON is malformed: the string at byte %d is not UTF-8", from)
+			if plain {
+				return s.src[from+1 : s.at-1], nil
 			}
-			if !escaped {
-				return string(raw[1 : len(raw)-1]), nil
-			}
-			var out string
-			if err := json.Unmarshal(raw, &out); err != nil {
-				return "", wrong("", "the JSON is malformed: the string at byte %d has an escape that JSON does not know", from)
-			}
-			return out, nil
+			return unescaped(s.src[from:s.at], from)
+		case c == '\\':
+			plain = false
+			s.at++
+		case c < 0x20:
+			return nil, s.bad("no control character in a string")
+		case c >= utf8.RuneSelf:
+			plain = false
 		}
 	}
 	s.at = len(s.src)
-	return "", s.bad("the end of a string")
+	return nil, s.bad("the end of a string")
+}
+
+// unescaped reads a string that is not all of plain ASCII.
+func unescaped(raw []byte, at int) ([]byte, error) {
+	if !utf8.Valid(raw) {
+		return nil, wrong("", "the JSON is malformed: the string at byte %d is not UTF-8", at)
+	}
+	if !bytes.ContainsRune(raw, '\\') {
+		return raw[1 : len(raw)-1], nil
+	}
+	var out string
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return nil, wrong("", "the JSON is malformed: the string at byte %d has an escape that JSON does not know", at)
+	}
+	return []byte(out), nil
 }
 
 func digits(b []byte) int {
@@ -218,11 +234,11 @@ func (s *scanner) skipTo(depth int) error {
 	}
 	switch s.next() {
 	case '{':
-		return s.object(func(string) error { return s.skipTo(depth + 1) })
+		return s.object(func([]byte) error { return s.skipTo(depth + 1) })
 	case '[':
 		return s.array(func(int) error { return s.skipTo(depth + 1) })
 	case '"':
-		_, err := s.string()
+		_, err := s.text()
 		return err
 	case 't', 'f':
 		_, err := s.bool()
@@ -253,24 +269,32 @@ func (s *scanner) end() error {
 // parametersMax is how many parameters one object may have.
 const parametersMax = 256
 
-func (s *scanner) parameters(field string) (Parameters, error) {
+// parameters takes the object called name. The value of parameterSize goes to size, where
+// there is one to take it.
+func (s *scanner) parameters(at spot, name string, size *any) (Parameters, error) {
 	if s.next() == 'n' {
 		return nil, s.word("null")
 	}
-	out := Parameters{}
-	err := s.object(func(key string) error {
+	var out Parameters
+	err := s.object(func(key []byte) error {
 		if len(out) == parametersMax {
-			return wrong(field, "has more than %d entries", parametersMax)
+			return wrong(at.field(name), "has more than %d entries", parametersMax)
 		}
-		v, err := s.parameter()
-		if err != nil {
+		if size != nil && string(key) == parameterSize {
+			var err error
+			*size, err = s.parameter()
 			return err
 		}
-		if _, ok := out[key]; ok {
-			return wrong(fmt.Sprintf("%s.%s", field, clip(key)), "is given twice")
+		if _, ok := out[string(key)]; ok {
+			return wrong(at.field(name+"."+clip(string(key))), "is given twice")
 		}
-		out[key] = v
-		return nil
+		if out == nil {
+			out = Parameters{}
+		}
+		k := string(key)
+		var err error
+		out[k], err = s.parameter()
+		return err
 	})
 	return out, err
 }

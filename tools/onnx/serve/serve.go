@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -21,12 +22,19 @@ import (
 	"polder.dev/polder/tools/onnx/session"
 )
 
+// gcPercent lets garbage grow to about 20 MiB before it is collected.
+const gcPercent = 400
+
 // Run serves until ctx ends and whoever asked before has been answered. get reads the
 // environment.
 func Run(ctx context.Context, log *slog.Logger, get func(string) string) error {
 	c, err := read(get)
 	if err != nil {
 		return err
+	}
+	if get("GOGC") == "" {
+		// What lives is a few megabytes, and the memory that matters is the model's.
+		debug.SetGCPercent(gcPercent)
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(c.port)))
 	if err != nil {

@@ -76,12 +76,20 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v2/health/ready", s.ready)
 	mux.HandleFunc("GET /v2/models/{model}", s.model(func(w http.ResponseWriter, l *loaded) { s.reply(w, http.StatusOK, l.metadata) }))
 	mux.HandleFunc("GET /v2/models/{model}/ready", s.model(func(w http.ResponseWriter, _ *loaded) { s.ready(w, nil) }))
-	mux.HandleFunc("POST /v2/models/{model}/infer", s.infer)
+	mux.HandleFunc("POST /v2/models/{model}/infer", func(w http.ResponseWriter, r *http.Request) { s.infer(w, r, r.PathValue("model")) })
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, refuse(http.StatusNotFound, "there is no %s %s; the Open Inference Protocol's paths begin with /v2", r.Method, r.URL.Path))
 	})
-	return mux
+	// The one path that is asked all the time takes no way through the patterns.
+	path := "/v2/models/" + s.c.name + "/infer"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path && r.Method == http.MethodPost {
+			s.infer(w, r, s.c.name)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (s *server) server(w http.ResponseWriter, _ *http.Request) {
@@ -104,8 +112,8 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 // named finds the model of a path.
-func (s *server) named(r *http.Request) (*loaded, error) {
-	if name := r.PathValue("model"); name != s.c.name {
+func (s *server) named(name string) (*loaded, error) {
+	if name != s.c.name {
 		return nil, refuse(http.StatusNotFound, "there is no model %q here; the one that is served is %q", name, s.c.name)
 	}
 	l := s.loaded.Load()
@@ -117,7 +125,7 @@ func (s *server) named(r *http.Request) (*loaded, error) {
 
 func (s *server) model(answer func(http.ResponseWriter, *loaded)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		l, err := s.named(r)
+		l, err := s.named(r.PathValue("model"))
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -126,21 +134,21 @@ func (s *server) model(answer func(http.ResponseWriter, *loaded)) http.HandlerFu
 	}
 }
 
-func (s *server) infer(w http.ResponseWriter, r *http.Request) {
+func (s *server) infer(w http.ResponseWriter, r *http.Request, name string) {
 	began := time.Now()
 	s.last.Store(began.UnixNano())
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	code := http.StatusOK
-	if err := s.answer(w, r); err != nil {
+	if err := s.answer(w, r, name); err != nil {
 		code = s.fail(w, r, err)
 	}
 	s.metrics.answered(code, time.Since(began))
 }
 
 // answer computes what r asks for. Nothing has been written where it returns an error.
-func (s *server) answer(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.named(r)
+func (s *server) answer(w http.ResponseWriter, r *http.Request, name string) error {
+	l, err := s.named(name)
 	if err != nil {
 		return err
 	}
@@ -218,8 +226,8 @@ func (s *server) send(w http.ResponseWriter, req *infer.Request, out []infer.Ten
 		*buffer = text[:0]
 	}
 	if header > 0 {
-		w.Header().Set(infer.HeaderLength, strconv.Itoa(header))
-		w.Header().Set("Content-Type", infer.ContentBinary)
+		w.Header()[infer.HeaderLength] = []string{strconv.Itoa(header)}
+		w.Header()["Content-Type"] = binaryType
 	}
 	s.reply(w, http.StatusOK, text)
 	return nil
@@ -227,11 +235,11 @@ func (s *server) send(w http.ResponseWriter, req *infer.Request, out []infer.Ten
 
 // reply writes an answer. That it cannot be written is the client's affair.
 func (s *server) reply(w http.ResponseWriter, code int, text []byte) {
-	h := w.Header()
-	if h.Get("Content-Type") == "" {
+	h := w.Header() // whose keys are in their canonical form
+	if h["Content-Type"] == nil {
 		h["Content-Type"] = jsonType
 	}
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
 		s.log.Warn("time for an answer is not bounded", logs.Err, err)
 	}
@@ -239,7 +247,10 @@ func (s *server) reply(w http.ResponseWriter, code int, text []byte) {
 	_, _ = w.Write(text)
 }
 
-var jsonType = []string{infer.ContentJSON}
+var (
+	jsonType   = []string{infer.ContentJSON}
+	binaryType = []string{infer.ContentBinary}
+)
 
 // fail answers an error, and returns its status.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) int {
