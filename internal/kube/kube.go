@@ -158,6 +158,18 @@ func (c *Client) Trust() (*tls.Config, error) {
 	return t, nil
 }
 
+// HTTP returns a client of the cloud's other doors, such as the gateway, which shows who
+// asks as the API server is shown it: by certificate or by token.
+func (c *Client) HTTP() (*http.Client, error) {
+	cfg := rest.CopyConfig(c.config)
+	cfg.ServerName, cfg.WrapTransport, cfg.Timeout = "", nil, 0
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificates of kubeconfig: %w", err)
+	}
+	return client, nil
+}
+
 // Registry is the address of the cloud's registry.
 func (c *Client) Registry(ctx context.Context) (string, error) {
 	var m corev1.ConfigMap

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model/infer"
+)
+
+// v2Body is a request of the Open Inference Protocol: what was given, if it is one, or one
+// with the rows that were given.
+func (a *asker) v2Body(ctx context.Context, file string, text []byte) ([]byte, error) {
+	trimmed := bytes.TrimSpace(text)
+	if len(trimmed) > 0 && trimmed[0] == '{' {
+		if _, err := infer.DecodeRequest(trimmed, len(trimmed), infer.Limits{BytesMax: askBytesMax}); err != nil {
+			return nil, usage.Errorf("what is asked is no request of the Open Inference Protocol: %w", err)
+		}
+		return trimmed, nil
+	}
+	rows, err := readRows(file, trimmed)
+	if err != nil {
+		return nil, usage.Errorf("what is asked: %w", err)
+	}
+	answer, err := a.send(ctx, http.MethodGet, "/v2/models/"+a.name, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	var m infer.ModelMetadata
+	if err := json.Unmarshal(answer, &m); err != nil || len(m.Inputs) == 0 {
+		return nil, usage.Errorf("%s does not say what it takes; write a whole request of the Open Inference Protocol", a.name)
+	}
+	return rowsBody(&m, rows)
+}
+
+// readRows reads rows of numbers: a *.csv, or JSON with one row or several.
+func readRows(file string, text []byte) ([][]float64, error) {
+	var rows [][]float64
+	var one []float64
+	switch {
+	case len(text) == 0:
+		return nil, errors.New("there is nothing in it")
+	case strings.EqualFold(filepath.Ext(file), ".csv"):
+		var err error
+		if rows, err = csvRows(text); err != nil {
+			return nil, err
+		}
+	case json.Unmarshal(text, &one) == nil:
+		rows = [][]float64{one}
+	case json.Unmarshal(text, &rows) != nil:
+		return nil, errors.New("it is neither a request of the protocol nor rows of numbers; write [[1, 2], [3, 4]]")
+	}
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return nil, errors.New("it has no row of numbers")
+	}
+	for i, r := range rows {
+		if len(r) != len(rows[0]) {
+			return nil, usage.Errorf("row %d has %d numbers, and row 0 has %d", i, len(r), len(rows[0]))
+		}
+	}
+	return rows, nil
+}
+
+// csvRows reads a table of numbers; a first line that is not of numbers names the columns.
+func csvRows(text []byte) ([][]float64, error) {
+	r := csv.NewReader(bytes.NewReader(text))
+	r.ReuseRecord, r.FieldsPerRecord, r.TrimLeadingSpace = true, -1, true
+	var rows [][]float64
+	for line := 1; ; line++ {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		row := make([]float64, len(record))
+		for i, field := range record {
+			if row[i], err = strconv.ParseFloat(strings.TrimSpace(field), 64); err != nil || math.IsInf(row[i], 0) || math.IsNaN(row[i]) {
+				if line == 1 {
+					row = nil
+					break
+				}
+				return nil, usage.Errorf("line %d, column %d: %q is not a number", line, i+1, field)
+			}
+		}
+		if row != nil {
+			rows = append(rows, row)
+		}
+	}
+}
+
+// rowsBody asks a model about rows. The sizes of a row's dimensions are the model's.
+func rowsBody(m *infer.ModelMetadata, rows [][]float64) ([]byte, error) {
+	in := m.Inputs[0]
+	if len(m.Inputs) > 1 {
+		return nil, usage.Errorf("the model takes %d inputs; write a whole request of the Open Inference Protocol", len(m.Inputs))
+	}
+	shape := []int64{int64(len(rows))}
+	want := int64(1)
+	for _, d := range in.Shape[min(1, len(in.Shape)):] {
+		if d < 0 { // whatever the rows have
+			d = max(1, int64(len(rows[0]))/want)
+		}
+		shape, want = append(shape, d), want*d
+	}
+	if want != int64(len(rows[0])) {
+		return nil, usage.Errorf("a row has %d numbers, and the model takes %d, of shape %s", len(rows[0]), want, infer.FormatShape(in.Shape))
+	}
+	type tensor struct {
+		Name     string         `json:"name"`
+		Datatype infer.Datatype `json:"datatype"`
+		Shape    []int64        `json:"shape"`
+		Data     []float64      `json:"data"`
+	}
+	return json.Marshal(map[string][]tensor{"inputs": {{in.Name, in.Datatype, shape, slices.Concat(rows...)}}})
+}
+
+// openAIBody is the body of a request in OpenAI's API, and the path that it is for. A model
+// that it does not name is name.
+func openAIBody(name string, text []byte) (body []byte, path string, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, "", usage.Errorf("what is asked is no JSON object: %w", usage.Line(err))
+	}
+	for _, kind := range []struct{ field, path string }{{"messages", "chat/completions"}, {"prompt", "completions"}, {"input", "embeddings"}} {
+		if _, ok := fields[kind.field]; ok {
+			path = kind.path
+			break
+		}
+	}
+	if path == "" {
+		return nil, "", usage.Errorf("what is asked has none of messages, prompt and input, so nobody knows what for")
+	}
+	if _, ok := fields["model"]; !ok {
+		if fields["model"], err = json.Marshal(name); err != nil {
+			return nil, "", err
+		}
+	}
+	body, err = json.Marshal(fields)
+	return body, path, err
+}
