@@ -15,6 +15,9 @@ type Load struct {
 	Service  string
 	// Scale is the service's.
 	Scale v1alpha1.Scale
+	// Leaving says that it gets no requests any more: no replica is wanted once those that
+	// it has are answered.
+	Leaving bool
 	// Timeout of one answer: how long a replica that is to go may need.
 	Timeout time.Duration
 	// Replicas that are wanted now, and how many take requests.

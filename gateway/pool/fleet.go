@@ -12,7 +12,8 @@ import (
 )
 
 // Loads returns what is known of the revisions that are scaled: those that have a
-// ReplicaSet and that requests may go to. The controller of services decides about others.
+// ReplicaSet and that requests may go to, or have gone to. The controller of services
+// decides about those that start.
 func (p *Pool) Loads() []gateway.Load {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -20,12 +21,13 @@ func (p *Pool) Loads() []gateway.Load {
 	var out []gateway.Load
 	for _, s := range p.services {
 		for _, r := range s.order {
-			if !r.set || r.role != v1alpha1.RevisionStable && r.role != v1alpha1.RevisionCanary {
+			leaving := r.role == v1alpha1.RevisionLeaving && r.wanted > 0
+			if !r.set || !leaving && r.role != v1alpha1.RevisionStable && r.role != v1alpha1.RevisionCanary {
 				continue
 			}
 			l := gateway.Load{
 				Revision: types.NamespacedName{Namespace: s.key.Namespace, Name: r.name}, Service: s.key.Name,
-				Scale: s.scale, Timeout: s.timeout, Replicas: r.wanted, Requests: r.requests,
+				Scale: s.scale, Leaving: leaving, Timeout: s.timeout, Replicas: r.wanted, Requests: r.requests,
 				Area:  r.area + float64(r.requests)*max(0, now.Sub(r.counted).Seconds()),
 				Since: r.since, Used: r.used,
 			}

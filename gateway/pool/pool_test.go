@@ -551,6 +551,14 @@ func TestRollout(t *testing.T) {
 		s.pod(name, fmt.Sprintf("p%d", i), next.addr(), rng.IntN(2) == 0)
 		s.service(nil, name+"=stable:100", before+"=leaving:0")
 		until(t, "the new revision", func() bool { return next.seen.Load() > 0 })
+		until(t, "what leaves without requests", func() bool {
+			for _, l := range s.Loads() {
+				if l.Revision.Name == before {
+					return l.Leaving && l.Requests == 0
+				}
+			}
+			return true // its pods were never wanted
+		})
 		if rng.IntN(2) == 0 { // the pod ends before the gateway hears of it
 			old.Close()
 			s.RemovePod(types.NamespacedName{Namespace: "team", Name: fmt.Sprintf("p%d", i-1)})

@@ -9,5 +9,7 @@
 // taken away it gets no more requests, and has none left: the pods that are to go are told
 // to the controller of ReplicaSets by what their deletion costs.
 //
-// It refuses to touch revisions that start or leave: those are the controller's of services.
+// The replicas of a revision that leaves go so, too, and its controller ends it.
+//
+// It refuses to touch revisions that start: those are the controller's of services.
 package scale

@@ -185,6 +185,8 @@ func TestLower(t *testing.T) {
 	idle := gateway.Load{Revision: one, Service: "svc", Replicas: 3, Since: now, Scale: v1alpha1.Scale{Min: ptr.To[int32](1), Max: 3, Concurrency: 8, IdleSeconds: 60}}
 	asleep := idle
 	asleep.Replicas, asleep.Scale.Min = 1, ptr.To[int32](0)
+	leaving := idle
+	leaving.Leaving, leaving.Requests = true, 9
 	pods := []types.NamespacedName{{Namespace: "team", Name: "p1"}, {Namespace: "team", Name: "p2"}}
 	for _, c := range []struct {
 		name  string
@@ -195,6 +197,8 @@ func TestLower(t *testing.T) {
 		{"needed again", &fleet{load: idle, needed: true}, []string{"retire all but 1", "dismiss"}},
 		{"says which pods go", &fleet{load: idle, dismissed: pods}, []string{"retire all but 1", "dismiss", "mark p1", "mark p2", "scale one to 1"}},
 		{"to none it need not", &fleet{load: asleep, dismissed: pods[:1]}, []string{"retire all but 0", "dismiss", "scale one to 0"}},
+		{"of what leaves all go", &fleet{load: leaving, dismissed: pods}, []string{"retire all but 0", "dismiss", "scale one to 0"}},
+		{"of what leaves when they have answered", &fleet{load: leaving, busy: true}, []string{"retire all but 0"}},
 		{"takes it back if it cannot", &fleet{load: asleep, fail: errors.New("no")}, []string{"retire all but 0", "dismiss", "scale one to 0", "keep"}},
 	} {
 		at := now

@@ -59,6 +59,9 @@ func (h *history) mean(now time.Time, span time.Duration) (requests float64, kno
 // Want is how many replicas a revision is to have now. It remembers l in h.
 func (h *history) Want(now time.Time, l *gateway.Load) int32 {
 	h.add(now, l.Area)
+	if l.Leaving {
+		return 0
+	}
 	least, most := int32(1), max(l.Scale.Max, 1)
 	if l.Scale.Min != nil {
 		least = *l.Scale.Min

@@ -54,6 +54,7 @@ func rolled(w *world, p *plan, cfg *Config) {
 		}
 	}
 	main, canary := p.present()
+	p.status.Revisions = slices.DeleteFunc(p.status.Revisions, func(r v1alpha1.Revision) bool { return p.asks(r.Name) && spent(w, p, &r) })
 	for i := range p.status.Revisions {
 		r := &p.status.Revisions[i]
 		if r.Name == main || r.Name == canary {
@@ -74,6 +75,24 @@ func rolled(w *world, p *plan, cfg *Config) {
 			p.turn(w, r, v1alpha1.RevisionLeaving)
 		}
 	}
+}
+
+// spent reports whether a revision that is to serve has no replicas and nobody will give
+// it any: it was scaled to none when it left, or before it was ever ready. It is made anew
+// then, while another goes on.
+func spent(w *world, p *plan, r *v1alpha1.Revision) bool {
+	set := w.set(r.Name)
+	if set == nil || desired(set) > 0 || r.ReadyReplicas > 0 {
+		return false
+	}
+	stable := p.with(v1alpha1.RevisionStable)
+	switch r.Role {
+	case v1alpha1.RevisionStarting:
+		return !r.WasReady
+	case v1alpha1.RevisionLeaving:
+		return stable != nil && desired(w.set(stable.Name)) > 0
+	}
+	return false
 }
 
 // present are the names of the revisions that are to serve: those that the spec asks for,

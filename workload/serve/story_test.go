@@ -207,6 +207,27 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// TestRollbackToWhatIsDrained: what the gateway has scaled to none is made anew, and the
+// other goes on until it is ready.
+func TestRollbackToWhatIsDrained(t *testing.T) {
+	c := newCluster(t)
+	c.submit(service("digits", 2))
+	old := c.name(digestA)
+	c.pods(old, up)
+	c.publish(digestB)
+	c.pods(c.name(digestB), up)
+	c.scale(old, 0)
+	c.pods(old)
+	c.expect("stable 100 b 2/2", "leaving 0 a 0/0")
+	c.publish(digestA)
+	c.expect("starting 0 a 0/0", "stable 100 b 2/2")
+	if got := *c.set(old).Spec.Replicas; got != 2 {
+		t.Fatalf("it is made anew with %d replicas", got)
+	}
+	c.pods(old, up)
+	c.expect("stable 100 a 2/2", "leaving 0 b 2/2")
+}
+
 func TestAliasIsFollowed(t *testing.T) {
 	c := newCluster(t)
 	c.submit(service("digits@production", 1))
