@@ -33,13 +33,16 @@ var (
 
 // measureDistil: what students of the digits reach, with few labels and with none, by the
 // recipes as they are in jobs. Each seed has rows to judge by of its own, which no model
-// has seen.
+// has seen. With -answers it writes what a cascade is learned from, instead.
 func measureDistil(ctx context.Context, b *bench) error {
 	w, err := newWorkshop(b)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(w.dir)
+	if b.answers != "" {
+		return w.cascade(ctx, b.answers)
+	}
 	labels := []int{50, 150, 200, -1}
 	var teacher, student []float64
 	few := map[int][]float64{}
@@ -78,10 +81,7 @@ func measureDistil(ctx context.Context, b *bench) error {
 		}
 		b.add("digits: the same student, "+name+", no teacher", "accuracy", few[n], fmt.Sprintf("mean %.4f", mean(few[n])))
 	}
-	if b.answers == "" {
-		return nil
-	}
-	return w.cascade(ctx, b.answers)
+	return nil
 }
 
 func mean(v []float64) float64 {

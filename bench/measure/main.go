@@ -161,7 +161,7 @@ func run(ctx context.Context) (err error) {
 	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large: of the controller and of what makes the load")
 	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
 	out := flag.String("json", "", "file to write the rows to")
-	answers := flag.String("answers", "", "file for what distil's student of 150 labels and its teacher answer to rows that neither has seen, as CSV: what a cascade is learned from")
+	answers := flag.String("answers", "", "with -only distil: a file for what a student of 150 labels and its teacher answer to rows that neither has seen, as CSV, instead of rows of numbers")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
