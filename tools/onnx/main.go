@@ -52,7 +52,7 @@ func main() {
 	line := "polder-onnx: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	fmt.Fprintln(os.Stderr, line)
 	testament(line)
-	if errors.Is(err, errUsage) || errors.As(err, new(final)) {
+	if errors.Is(err, errUsage) || errors.Is(err, serve.ErrEnvironment) || errors.As(err, new(final)) {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -12,6 +13,7 @@ type config struct {
 	port     int
 	dir      string        // of the model
 	name     string        // by which it is asked for
+	version  string        // its digest, which answers tell; may be empty
 	rowsMax  int           // of one run
 	delay    time.Duration // that a request may wait for others
 	threads  int
@@ -27,9 +29,12 @@ const (
 	drainMax     = 25 * time.Second
 )
 
+// ErrEnvironment is what is said in the environment that cannot be.
+var ErrEnvironment = errors.New("the environment is wrong")
+
 // read reads the environment by get.
 func read(get func(string) string) (config, error) {
-	c := config{dir: get("POLDER_MODEL_DIR"), name: get("POLDER_MODEL_NAME"), bodyMax: bodyMax, drainMax: drainMax}
+	c := config{dir: get("POLDER_MODEL_DIR"), name: get("POLDER_MODEL_NAME"), version: get("POLDER_MODEL_DIGEST"), bodyMax: bodyMax, drainMax: drainMax}
 	if c.dir == "" {
 		c.dir = dirDefault
 	}
@@ -55,7 +60,7 @@ func read(get func(string) string) (config, error) {
 		}
 		v, err := strconv.Atoi(text)
 		if err != nil || v < n.least || v > n.most {
-			return c, fmt.Errorf("%s is %q; it must be a number from %d to %d", n.name, text, n.least, n.most)
+			return c, fmt.Errorf("%w: %s is %q; it must be a number from %d to %d", ErrEnvironment, n.name, text, n.least, n.most)
 		}
 		*n.to = v
 	}

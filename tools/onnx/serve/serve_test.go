@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,7 +50,7 @@ func start(t *testing.T, model []byte, env map[string]string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.dir, c.name = dir, "m"
+	c.dir, c.name, c.version = dir, "m", "sha256:00"
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +160,7 @@ func (r *running) infer(t *testing.T, req infer.Request, binary bool) *infer.Res
 func same(t *testing.T, res *infer.Response, rows ...[]float32) {
 	t.Helper()
 	y := res.Output(infer.OutputProbabilities)
-	if res.ModelName != "m" || res.ID != "7" || y == nil || y.Shape[0] != int64(len(rows)) {
+	if res.ModelName != "m" || res.ModelVersion != "sha256:00" || res.ID != "7" || y == nil || y.Shape[0] != int64(len(rows)) {
 		t.Fatalf("response is %+v", res)
 	}
 	data := y.Data.([]float32)
@@ -182,7 +183,7 @@ func TestInfer(t *testing.T) {
 		"/v2":                 `{"name":"polder-onnx","version":`,
 		"/v2/":                `{"name":"polder-onnx","version":`,
 		"/v2/health/live":     `{"live":true}`,
-		"/v2/models/m":        `{"name":"m","platform":"onnxruntime_onnx","inputs":[{"name":"x","datatype":"FP32","shape":[-1,8]}],"outputs":[{"name":"probabilities","datatype":"FP32","shape":[-1,3]}]}`,
+		"/v2/models/m":        `{"name":"m","versions":["sha256:00"],"platform":"onnxruntime_onnx","inputs":[{"name":"x","datatype":"FP32","shape":[-1,8]}],"outputs":[{"name":"probabilities","datatype":"FP32","shape":[-1,3]}]}`,
 		"/v2/models/m/ready":  `{"ready":true}`,
 		"/metrics":            `polder_onnx_requests_total{code="200"} 4`,
 		"/v2/models/m?what=x": `"inputs"`,
@@ -392,7 +393,7 @@ func TestRead(t *testing.T) {
 			}
 			return ""
 		})
-		if err == nil || !strings.Contains(err.Error(), name+" is \""+value) {
+		if err == nil || !errors.Is(err, ErrEnvironment) || !strings.Contains(err.Error(), name+" is \""+value) {
 			t.Errorf("%s=%s: got %v", name, value, err)
 		}
 	}

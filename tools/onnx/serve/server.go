@@ -58,7 +58,11 @@ func newServer(log *slog.Logger, c config) *server {
 
 // use makes m the model that is served, in runs at most at a time.
 func (s *server) use(m *session.Session, runs int) error {
-	metadata, err := json.Marshal(m.Metadata(s.c.name))
+	about := m.Metadata(s.c.name)
+	if s.c.version != "" {
+		about.Versions = []string{s.c.version}
+	}
+	metadata, err := json.Marshal(about)
 	if err != nil {
 		return fmt.Errorf("writing the model's metadata: %w", err)
 	}
@@ -209,7 +213,7 @@ func nan(in []infer.Tensor, out *infer.Tensor, row int) error {
 }
 
 func (s *server) send(w http.ResponseWriter, req *infer.Request, out []infer.Tensor) error {
-	res := infer.Response{ModelName: s.c.name, ID: req.ID}
+	res := infer.Response{ModelName: s.c.name, ModelVersion: s.c.version, ID: req.ID}
 	for i := range out {
 		if len(req.Outputs) == 0 || slices.ContainsFunc(req.Outputs, func(o infer.Output) bool { return o.Name == out[i].Name }) {
 			out[i].Binary = req.Binary(out[i].Name)
