@@ -171,12 +171,18 @@ func (c *Client) HTTP() (*http.Client, error) {
 }
 
 // Registry is the address of the cloud's registry.
-func (c *Client) Registry(ctx context.Context) (string, error) {
+func (c *Client) Registry(ctx context.Context) (string, error) { return c.told(ctx, "registry") }
+
+// Gateway is the address of the cloud's gateway.
+func (c *Client) Gateway(ctx context.Context) (string, error) { return c.told(ctx, "gateway") }
+
+// told is what the cloud says of itself to everybody who is known.
+func (c *Client) told(ctx context.Context, what string) (string, error) {
 	var m corev1.ConfigMap
 	if err := c.Get(ctx, Key("kube-public", "cloud"), &m); err != nil {
-		return "", fmt.Errorf("asking for the registry: %w", err)
+		return "", fmt.Errorf("asking for the %s: %w", what, err)
 	}
-	return m.Data["registry"], nil
+	return m.Data[what], nil
 }
 
 // Logs reads the log of a container; it must be closed.
@@ -201,6 +207,9 @@ func InNamespace(namespace string) client.ListOption { return client.InNamespace
 
 // Labelled narrows a List to objects with all of these labels.
 func Labelled(labels map[string]string) client.ListOption { return client.MatchingLabels(labels) }
+
+// Selected narrows a List to objects of which a field that the API server knows has a value.
+func Selected(field, value string) client.ListOption { return client.MatchingFields{field: value} }
 
 // List is what List fills: the objects of one kind.
 type List = client.ObjectList
