@@ -60,6 +60,7 @@ var benchmarks = []benchmark{
 	{name: "doors", run: measureDoors, alone: true},
 	{name: "distil", run: measureDistil, alone: true},
 	{name: "onnx", run: measureONNX, alone: true},
+	{name: "gateway", run: measureGateway, alone: true},
 }
 
 // bench is one run of this program.
@@ -150,15 +151,18 @@ func run(ctx context.Context) (err error) {
 	if addr := os.Getenv(plainVariable); addr != "" {
 		return servePlain(addr)
 	}
+	if order := os.Getenv(gatewayVariable); order != "" {
+		return serveChild(ctx, order)
+	}
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	part := flag.Int("part", 100, "percent of the workloads that queues and queues-large make")
-	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large: of the controller and of what makes the load")
+	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large (of the controller and of what makes the load) or of gateway (of it alone)")
 	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
 	out := flag.String("json", "", "file to write the rows to")
 	answers := flag.String("answers", "", "with -only distil: a file for what a student of 150 labels and its teacher answer to rows that neither has seen, as CSV, instead of rows of numbers")

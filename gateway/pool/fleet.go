@@ -146,7 +146,7 @@ func (p *Pool) Info(key types.NamespacedName) (gateway.Info, bool) {
 func (s *service) info() gateway.Info {
 	i := gateway.Info{Name: s.key.Name, Protocol: s.protocol, Created: s.created}
 	for _, r := range s.order {
-		if r.serves() && r.message == "" && (r.wanted == 0 && *s.scale.Min == 0 || slices.ContainsFunc(r.replicas, func(c *replica) bool { return c.up })) {
+		if r.serves() && (r.wanted == 0 && *s.scale.Min == 0 && r.message == "" || slices.ContainsFunc(r.replicas, func(c *replica) bool { return c.up })) {
 			i.Ready = true
 		}
 	}

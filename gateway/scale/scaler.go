@@ -57,7 +57,6 @@ type state struct {
 	history
 	service string
 	leaving bool      // replicas were told to go
-	since   time.Time // when
 	seen    bool      // in this look
 	written int32     // replicas that were written last, until they are seen
 	wrote   time.Time // when; zero: nothing is to be seen
@@ -154,8 +153,7 @@ func (s *Scaler) look(ctx context.Context) {
 
 // judge brings one revision closer to what it should have.
 func (s *Scaler) judge(ctx context.Context, st *state, l *gateway.Load) {
-	now := s.now()
-	want := st.Want(now, l)
+	want := st.Want(s.now(), l)
 	s.wanted.WithLabelValues(l.Revision.Namespace, l.Service, l.Revision.Name).Set(float64(want))
 	switch {
 	case want >= l.Replicas:
@@ -167,15 +165,13 @@ func (s *Scaler) judge(ctx context.Context, st *state, l *gateway.Load) {
 			s.write(ctx, st, l, want)
 		}
 	default:
-		s.lower(ctx, st, l, want, now)
+		s.lower(ctx, st, l, want)
 	}
 }
 
 // lower takes replicas away once they have answered what they had, or had time to.
-func (s *Scaler) lower(ctx context.Context, st *state, l *gateway.Load, want int32, now time.Time) {
-	if !st.leaving {
-		st.leaving, st.since = true, now
-	}
+func (s *Scaler) lower(ctx context.Context, st *state, l *gateway.Load, want int32) {
+	st.leaving = true
 	if !s.fleet.Retire(l.Service, l.Revision, int(want)) {
 		return
 	}
