@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -196,4 +199,71 @@ func (c *cloud) stillRegistered(t *testing.T, d *v1alpha1.Distillation) {
 	if d.Status.Model != nil || m.Labels[v1alpha1.LabelDistillation] == d.Name {
 		t.Errorf("%s was registered: %+v", d.Name, m.Spec)
 	}
+}
+
+// TestInit makes specialists of tables that this test makes up: one of a risk that can be
+// told, and one of a series that its season tells all about, where the control wins.
+func TestInit(t *testing.T) {
+	c := shared(t)
+	c.pytorch(t)
+	c.must(t, "runtime", "build", "onnx-cpu")
+	t.Run("risk", func(t *testing.T) {
+		chance := rand.New(rand.NewPCG(1, 1))
+		var b strings.Builder
+		b.WriteString("age,city,income,bad\n")
+		for range 1200 {
+			age, city, income := 18+chance.IntN(60), []string{"Oslo", "Bonn", "Rome"}[chance.IntN(3)], fmt.Sprint(500+chance.IntN(4500))
+			risk := -0.5 + 0.05*float64(age-48)
+			if city == "Rome" {
+				risk += 1.5
+			}
+			if chance.IntN(20) == 0 {
+				income = ""
+			}
+			fmt.Fprintf(&b, "%d,%s,%s,%s\n", age, city, income, []string{"no", "yes"}[flip(chance, risk)])
+		}
+		dir := c.initialised(t, "risk", "claims", b.String(), "--label", "bad")
+		c.must(t, "distil", "run", filepath.Join(dir, "teacher.yaml"), "--follow")
+		c.must(t, "distil", "run", dir, "--follow")
+		if out := c.must(t, "advise", "claims"); !strings.HasPrefix(out, "Specialist: ") {
+			t.Errorf("it advises:\n%s", out)
+		}
+	})
+	t.Run("forecast", func(t *testing.T) {
+		var b strings.Builder
+		b.WriteString("step,load\n")
+		for i := range 900 {
+			fmt.Fprintf(&b, "s%d,%d\n", i, []int{3, 90, 14, 41, 7, 66, 25}[i%7])
+		}
+		dir := c.initialised(t, "forecast", "load", b.String(), "--season", "7", "--lags", "2")
+		_, errs, code := c.run("distil", "run", filepath.Join(dir, "teacher.yaml"), "--follow")
+		if code != 1 || !strings.Contains(errs, "did not learn") || !strings.Contains(errs, "use the control") {
+			t.Errorf("exit code %d: %s", code, errs)
+		}
+	})
+}
+
+func flip(chance *rand.Rand, odds float64) int {
+	if chance.Float64() < 1/(1+math.Exp(-odds)) {
+		return 1
+	}
+	return 0
+}
+
+// initialised has `polder init` write a directory of a table, and puts its data into the
+// store as its page says.
+func (c *cloud) initialised(t *testing.T, kind, name, table string, args ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "table.csv")
+	if err := os.WriteFile(file, []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), name)
+	c.must(t, append([]string{"init", kind, dir, "--data", file}, args...)...)
+	c.must(t, "bucket", "create", name)
+	c.must(t, "sync", filepath.Join(dir, "data"), "s3://"+name+"/")
+	for _, part := range []string{"train", "held"} {
+		c.must(t, "dataset", "freeze", name+"-"+part, "s3://"+name+"/"+part+"/")
+	}
+	return dir
 }
