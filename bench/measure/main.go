@@ -1,6 +1,6 @@
 // Command measure makes every number of bench/README.md, on clouds of its own that
 // it removes again. It prints one row per number: the median of all runs, and each
-// run. It needs root and a built polder but for -only sim, store, many and distil, and an otherwise idle
+// run. It needs root and a built polder but for -only sim, store, many, distil and cascade, and an otherwise idle
 // machine.
 package main
 
@@ -61,6 +61,7 @@ var benchmarks = []benchmark{
 	{name: "distil", run: measureDistil, alone: true},
 	{name: "onnx", run: measureONNX, alone: true},
 	{name: "gateway", run: measureGateway, alone: true},
+	{name: "cascade", run: measureCascade, alone: true},
 }
 
 // bench is one run of this program.
@@ -157,7 +158,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway, cascade")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
@@ -165,7 +166,7 @@ func run(ctx context.Context) (err error) {
 	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large (of the controller and of what makes the load) or of gateway (of it alone)")
 	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
 	out := flag.String("json", "", "file to write the rows to")
-	answers := flag.String("answers", "", "with -only distil: a file for what a student of 150 labels and its teacher answer to rows that neither has seen, as CSV, instead of rows of numbers")
+	answers := flag.String("answers", "", "with -only distil: a file for what a student of 150 labels and its teacher answer to rows that neither has seen, as CSV, instead of rows of numbers; cascade reads it, or makes one")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)

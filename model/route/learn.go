@@ -169,44 +169,80 @@ func crossFit(sorted []Sample, fold []int, goal Goal) []outcome {
 // the goal.
 //
 // An escalation is a bound to keep on rows yet to come, so the cut stays below it by one
-// standard error of such a share; of cuts with the same quality the cheapest is taken.
+// standard error of such a share. Of the cuts below it the one with the best quality is
+// looked for; a small sample finds it too early, where chance has it, so as much goes on as
+// is allowed while that is not worse by more than one standard error, if the general model
+// is the better one at all.
 func choose(sorted []Sample, goal Goal) (Point, bool) {
-	n := float64(len(sorted))
-	limit := 1.0
-	if goal.Quality == 0 {
-		limit = max(0, goal.Escalation-math.Sqrt(goal.Escalation*(1-goal.Escalation)/n))
+	if goal.Quality > 0 {
+		return reach(sorted, goal.Quality)
 	}
-	var best Point
-	first, reached := true, goal.Quality == 0
-	cuts(sorted, func(p Point) bool {
-		if p.Escalation > limit {
+	n := float64(len(sorted))
+	limit := max(0, goal.Escalation-math.Sqrt(goal.Escalation*(1-goal.Escalation)/n))
+	var allowed []cut
+	best := 0
+	cuts(sorted, func(c cut) bool {
+		if c.Escalation > limit {
 			return false
 		}
-		if first || p.Quality > best.Quality {
-			best, first = p, false
-		}
-		if goal.Quality > 0 && p.Quality >= goal.Quality {
-			best, reached = p, true
-			return false
+		allowed = append(allowed, c)
+		if c.Quality > allowed[best].Quality {
+			best = len(allowed) - 1
 		}
 		return true
+	})
+	if better(sorted) {
+		for k := len(allowed) - 1; k > best; k-- {
+			if allowed[best].Quality-allowed[k].Quality <= math.Sqrt(float64(allowed[k].differ-allowed[best].differ))/n {
+				return allowed[k].Point, true
+			}
+		}
+	}
+	return allowed[best].Point, true
+}
+
+// reach returns the cut with the lowest escalation that has a quality, or the best one.
+func reach(sorted []Sample, quality float64) (best Point, reached bool) {
+	first := true
+	cuts(sorted, func(c cut) bool {
+		if first || c.Quality > best.Quality {
+			best, first = c.Point, false
+		}
+		reached = c.Quality >= quality
+		return !reached
 	})
 	return best, reached
 }
 
+// better: the general model has more rows right.
+func better(samples []Sample) bool {
+	more := 0
+	for i := range samples {
+		more += count(samples[i].General) - count(samples[i].Specialist)
+	}
+	return more > 0
+}
+
+// cut parts the samples.
+type cut struct {
+	Point
+	differ int // rows that go on which one model alone has right
+}
+
 // cuts calls each with every threshold that parts the samples, from none that goes on to
 // all, until it returns false.
-func cuts(sorted []Sample, each func(Point) bool) {
+func cuts(sorted []Sample, each func(cut) bool) {
 	n := float64(len(sorted))
-	right := 0
+	right, differ := 0, 0
 	for i := range sorted {
 		right += count(sorted[i].Specialist)
 	}
-	if !each(Point{Quality: float64(right) / n}) {
+	if !each(cut{Point: Point{Quality: float64(right) / n}}) {
 		return
 	}
 	for k := 1; k <= len(sorted); k++ {
 		right += count(sorted[k-1].General) - count(sorted[k-1].Specialist)
+		differ += count(sorted[k-1].General != sorted[k-1].Specialist)
 		threshold, next := 1.0, 1.0
 		if k < len(sorted) {
 			next = sorted[k].Margin
@@ -215,7 +251,7 @@ func cuts(sorted []Sample, each func(Point) bool) {
 		if sorted[k-1].Margin >= threshold || threshold > next {
 			continue // nothing is between them that can be written down
 		}
-		if !each(Point{Threshold: threshold, Escalation: float64(k) / n, Quality: float64(right) / n}) {
+		if !each(cut{Point{Threshold: threshold, Escalation: float64(k) / n, Quality: float64(right) / n}, differ}) {
 			return
 		}
 	}
@@ -227,9 +263,9 @@ const curvePoints = 101
 func curve(sorted []Sample) []Point {
 	var out []Point
 	last := -1.0
-	cuts(sorted, func(p Point) bool {
-		if p.Escalation-last >= 1.0/(curvePoints-1) || p.Escalation == 0 {
-			out, last = append(out, p), p.Escalation
+	cuts(sorted, func(c cut) bool {
+		if c.Escalation-last >= 1.0/(curvePoints-1) || c.Escalation == 0 {
+			out, last = append(out, c.Point), c.Escalation
 		}
 		return true
 	})

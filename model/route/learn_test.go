@@ -161,6 +161,30 @@ func TestLearnRefuses(t *testing.T) {
 	}
 }
 
+// A plateau is gone along as far as is allowed, and not where the general model is worse.
+func TestChoosePlateau(t *testing.T) {
+	var samples []Sample
+	for i := range 1000 {
+		m := float64(i) / 1000
+		samples = append(samples, Sample{Margin: m, Specialist: i >= 100, General: true})
+	}
+	if p, _ := choose(samples, Goal{Escalation: 0.5}); p.Escalation < 0.48 || p.Escalation > 0.5 {
+		t.Errorf("%+v", p)
+	}
+	for i := 200; i < 300; i++ { // here the general model is worse, by far
+		samples[i].General = false
+	}
+	if p, _ := choose(samples, Goal{Escalation: 0.5}); p.Escalation > 0.21 || p.Escalation < 0.1 {
+		t.Errorf("%+v", p)
+	}
+	for i := range samples {
+		samples[i].General = samples[i].Specialist
+	}
+	if p, _ := choose(samples, Goal{Escalation: 0.5}); p.Escalation != 0 {
+		t.Errorf("%+v goes on although nothing is won", p)
+	}
+}
+
 // Every threshold parts the rows as its point says.
 func TestCuts(t *testing.T) {
 	seed := rand.Uint64()
@@ -177,14 +201,15 @@ func TestCuts(t *testing.T) {
 			}
 		}
 		sorted, _ := shuffled(samples, seed)
-		cuts(sorted, func(p Point) bool {
-			on, right := 0, 0
+		cuts(sorted, func(p cut) bool {
+			on, right, differ := 0, 0, 0
 			for _, s := range sorted {
 				o := outcome{Sample: s, escalated: s.Margin < p.Threshold}
 				on, right = on+count(o.escalated), right+count(o.right())
+				differ += count(o.escalated && s.Specialist != s.General)
 			}
 			n := float64(len(sorted))
-			if p.Escalation != float64(on)/n || p.Quality != float64(right)/n || rounded(p.Threshold) != p.Threshold {
+			if p.differ != differ || p.Escalation != float64(on)/n || p.Quality != float64(right)/n || rounded(p.Threshold) != p.Threshold {
 				t.Fatalf("%+v: %d go on, %d are right of %d", p, on, right, len(sorted))
 			}
 			return true
