@@ -311,7 +311,7 @@ func TestBudgetEndsWhatRuns(t *testing.T) {
 	}
 	c.clock.SetTime(c.clock.Now().Add(2 * time.Second))
 	got := c.look()
-	c.want(got, v1alpha1.StateFailed, "", "budget of 0.5 accelerator-hours is used up")
+	c.want(got, v1alpha1.StateFailed, "", "budget of 0.5 accelerator-hours is used up: distil again with a larger one; answers under way are kept where cacheBucket")
 	if c.get("digits-t1234", &j); !j.Spec.Cancel {
 		t.Error("the teacher goes on")
 	}

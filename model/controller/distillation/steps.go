@@ -175,9 +175,16 @@ func affordable(w *world, p *plan) bool {
 	used, rate := spent(w)
 	if used >= budget {
 		p.do = stop
-		return p.end(w, v1alpha1.StateFailed, "BudgetSpent", fmt.Sprintf(
-			"the budget of %s accelerator-hours is used up; what was made by then is kept: distil again with a larger one, and the teacher's answers need not be given again",
-			w.d.Spec.Budget.AcceleratorHours))
+		kept := "distil again with a larger one"
+		switch {
+		case w.found.Answers != nil:
+			kept += "; the teacher's answers are kept, and need not be given again"
+		case distil.Taught(w.d) && w.d.Spec.CacheBucket != nil:
+			kept += "; the answers that were given by then are in bucket " + w.d.Spec.CacheBucket.Name
+		case distil.Taught(w.d):
+			kept += "; answers under way are kept where cacheBucket names a bucket"
+		}
+		return p.end(w, v1alpha1.StateFailed, "BudgetSpent", fmt.Sprintf("the budget of %s accelerator-hours is used up: %s", w.d.Spec.Budget.AcceleratorHours, kept))
 	}
 	if rate > 0 {
 		p.look(distil.Left(budget, used, rate) + 50*time.Millisecond)
