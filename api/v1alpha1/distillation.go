@@ -47,12 +47,14 @@ type DistillationSpec struct {
 	Student Student `json:"student"`
 	// Data that the teacher answers and the student learns from.
 	Data EvaluationData `json:"data"`
-	// Labels: how many rows' labels the student may see: -1 all, 0 none.
+	// Labels: how many rows' labels the student may see: -1 all, 0 none. Where there is no
+	// teacher to learn from, 0 means all, too.
 	// +kubebuilder:validation:Minimum=-1
 	// +kubebuilder:default=0
 	// +optional
 	Labels *int64 `json:"labels,omitempty"`
-	// Held is what the student is judged on. Empty: what the recipe held back.
+	// Held is what the student is judged on, which neither it nor its teacher may have seen.
+	// Empty: what the recipe held back of the data.
 	// +optional
 	Held *EvaluationData `json:"held,omitempty"`
 	// Requirements of the evaluation at the end; a student that does not meet them is not

@@ -151,6 +151,31 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// TestAModelThatGoesOn: without a teacher it learns from all labels, unless told otherwise.
+func TestAModelThatGoesOn(t *testing.T) {
+	d := sound()
+	d.Spec.Method, d.Spec.Teacher = v1alpha1.MethodLora, nil
+	d.Spec.Student = v1alpha1.Student{Recipe: "lora", From: "big@production", Workers: 2}
+	if err := Check(d); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(Stages(d), " "); got != "student evaluation" {
+		t.Errorf("its stages are %s", got)
+	}
+	j := StudentJob(d, &Found{From: &Source{Name: "big", Digest: digestA, Image: "i"}, Code: "c"})
+	last := j.Spec.Data[len(j.Spec.Data)-1]
+	if last.Name != "from" || last.Image != "i" || j.Spec.Parameters["labels"] != "-1" || j.Spec.Workers != 2 || j.Spec.Command[1] != "lora.py" {
+		t.Errorf("it runs %v with %v on %+v", j.Spec.Command, j.Spec.Parameters, j.Spec.Data)
+	}
+	if e := Judgement(d, &Found{}, &Source{}); len(e.Spec.Models) != 1 {
+		t.Errorf("it is judged beside %v", e.Spec.Models)
+	}
+	d.Spec.Labels = ptr.To[int64](50)
+	if got := StudentJob(d, &Found{}).Spec.Parameters["labels"]; got != "50" {
+		t.Errorf("it may see %s labels", got)
+	}
+}
+
 // TestAnEndpointsKey: it is never written down, and the cloud's own services are believed.
 func TestAnEndpointsKey(t *testing.T) {
 	d := sound()
