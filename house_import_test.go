@@ -22,8 +22,9 @@ var (
 )
 
 // testsMay says which more kinds the tests of one kind of room may import: a client is
-// proved against the server it is for, and does not link it.
-var testsMay = map[string][]string{"transfer": {"storage"}, "cli": {"storage"}}
+// proved against the server it is for, and does not link it; a test from outside has small
+// models, and speaks a protocol of the house.
+var testsMay = map[string][]string{"transfer": {"storage"}, "cli": {"storage"}, "test": {"model"}}
 
 var rows = []row{
 	{"api", []string{"api"}, nil,
