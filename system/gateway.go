@@ -22,10 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway/auth"
 	"polder.dev/polder/gateway/door"
+	"polder.dev/polder/gateway/httproute"
 	"polder.dev/polder/gateway/pool"
 	"polder.dev/polder/gateway/route"
 	"polder.dev/polder/gateway/scale"
@@ -73,6 +75,10 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
+	hosts, err := newHosts(log, c, m, replicas, routes)
+	if err != nil {
+		return err
+	}
 	known := func() error {
 		for _, done := range told {
 			if !done() {
@@ -82,7 +88,7 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 		return nil
 	}
 	front, err := door.New(door.Config{
-		Log: log, Guard: keys, Services: replicas, Routes: routes, Version: version.String(), Ready: known, Metrics: metrics.Registry,
+		Log: log, Guard: keys, Services: replicas, Routes: routes, Hosts: hosts, Version: version.String(), Ready: known, Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return err
@@ -97,7 +103,7 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 	answering, end := context.WithCancel(context.WithoutCancel(ctx)) // routes end after those who ask
 	g.Go(func() error {
 		defer end()
-		return serveGateway(ctx, log, c, m, front)
+		return serveGateway(ctx, log, c, m, front, hosts)
 	})
 	g.Go(func() error { return routes.Run(answering) })
 	return g.Wait()
@@ -133,7 +139,7 @@ func awaitKnown(ctx context.Context, known func() error) error {
 }
 
 // serveGateway answers clients.
-func serveGateway(ctx context.Context, log *slog.Logger, c layout.Cloud, m ctrl.Manager, front *door.Door) error {
+func serveGateway(ctx context.Context, log *slog.Logger, c layout.Cloud, m ctrl.Manager, front *door.Door, hosts *httproute.Handler) error {
 	pair, err := certwatcher.New(c.Cert(partGateway), c.Key(partGateway))
 	if err != nil {
 		return fmt.Errorf("reading the gateway's certificate: %w", err)
@@ -151,7 +157,13 @@ func serveGateway(ctx context.Context, log *slog.Logger, c layout.Cloud, m ctrl.
 	g.Go(func() error { return pair.Start(ctx) })
 	g.Go(func() error {
 		return front.Serve(ctx, l, &tls.Config{
-			GetCertificate: pair.GetCertificate, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
+			GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				if of := hosts.Certificate(hello); of != nil {
+					return of, nil
+				}
+				return pair.GetCertificate(hello)
+			},
+			ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
 		})
 	})
 	return g.Wait()
@@ -165,7 +177,7 @@ func gatewayManager(c layout.Cloud) (ctrl.Manager, error) {
 	}
 	cfg.QPS = -1 // as the controllers
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), gw.Install(scheme)); err != nil {
 		return nil, err
 	}
 	clients, err := kubernetes.NewForConfig(cfg)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -41,17 +42,17 @@ type Controller struct {
 	client client.Client
 	live   client.Reader
 	h      *Handler
-	port   int32
+	at     netip.AddrPort
 	clock  clock.PassiveClock
 }
 
-// NewController returns one for a gateway that answers at port. Live reads the API server
+// NewController returns one for a gateway that answers at an address and port. Live reads the API server
 // itself. It starts nothing.
-func NewController(log *slog.Logger, c client.Client, live client.Reader, h *Handler, port int32, now clock.PassiveClock) (*Controller, error) {
-	if log == nil || c == nil || live == nil || h == nil || now == nil || port < 1 {
+func NewController(log *slog.Logger, c client.Client, live client.Reader, h *Handler, at netip.AddrPort, now clock.PassiveClock) (*Controller, error) {
+	if log == nil || c == nil || live == nil || h == nil || now == nil || !at.IsValid() {
 		return nil, errors.New("httproute controller: a dependency is missing")
 	}
-	return &Controller{log: log, client: c, live: live, h: h, port: port, clock: now}, nil
+	return &Controller{log: log, client: c, live: live, h: h, at: at, clock: now}, nil
 }
 
 // Register has m run it. Everything is looked at together, whatever changes: there are
@@ -94,7 +95,7 @@ func (c *Controller) Reconcile(ctx context.Context) error {
 // read is what the API holds.
 func (c *Controller) read(ctx context.Context) (*World, *pairs, []gw.GatewayClass, error) {
 	w := &World{
-		Classes: map[string]bool{}, Port: c.port, Namespaces: map[string]map[string]string{},
+		Classes: map[string]bool{}, Address: c.at.Addr().String(), Port: int32(c.at.Port()), Namespaces: map[string]map[string]string{},
 		Services: map[types.NamespacedName]bool{}, ModelRoutes: map[types.NamespacedName]bool{}, Certificates: map[types.NamespacedName]bool{},
 	}
 	var (

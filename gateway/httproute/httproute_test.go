@@ -53,7 +53,7 @@ spec:
 
 func worldOf(t testing.TB, routes ...string) *World {
 	w := &World{
-		Classes: map[string]bool{"polder": true}, Port: 443,
+		Classes: map[string]bool{"polder": true}, Address: "10.0.0.1", Port: 443,
 		Gateways:   []gw.Gateway{read[gw.Gateway](t, gatewayText)},
 		Namespaces: map[string]map[string]string{"team-a": {"tier": "gold"}, "team-b": {}, "infra": {}},
 		Services:   map[types.NamespacedName]bool{{Namespace: "team-a", Name: "small"}: true, {Namespace: "team-a", Name: "large"}: true},
@@ -175,6 +175,9 @@ func TestListenersSayWhy(t *testing.T) {
 		w.Certificates = map[types.NamespacedName]bool{{Namespace: "infra", Name: "pair"}: true}
 		w.Gateways = []gw.Gateway{read[gw.Gateway](t, "metadata: {name: front, namespace: infra, uid: g}\nspec: {gatewayClassName: polder, listeners: ["+tc.listener+"]}")}
 		_, say := Compile(w, now)
+		if a := say.Gateways[0].Status.Addresses; len(a) != 1 || a[0].Value != "10.0.0.1" {
+			t.Errorf("%s: addresses %v", name, a)
+		}
 		ls := say.Gateways[0].Status.Listeners[0]
 		got := []string{said(ls.Conditions, "Accepted"), said(ls.Conditions, "ResolvedRefs"), said(ls.Conditions, "Programmed")}
 		if d := cmp.Diff([]string{tc.accepted, tc.resolved, tc.programmed}, got); d != "" {

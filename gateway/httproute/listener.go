@@ -17,6 +17,7 @@ const OptionCertificate = "polder.dev/certificate"
 // gatewayState is a Gateway while it is compiled.
 type gatewayState struct {
 	g         *gw.Gateway
+	address   string
 	listeners []listenerState
 }
 
@@ -34,7 +35,7 @@ type problem struct {
 }
 
 func newGatewayState(w *World, g *gw.Gateway) *gatewayState {
-	s := &gatewayState{g: g}
+	s := &gatewayState{g: g, address: w.Address}
 	for i := range g.Spec.Listeners {
 		l := &g.Spec.Listeners[i]
 		st := listenerState{spec: l, routes: map[types.NamespacedName]bool{}}
@@ -134,6 +135,8 @@ func meetAll(listener string, hostnames []gw.Hostname) []string {
 func (s *gatewayState) status(now metav1.Time) gw.Gateway {
 	out := s.g
 	before := out.Status.Listeners
+	kind := gw.IPAddressType
+	out.Status.Addresses = []gw.GatewayStatusAddress{{Type: &kind, Value: s.address}}
 	out.Status.Listeners = nil
 	valid := 0
 	for i := range s.listeners {

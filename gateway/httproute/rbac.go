@@ -9,6 +9,11 @@ import (
 //go:embed rbac.yaml
 var RBAC []byte
 
+// Class is the GatewayClass, as YAML.
+//
+//go:embed class.yaml
+var Class []byte
+
 // CRDs of the Gateway API that are honoured, as upstream publishes them: `make gen` copies
 // them from the module that the types are from.
 //

@@ -24,7 +24,8 @@ const (
 type World struct {
 	// Classes are names of GatewayClasses that are ours.
 	Classes map[string]bool
-	// Port at which the gateway answers.
+	// Address and Port at which the gateway answers.
+	Address  string
 	Port     int32
 	Gateways []gw.Gateway
 	Routes   []gw.HTTPRoute

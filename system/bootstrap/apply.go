@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/logs"
@@ -45,15 +46,19 @@ func newApplier(log *slog.Logger, c layout.Cloud, leaf string) (*applier, error)
 	return &applier{log: log, client: client}, nil
 }
 
-// apply writes every object: the kinds first, and those of our own kinds last,
-// when the kinds are served. It returns when all is there.
+// apply writes every object: the kinds first, and those of kinds that are written here
+// last, when these are served. It returns when all is there.
 func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
-	var offers []*unstructured.Unstructured
+	var offers, classes []*unstructured.Unstructured
 	for _, u := range objects {
-		if u.GroupVersionKind().Group == v1alpha1.Group {
+		switch u.GroupVersionKind().Group {
+		case v1alpha1.Group:
 			offers = append(offers, u)
+			continue
+		case gw.GroupName:
+			classes = append(classes, u)
 			continue
 		}
 		if err := a.try(ctx, u, a.write); err != nil {
@@ -65,6 +70,11 @@ func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructure
 			if err := a.established(ctx, u); err != nil {
 				return fmt.Errorf("waiting until %s is served: %w", u.GetName(), err)
 			}
+		}
+	}
+	for _, u := range classes {
+		if err := a.try(ctx, u, a.write); err != nil {
+			return fmt.Errorf("applying %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
 	for _, u := range offers {
@@ -79,7 +89,7 @@ func (a *applier) apply(ctx context.Context, objects []*unstructured.Unstructure
 var clusterWide = map[string]bool{
 	"CustomResourceDefinition": true, "Namespace": true, "ClusterRole": true, "ClusterRoleBinding": true, "RuntimeClass": true, "StorageClass": true,
 	"MutatingAdmissionPolicy": true, "MutatingAdmissionPolicyBinding": true, "ValidatingAdmissionPolicy": true,
-	"ValidatingAdmissionPolicyBinding": true, "Runtime": true, "DeviceClass": true,
+	"ValidatingAdmissionPolicyBinding": true, "Runtime": true, "DeviceClass": true, "GatewayClass": true,
 }
 
 func (a *applier) resource(u *unstructured.Unstructured) dynamic.ResourceInterface {

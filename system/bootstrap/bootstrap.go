@@ -28,6 +28,7 @@ import (
 	"polder.dev/polder/api/v1alpha1/crd"
 	"polder.dev/polder/device/controller"
 	"polder.dev/polder/device/dra"
+	"polder.dev/polder/gateway/httproute"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/version"
 	"polder.dev/polder/model/controller/alias"
@@ -131,6 +132,11 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
+	upstream, err := files(httproute.CRDs, "crd", nil)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, upstream...)
 	values := strings.NewReplacer(
 		"${DNS_SERVICE_IP}", c.DNSServiceIP().String(), "${HOST_IP}", c.HostIP().String(),
 		"${NODE_IP}", c.NodeIP().String(), "${STORE_PORT}", strconv.Itoa(layout.PortStore),
@@ -141,7 +147,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, serve.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC, evaluation.RBAC, route.RBAC} {
+	for _, text := range [][]byte{train.RBAC, serve.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC, evaluation.RBAC, route.RBAC, httproute.RBAC, httproute.Class} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err
