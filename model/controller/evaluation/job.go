@@ -31,7 +31,7 @@ const (
 	dirModels  = "/polder/models"
 	dirData    = "/polder/data"
 	dirTrained = "/polder/trained"
-	program    = "/usr/bin/polder-onnx" // of the runtime
+	program    = "/usr/libexec/polder/polder-onnx" // of the runtime
 )
 
 const (

@@ -1,0 +1,361 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
+	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model"
+	"polder.dev/polder/model/eval"
+	tables "polder.dev/polder/model/eval/table"
+	"polder.dev/polder/storage/transfer"
+)
+
+// judging is what `polder evaluate` was asked to do.
+type judging struct {
+	name        string
+	against     []string
+	task        string
+	data, file  string
+	label       string
+	slices      []string
+	rows        string
+	trained     string
+	trainedFile string
+	require     []string
+	runtime     string
+	cpu, memory string
+	costPerHour string
+	seed        int64
+	deadline    time.Duration
+	replace     bool
+	follow      bool
+}
+
+func (o *options) evaluate() *cobra.Command {
+	var q judging
+	cmd := &cobra.Command{
+		Use:   "evaluate MODEL --data DATA",
+		Short: "Judge a model, alone or against others, on the same rows",
+		Long: `Judge a model on rows that it has not learned from, alone or against others: quality
+with confidence intervals, latency and cost, and whether it is better, worse or not to be
+told apart. MODEL is NAME, NAME@ALIAS or NAME@sha256:DIGEST.
+
+DATA is a data set (polder dataset), s3://BUCKET/PREFIX, s3://BUCKET/FILE.csv, or an image
+such as data/NAMESPACE/NAME@sha256:DIGEST. It holds a table: CSV, or JSON lines.
+
+--require says what the model must reach to pass: METRIC>=NUMBER, METRIC<=NUMBER, or
+METRIC>=MODEL for not being significantly worse than a model it is compared with.`,
+		Example: "  polder evaluate ocr-student --against ocr-digits@production --data digits-v1 --label digit \\\n    --require 'accuracy>=0.95' --require 'accuracy>=ocr-digits' --follow",
+		Args:    exactly("MODEL"), ValidArgsFunction: o.completeModels,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		e, err := q.build(args[0])
+		if err != nil {
+			return usage.Error(err)
+		}
+		c, err := o.open(cmd)
+		if err != nil {
+			return err
+		}
+		e.Namespace = c.Namespace
+		if err := q.create(cmd.Context(), c, e); err != nil {
+			return err
+		}
+		if q.follow {
+			return o.followEvaluation(cmd, c, e)
+		}
+		if o.json() {
+			return printJSON(cmd.OutOrStdout(), e)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "Evaluation %s is submitted; `polder evaluation show %s` shows what it says.\n", e.Name, e.Name)
+		return nil
+	}
+	q.flags(cmd)
+	return o.flags(cmd, "json")
+}
+
+func (q *judging) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&q.name, "name", "", "name of the evaluation (default: the model's, and some letters)")
+	f.StringArrayVar(&q.against, "against", nil, "model to compare with; may be repeated")
+	f.StringVar(&q.task, "task", eval.TaskClassification, "classification, regression or forecast")
+	f.StringVar(&q.data, "data", "", "rows to judge on: DATASET, s3://BUCKET/PREFIX or an image")
+	f.StringVar(&q.file, "file", "", "file in the data (default: the only table there is)")
+	f.StringVar(&q.label, "label", "", "column of right answers, by name, or by number from 1 where there are no names (default: the last)")
+	f.StringArrayVar(&q.slices, "slice", nil, "column by whose values quality is told apart; may be repeated")
+	f.StringVar(&q.rows, "rows", "", "rows that are taken, as FROM:TO, from 0, without TO")
+	f.StringVar(&q.trained, "trained", "", "what the model learned from, as --data: rows in both are told of")
+	f.StringVar(&q.trainedFile, "trained-file", "", "file in that data")
+	f.StringArrayVar(&q.require, "require", nil, "what the model must reach to pass, such as accuracy>=0.95; may be repeated")
+	f.StringVar(&q.runtime, "runtime", "", "runtime that the models run in (default: onnx-cpu)")
+	f.StringVar(&q.cpu, "cpu", "", "processors of the pod that judges, such as 500m or 2")
+	f.StringVar(&q.memory, "memory", "", "memory of the pod that judges, such as 2Gi")
+	f.StringVar(&q.costPerHour, "cost-per-hour", "", "cost of the pod an hour, in whatever unit you count in")
+	f.Int64Var(&q.seed, "seed", 1, "seed of what is drawn by chance")
+	f.DurationVar(&q.deadline, "deadline", 24*time.Hour, "when the evaluation fails if it is not done")
+	f.BoolVar(&q.replace, "replace", false, "remove an earlier evaluation of this name that has ended")
+	f.BoolVarP(&q.follow, "follow", "f", false, "show progress until the end; the exit code is 0 when the model passes")
+	_ = cmd.MarkFlagRequired("data")
+	_ = cmd.RegisterFlagCompletionFunc("task", cobra.FixedCompletions([]string{eval.TaskClassification, eval.TaskRegression, eval.TaskForecast}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// build makes the Evaluation that was asked for, of candidate. Its errors name flags.
+func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
+	e := &v1alpha1.Evaluation{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Evaluation"}}
+	s := &e.Spec
+	for i, m := range append([]string{candidate}, q.against...) {
+		n, err := model.ParseName(m)
+		if err != nil {
+			return nil, err
+		}
+		entry := v1alpha1.EvaluatedModel{Name: entryName(n, s.Models), Model: n.String()}
+		if i == 0 {
+			e.Name, e.GenerateName = q.name, ""
+			if q.name == "" {
+				e.GenerateName = clipName(n.Model, 40) + "-"
+			}
+		}
+		s.Models = append(s.Models, entry)
+	}
+	if len(s.Models) > eval.ModelsMax {
+		return nil, fmt.Errorf("--against: %d models are judged together at most", eval.ModelsMax)
+	}
+	if !slices.Contains([]string{eval.TaskClassification, eval.TaskRegression, eval.TaskForecast}, q.task) {
+		return nil, fmt.Errorf("--task %q is none of classification, regression, forecast", q.task)
+	}
+	s.Task, s.Runtime, s.Seed, s.CostPerHour, s.DeadlineSeconds = v1alpha1.Task(q.task), q.runtime, q.seed, q.costPerHour, int64(q.deadline/time.Second)
+	if s.DeadlineSeconds < 1 {
+		return nil, fmt.Errorf("--deadline %s is shorter than a second", q.deadline)
+	}
+	if q.costPerHour != "" {
+		if v, err := strconv.ParseFloat(q.costPerHour, 64); err != nil || v < 0 {
+			return nil, fmt.Errorf("--cost-per-hour %q is no number, such as 0.12", q.costPerHour)
+		}
+	}
+	if err := q.resources(s); err != nil {
+		return nil, err
+	}
+	if err := q.tables(s); err != nil {
+		return nil, err
+	}
+	return e, q.requires(s)
+}
+
+// entryName is what a model is called in the report: its name, and where that is taken
+// its alias or the beginning of its digest with it.
+func entryName(n model.Name, taken []v1alpha1.EvaluatedModel) string {
+	name := n.Model
+	is := func(name string) bool {
+		return slices.ContainsFunc(taken, func(m v1alpha1.EvaluatedModel) bool { return m.Name == name })
+	}
+	if is(name) {
+		name = clipName(n.Model, 40) + "-" + or(n.Alias, strings.TrimPrefix(n.Digest, "sha256:")[:min(8, len(strings.TrimPrefix(n.Digest, "sha256:")))])
+	}
+	for i := 2; is(name) || strings.HasSuffix(name, "-"); i++ {
+		name = clipName(n.Model, 40) + "-" + strconv.Itoa(i)
+	}
+	return name
+}
+
+func clipName(s string, most int) string { return strings.TrimRight(s[:min(len(s), most)], "-") }
+
+func (q *judging) resources(s *v1alpha1.EvaluationSpec) error {
+	for _, r := range []struct {
+		flag, text string
+		to         *resource.Quantity
+	}{{"--cpu", q.cpu, &s.Resources.CPU}, {"--memory", q.memory, &s.Resources.Memory}} {
+		if r.text == "" {
+			continue
+		}
+		v, err := resource.ParseQuantity(r.text)
+		if err != nil || v.Sign() <= 0 {
+			return fmt.Errorf("%s %q is no amount above 0, such as 500m or 2Gi", r.flag, r.text)
+		}
+		*r.to = v
+	}
+	return nil
+}
+
+func (q *judging) tables(s *v1alpha1.EvaluationSpec) error {
+	var err error
+	if s.Data, err = tableAt("--data", q.data, q.file); err != nil {
+		return err
+	}
+	s.Data.Label, s.Data.Slices = q.label, q.slices
+	if q.rows != "" {
+		if s.Data.Rows, err = rowRange(q.rows); err != nil {
+			return err
+		}
+	}
+	if q.trained == "" {
+		if q.trainedFile != "" {
+			return fmt.Errorf("--trained-file: there is no --trained that it could be in")
+		}
+		return nil
+	}
+	t, err := tableAt("--trained", q.trained, q.trainedFile)
+	t.Label, t.Slices = q.label, q.slices
+	s.Trained = &t
+	return err
+}
+
+// tableAt reads where data is: s3://BUCKET/..., an image, or a data set.
+func tableAt(flag, text, file string) (v1alpha1.EvaluationData, error) {
+	d := v1alpha1.EvaluationData{File: file}
+	switch {
+	case strings.HasPrefix(text, "s3://"):
+		a, err := transfer.Parse(text)
+		if err != nil {
+			return d, err
+		}
+		prefix := a.Key
+		if _, err := tables.FormatOf(prefix); err == nil && file == "" {
+			d.File = path.Base(prefix)
+			prefix = strings.TrimSuffix(prefix, d.File)
+		}
+		d.Bucket = &v1alpha1.BucketSource{Name: a.Bucket, Prefix: prefix}
+	case strings.Contains(text, "/"):
+		d.Image = text
+	case text != "":
+		d.Dataset = text
+	default:
+		return d, fmt.Errorf("%s is empty; name a data set, s3://BUCKET/PREFIX or an image", flag)
+	}
+	return d, nil
+}
+
+func rowRange(text string) (*v1alpha1.RowRange, error) {
+	from, to, _ := strings.Cut(text, ":")
+	var r v1alpha1.RowRange
+	for _, p := range []struct {
+		text string
+		to   *int64
+	}{{from, &r.From}, {to, &r.To}} {
+		if p.text == "" {
+			continue
+		}
+		v, err := strconv.ParseInt(p.text, 10, 64)
+		if err != nil || v < 0 {
+			return nil, fmt.Errorf("--rows %q is not FROM:TO, such as 0:1000 or 1000:", text)
+		}
+		*p.to = v
+	}
+	if r.To != 0 && r.To <= r.From {
+		return nil, fmt.Errorf("--rows %q: there are no rows from %d up to %d", text, r.From, r.To)
+	}
+	return &r, nil
+}
+
+// requires reads requirements, and checks them as the pod would.
+func (q *judging) requires(s *v1alpha1.EvaluationSpec) error {
+	var names []string
+	for _, m := range s.Models {
+		names = append(names, m.Name)
+	}
+	for _, text := range q.require {
+		r, check, err := requirementOf(text)
+		if err == nil {
+			err = check.Check(q.task, names, false)
+		}
+		if err != nil {
+			return fmt.Errorf("--require %q: %w", text, err)
+		}
+		s.Requirements = append(s.Requirements, r)
+	}
+	return nil
+}
+
+func requirementOf(text string) (v1alpha1.EvaluationRequirement, eval.Requirement, error) {
+	for _, sign := range []string{">=", "<="} {
+		metric, bound, ok := strings.Cut(text, sign)
+		if !ok {
+			continue
+		}
+		metric, bound = strings.TrimSpace(metric), strings.TrimSpace(bound)
+		r, check := v1alpha1.EvaluationRequirement{Metric: metric}, eval.Requirement{Metric: metric}
+		v, err := strconv.ParseFloat(bound, 64)
+		switch {
+		case bound == "":
+			return r, check, fmt.Errorf("there is nothing after %s", sign)
+		case err != nil: // a model
+			r.NotWorseThan, check.NotWorseThan = bound, bound
+		case sign == ">=":
+			r.Min, check.Min = bound, &v
+		default:
+			r.Max, check.Max = bound, &v
+		}
+		return r, check, nil
+	}
+	return v1alpha1.EvaluationRequirement{}, eval.Requirement{}, fmt.Errorf("write METRIC>=NUMBER, METRIC<=NUMBER or METRIC>=MODEL")
+}
+
+// create creates the evaluation, after removing an earlier one if that was asked for.
+func (q *judging) create(ctx context.Context, c *kube.Client, e *v1alpha1.Evaluation) error {
+	if e.Name != "" {
+		if err := q.clear(ctx, c, e); err != nil {
+			return err
+		}
+	}
+	err := c.Create(ctx, e)
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		return usage.Error(err)
+	}
+	if err != nil {
+		return fmt.Errorf("creating evaluation %s: %w", or(e.Name, e.GenerateName), err)
+	}
+	return nil
+}
+
+func (q *judging) clear(ctx context.Context, c *kube.Client, e *v1alpha1.Evaluation) error {
+	var have v1alpha1.Evaluation
+	err := c.Get(ctx, kube.Key(e.Namespace, e.Name), &have)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for an earlier evaluation: %w", err)
+	case !have.Status.State.Done():
+		return usage.Errorf("evaluation %s is there and has not ended; remove it with `polder evaluation rm %s`, or choose another name with --name", e.Name, e.Name)
+	case !q.replace:
+		return usage.Errorf("evaluation %s is there and has ended; give --replace to remove it first, or another name with --name", e.Name)
+	}
+	if err := c.Create(ctx, e.DeepCopy(), kube.DryRun()); err != nil && !apierrors.IsAlreadyExists(err) { // before anything is removed
+		return usage.Error(err)
+	}
+	return removeEvaluation(ctx, c, &have)
+}
+
+// removeEvaluation removes e and its Job, and waits until they are gone. Its report stays.
+func removeEvaluation(ctx context.Context, c *kube.Client, e *v1alpha1.Evaluation) error {
+	if err := c.Delete(ctx, e, kube.InForeground); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("removing evaluation %s: %w", e.Name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		var now v1alpha1.Evaluation
+		err := c.Get(ctx, kube.Key(e.Namespace, e.Name), &now)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err == nil {
+			err = pause(ctx, lookEvery)
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until evaluation %s is gone: %w", e.Name, err)
+		}
+	}
+}
