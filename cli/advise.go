@@ -151,7 +151,14 @@ func (o *options) evaluated(cmd *cobra.Command, name string, f *advice.Facts) er
 		f.Teacher = f.Teacher || known
 		return nil
 	}
-	f.Pair = pairOf(e)
+	f.Pair = pairOf(e, func(digest string) string {
+		for _, m := range models.Items {
+			if m.Name == name && m.Spec.Digest == digest {
+				return name // it may have been judged under another
+			}
+		}
+		return ""
+	})
 	for _, d := range made.Items {
 		if h, err := strconv.ParseFloat(d.Status.Used.AcceleratorHours, 64); err == nil && d.Status.Evaluation == e.Name {
 			f.Hours = h
@@ -197,8 +204,9 @@ func latest(all []v1alpha1.Evaluation, about func(*v1alpha1.Evaluation) bool) *v
 	return best
 }
 
-// pairOf is what an evaluation says of its candidate and the first of the others.
-func pairOf(e *v1alpha1.Evaluation) *advice.Pair {
+// pairOf is what an evaluation says of its candidate and the first of the others. known
+// names a digest, if it has a name that was asked for.
+func pairOf(e *v1alpha1.Evaluation, known func(digest string) string) *advice.Pair {
 	cmp := e.Status.Comparisons[0]
 	one := e.Status.Models[0]
 	other := e.Status.Models[1]
@@ -212,7 +220,7 @@ func pairOf(e *v1alpha1.Evaluation) *advice.Pair {
 	}
 	title := func(m v1alpha1.EvaluatedResult) string {
 		if m.Model != nil {
-			return m.Model.Name
+			return or(known(m.Model.Digest), m.Model.Name)
 		}
 		return or(m.Service, m.Name)
 	}

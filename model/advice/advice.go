@@ -146,7 +146,7 @@ func cascade(f Facts, a Advice) Advice {
 	case p.Margins:
 		a.Choice = Cascade
 		a.Summary = fmt.Sprintf("%s alone is not good enough; a cascade may be. Learn its threshold and see whether it beats a fixed mix.", p.Specialist)
-		a.Next = fmt.Sprintf("polder route learn --evaluation %s", p.Evaluation)
+		a.Next = fmt.Sprintf("polder route learn ROUTE %s --dry-run", p.Evaluation)
 		a.Unknown = append(a.Unknown, "how many requests the specialist is sure of: no route has been learned from this evaluation")
 	default:
 		a.Choice = General
