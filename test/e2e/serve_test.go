@@ -72,8 +72,13 @@ type load struct {
 	running sync.WaitGroup
 }
 
-// load has n clients ask a service all the time.
+// load has n clients ask a service of protocol http all the time.
 func (d *door) load(t testing.TB, n int, ns, service string) *load {
+	return loaded(t, n, func(ctx context.Context) (string, error) { return d.get(ctx, ns, service, "slow") })
+}
+
+// loaded has n clients ask all the time.
+func loaded(t testing.TB, n int, ask func(context.Context) (string, error)) *load {
 	ctx, stop := context.WithCancel(t.Context())
 	l := &load{answers: map[string]int{}, stop: stop}
 	t.Cleanup(func() { l.end() })
@@ -81,12 +86,13 @@ func (d *door) load(t testing.TB, n int, ns, service string) *load {
 		l.running.Go(func() {
 			for ctx.Err() == nil {
 				// A request that was begun is seen to its end.
-				text, err := d.get(context.WithoutCancel(ctx), ns, service, "slow")
+				text, err := ask(context.WithoutCancel(ctx))
 				l.mu.Lock()
 				if err != nil {
 					l.failed = append(l.failed, err)
+				} else {
+					l.answers[text]++
 				}
-				l.answers[text]++
 				l.mu.Unlock()
 			}
 		})
