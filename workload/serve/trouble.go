@@ -91,7 +91,7 @@ func stuck(svc *v1alpha1.InferenceService, set *appsv1.ReplicaSet, p *corev1.Pod
 		if s := c.State.Waiting; s != nil {
 			switch s.Reason {
 			case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed":
-				return fmt.Sprintf("%s cannot be pulled: %s", imageNamed(svc, set, s.Message), clip(s.Message, lastBytesMax))
+				return fmt.Sprintf("%s cannot be pulled: %s", imageNamed(svc, set, s.Message), clip(cause(s.Message), lastBytesMax))
 			case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 				return "a replica cannot be started: " + clip(s.Message, lastBytesMax)
 			}
@@ -107,6 +107,15 @@ func stuck(svc *v1alpha1.InferenceService, set *appsv1.ReplicaSet, p *corev1.Pod
 		}
 	}
 	return ""
+}
+
+// cause is why an image could not be pulled. While the kubelet waits before it tries again
+// it says so first, and the cause after it: what is told is to stay the same.
+func cause(message string) string {
+	if _, after, ok := strings.Cut(message, "ErrImagePull: "); ok {
+		return after
+	}
+	return message
 }
 
 // imageNamed finds which image a message is about, and names the field it comes from.

@@ -42,6 +42,16 @@ func TestLastSaid(t *testing.T) {
 	}
 }
 
+// TestCause: what the kubelet says while it waits and while it tries is one thing.
+func TestCause(t *testing.T) {
+	const why = `failed to resolve reference "a/b": not found`
+	for _, said := range []string{why, `Back-off pulling image "a/b": ErrImagePull: ` + why} {
+		if got := cause(said); got != why {
+			t.Errorf("the cause in %q is %q", said, got)
+		}
+	}
+}
+
 func FuzzLastSaid(f *testing.F) {
 	f.Add("Traceback:\nValueError: broken\n")
 	f.Add(strings.Repeat("\u4e2d", 300))
