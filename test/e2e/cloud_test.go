@@ -129,7 +129,11 @@ func (c *cloud) run(args ...string) (stdout, stderr string, code int) {
 func (c *cloud) runUnder(ctx context.Context, args ...string) (stdout, stderr string, code int) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	return c.runCmd(exec.CommandContext(ctx, c.bin, append(args, "--data-dir="+c.Dir)...))
+	end := slices.Index(args, "--") // what follows is a command of a container's
+	if end < 0 {
+		end = len(args)
+	}
+	return c.runCmd(exec.CommandContext(ctx, c.bin, slices.Insert(slices.Clone(args), end, "--data-dir="+c.Dir)...))
 }
 
 // runCmd runs cmd in the cloud's environment. The exit code is -1 when it did not
