@@ -131,14 +131,12 @@ func (l *live) saw(rows, unsure int) {
 	l.seen.escalated += int64(unsure)
 }
 
-// judged tells the test of drift of a cascade's rows, which went on in no order of theirs.
+// judged counts the rows of a cascade, and tells the test of drift of them.
 func (l *live) judged(rows, unsure int) {
 	l.saw(rows, unsure)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range rows {
-		l.escalations.Add((i+1)*unsure/rows > i*unsure/rows) // spread evenly
-	}
+	spread(l.escalations, rows, unsure)
 }
 
 // compared counts answers of two models to the same rows. ofCascade says that the rows had
@@ -151,7 +149,19 @@ func (l *live) compared(rows, other int, ofCascade bool) {
 	if !ofCascade {
 		return
 	}
-	for i := range rows {
-		l.disagreements.Add((i+1)*other/rows > i*other/rows)
+	spread(l.disagreements, rows, other)
+}
+
+// eventsMax of one request are told to a test of drift; of more, as many in proportion.
+const eventsMax = 10 * rules.Window
+
+// spread tells a test that so many of n events have happened, spread evenly: rows of one
+// request are in no order of time.
+func spread(d *rules.Drift, n, happened int) {
+	if n > eventsMax {
+		n, happened = eventsMax, int(float64(happened)/float64(n)*eventsMax)
+	}
+	for i := range n {
+		d.Add((i+1)*happened/n > i*happened/n)
 	}
 }

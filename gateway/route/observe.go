@@ -100,11 +100,16 @@ func (r report) write(now time.Time) func(*v1alpha1.ModelRoute) {
 		o.Status.Observed = &v1alpha1.RouteObserved{
 			Requests: r.requests, Escalated: r.escalated, Compared: r.compared, Disagreed: r.disagreed, RecentEscalation: r.recent, Time: &at,
 		}
-		if c, ok := r.drift(o.Status.Conditions); ok {
+		switch c, ok := r.drift(o.Status.Conditions); {
+		case ok:
 			set(o, v1alpha1.ConditionDrift, c)
+		case !r.expects:
+			meta.RemoveStatusCondition(&o.Status.Conditions, v1alpha1.ConditionDrift)
 		}
 		if r.logs {
 			set(o, v1alpha1.ConditionLogged, r.log())
+		} else {
+			meta.RemoveStatusCondition(&o.Status.Conditions, v1alpha1.ConditionLogged)
 		}
 	}
 }

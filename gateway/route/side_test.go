@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"polder.dev/polder/api/v1alpha1"
+	rules "polder.dev/polder/model/route"
 )
 
 // running runs the shadows until the test ends, or stop is called, which waits.
@@ -310,6 +311,21 @@ func TestDriftStays(t *testing.T) {
 	if !meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.ConditionDrift) {
 		t.Error("it stays although enough was seen")
 	}
+	report{}.write(time.Unix(1e9, 0))(o)
+	if len(o.Status.Conditions) != 0 {
+		t.Errorf("of a route that expects and keeps nothing it is said: %+v", o.Status.Conditions)
+	}
 }
 
 func firstOf[A, B any](a A, _ B) A { return a }
+
+func TestSpread(t *testing.T) {
+	for _, c := range [][2]int{{1, 1}, {3, 1}, {1000, 333}, {16 << 20, 8 << 20}} {
+		d := rules.NewDrift(0.9999)
+		spread(d, c[0], c[1])
+		want := float64(c[1]) / float64(c[0])
+		if share, of := d.Recent(); of != min(c[0], rules.Window) || share < want-0.01 || share > want+0.01 {
+			t.Errorf("%v: %v of %d", c, share, of)
+		}
+	}
+}
