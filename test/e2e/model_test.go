@@ -254,3 +254,62 @@ func (c *cloud) modelGoes(t *testing.T, first, second, third string) {
 	}
 	c.says(t, 2, []string{"there is no model ocr"}, "model", "rm", "ocr")
 }
+
+// TestPromoteUnderLoad: a service follows an alias from version to version and back, and
+// clients that never rest see the one or the other and no failure.
+func TestPromoteUnderLoad(t *testing.T) {
+	c := shared(t)
+	image := probeRepository + "@" + c.probe(t)
+	ns := c.namespace(t, "promoting", nil)
+	for i, text := range []string{"one", "two"} {
+		dir := weights(t, uint64(i), "mit")
+		write(t, filepath.Join(dir, "name.txt"), text)
+		c.must(t, "model", "push", dir, "words", "--namespace", ns)
+		if i == 0 {
+			c.must(t, "model", "promote", "words", "production", "--namespace", ns)
+		}
+	}
+	c.must(t, "serve", "words@production", "--image", image, "--name", "words", "--protocol", "http", "--min", "2", "--cpu", "20m", "--memory", "64Mi", "--request-timeout", "10s",
+		"--namespace", ns, "--timeout", "3m", "--", "/probe", "serve", "8080", "@/polder/model/name.txt", "50ms")
+	d := c.door(t)
+	if got, err := d.get(t.Context(), ns, "words", ""); err != nil || got != "one" {
+		t.Fatalf("it answers %q, %v", got, err)
+	}
+	l := d.load(t, 8, ns, "words")
+	await := func(text string) {
+		t.Helper()
+		c.awaitRoles(t, ns, "words", "stable 100% 2/2", 2*time.Minute)
+		before := l.count(text)
+		waitFor(t, time.Minute, "answers of version "+text, func(context.Context) error {
+			if l.count(text) < before+20 {
+				return fmt.Errorf("%d answers", l.count(text))
+			}
+			return nil
+		})
+	}
+	await("one")
+	for _, step := range []struct {
+		args []string
+		text string
+	}{
+		{[]string{"model", "promote", "words", "production"}, "two"},
+		{[]string{"model", "rollback", "words@production"}, "one"},
+		{[]string{"model", "rollback", "words@production"}, "two"},
+	} {
+		c.must(t, append(step.args, "--namespace", ns)...)
+		waitFor(t, 2*time.Minute, "the first answer of version "+step.text, func(ctx context.Context) error {
+			if got, err := d.get(ctx, ns, "words", ""); err != nil || got != step.text {
+				return fmt.Errorf("it answers %q, %v", got, err)
+			}
+			return nil
+		})
+		await(step.text)
+	}
+	answers, failed := l.end()
+	t.Logf("answers: %v", answers)
+	if len(failed) > 0 || len(answers) != 2 {
+		t.Errorf("answers %v; %d requests failed, the first with: %v", answers, len(failed), failed[:min(len(failed), 1)])
+	}
+	c.says(t, 2, []string{"used by service words"}, "model", "rm", "words", "--namespace", ns)
+	c.must(t, "service", "rm", "words", "--namespace", ns)
+}

@@ -24,6 +24,7 @@ import (
 type house struct {
 	*guard
 	api *apiServer
+	dir string
 	t   *testing.T
 }
 
@@ -39,15 +40,20 @@ var people = map[string]pkix.Name{
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return houseAt(t, t.TempDir())
+}
+
+// houseAt is a house whose registry lies at dir.
+func houseAt(t *testing.T, dir string) *house {
+	t.Helper()
 	logrus.SetOutput(io.Discard)
 	a := newAPI(t, rule{"ana", "edit", "team-a"}, rule{"watchers", "view", "team-a"})
-	dir := t.TempDir()
 	store, err := open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := newGuard(handlers.NewApp(t.Context(), config(dir)), store, reviewerOf(t, a.options, time.Now), []string{"system:masters"}, []string{"polder:registry-reader"})
-	return &house{g, a, t}
+	return &house{g, a, dir, t}
 }
 
 // do sends a request as the registry's server would get it.

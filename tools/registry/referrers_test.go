@@ -151,3 +151,34 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestVersionsOutliveTheSweep: what lost its tag is kept with all that refers to it, for an
+// alias may mean it; what no manifest has goes.
+func TestVersionsOutliveTheSweep(t *testing.T) {
+	h := newHouse(t)
+	const repository = "models/team-a/m"
+	for _, text := range []string{"first", "second"} {
+		if code := h.push("ana", repository, text); code != 201 {
+			t.Fatal(code)
+		}
+	}
+	first := digestOf(manifestOf("first"))
+	card := h.attach("ana", repository, first, "t/card")
+	if code := h.upload("ana", repository, "half a push"); code != 201 {
+		t.Fatal(code)
+	}
+	if err := sweep(t.Context(), h.dir); err != nil {
+		t.Fatal(err)
+	}
+	h = houseAt(t, h.dir) // it is swept before it starts
+	for target, want := range map[string]int{
+		"/manifests/" + first: 200, "/blobs/" + digestOf("first"): 200, "/manifests/" + card: 200, "/manifests/latest": 200, "/blobs/" + digestOf("half a push"): 404,
+	} {
+		if w := h.do("ana", "GET", "/v2/"+repository+target, "", "Accept", manifestType); w.Code != want {
+			t.Errorf("GET %s: %d, want %d", target, w.Code, want)
+		}
+	}
+	if got := h.referrers("ana", repository, first, ""); !slices.Equal(got, []string{card}) {
+		t.Errorf("what refers to it: %v", got)
+	}
+}

@@ -43,8 +43,9 @@ func main() {
 	}
 }
 
-// serve answers every request at :PORT with TEXT, after DELAY if there is one, until it is
-// told to end; it does not wait for requests then. The root is answered at once.
+// serve answers every request at :PORT with TEXT, or with what the file has whose name
+// follows an '@', after DELAY if there is one, until it is told to end; it does not wait
+// for requests then. The root is answered at once.
 func serve(ctx context.Context, args []string) error {
 	if len(args) != 2 && len(args) != 3 {
 		return fmt.Errorf("serve takes PORT, TEXT and perhaps DELAY, got %q", args)
@@ -53,11 +54,19 @@ func serve(ctx context.Context, args []string) error {
 	if len(args) == 3 && err != nil {
 		return err
 	}
+	text := args[1]
+	if file, ok := strings.CutPrefix(text, "@"); ok {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text = strings.TrimSpace(string(b))
+	}
 	s := &http.Server{Addr: ":" + args[0], ReadHeaderTimeout: answerLimit, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
 			time.Sleep(delay)
 		}
-		fmt.Fprintln(w, args[1])
+		fmt.Fprintln(w, text)
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- s.ListenAndServe() }()
