@@ -256,3 +256,35 @@ func TestLearned(t *testing.T) {
 		}
 	}
 }
+
+// TestEstimate: by the latest that did the same, and by nothing else.
+func TestEstimate(t *testing.T) {
+	run := func(name string, minute int, change func(d *v1alpha1.Distillation)) v1alpha1.Distillation {
+		d := sound()
+		d.Name, d.CreationTimestamp = name, metav1.NewTime(time.Unix(int64(60*minute), 0))
+		for i, s := range []string{StageTeacher, StageStudent} {
+			d.Status.Stages = append(d.Status.Stages, v1alpha1.DistillationStage{
+				Name: s, Job: name + s, State: v1alpha1.StateSucceeded, AcceleratorHours: Format(float64(minute) + float64(i)/2),
+			})
+		}
+		change(d)
+		return *d
+	}
+	past := []v1alpha1.Distillation{
+		run("older", 1, func(*v1alpha1.Distillation) {}),
+		run("latest", 3, func(*v1alpha1.Distillation) {}),
+		run("cached", 4, func(d *v1alpha1.Distillation) {
+			d.Status.Stages[0].Job = ""
+			d.Status.Stages[1].State = v1alpha1.StateFailed
+		}),
+		run("other", 5, func(d *v1alpha1.Distillation) { d.Spec.Teacher.Model = "huge"; d.Spec.Student.Recipe = "mine" }),
+	}
+	for stage, want := range map[string]Guess{StageTeacher: {3, "latest"}, StageStudent: {3.5, "latest"}} {
+		if got, ok := Estimate(sound(), stage, past); !ok || got != want {
+			t.Errorf("%s: %+v, want %+v", stage, got, want)
+		}
+	}
+	if got, ok := Estimate(sound(), StageEvaluation, past); ok {
+		t.Errorf("of an evaluation that nobody ran %+v is known", got)
+	}
+}

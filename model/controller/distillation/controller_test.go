@@ -226,6 +226,24 @@ func TestWhatIsNotThereIsAwaited(t *testing.T) {
 	c.want(c.look(), v1alpha1.StatePending, "", "no Dataset later")
 }
 
+// TestAnAliasIsFollowedOnce: at the first look, and what has none waits.
+func TestAnAliasIsFollowedOnce(t *testing.T) {
+	d := distillation()
+	d.Spec.Teacher.Model = "big@production"
+	big := modelOf("big", digestA, nil)
+	c := open(t, d, big)
+	c.want(c.look(), v1alpha1.StatePending, "", "has no alias production")
+	c.get("big", big)
+	big.Status.Versions = []v1alpha1.ModelVersion{{Digest: digestB, Reference: "models/ns/big@" + digestB}}
+	big.Status.Aliases = []v1alpha1.ModelAliasStatus{{Name: "production", Digest: digestB}}
+	c.status(big)
+	got := c.look()
+	c.want(got, v1alpha1.StateRunning, "teacher", "")
+	if got.Status.Teacher == nil || got.Status.Teacher.Digest != digestB {
+		t.Errorf("the teacher is %+v", got.Status.Teacher)
+	}
+}
+
 func TestBadEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		do    func(c *cloud)
