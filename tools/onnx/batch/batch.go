@@ -93,13 +93,19 @@ func (b *Batcher) one(ctx context.Context, in []infer.Tensor, rows int) ([]infer
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	j := &job{in: in, rows: rows}
 	b.mu.Lock()
 	if b.running < b.o.RunsMax && b.filled == nil {
 		b.running++
 		if b.o.Delay > 0 && b.joins {
 			b.gather(rows) // gives the lock back meanwhile
 		}
+		if len(b.queue) == 0 {
+			b.mu.Unlock()
+			out, err := b.run(in, rows)
+			b.pass()
+			return out, err
+		}
+		j := &job{in: in, rows: rows}
 		b.lead(j)
 		return j.out, j.err
 	}
@@ -107,7 +113,7 @@ func (b *Batcher) one(ctx context.Context, in []infer.Tensor, rows int) ([]infer
 		b.mu.Unlock()
 		return nil, ErrFull
 	}
-	j.turn = make(chan bool, 1)
+	j := &job{in: in, rows: rows, turn: make(chan bool, 1)}
 	b.queue = append(b.queue, j)
 	b.rows += rows
 	b.full(0)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"polder.dev/polder/model/infer"
 	"polder.dev/polder/model/infer/infertest"
@@ -35,14 +36,14 @@ func BenchmarkInfer(b *testing.B) {
 		b.Fatal(err)
 	}
 	s := newServer(nil, c)
-	if err := s.use(m, 2); err != nil {
+	if err := s.use(m, 2, time.Microsecond); err != nil {
 		b.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := &http.Server{Handler: s.handler(), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit}
+	h := &http.Server{Handler: s.handler(), ReadTimeout: readLimit, IdleTimeout: idleLimit}
 	go func() { _ = h.Serve(l) }()
 	defer h.Close()
 	for _, binary := range []bool{true, false} {

@@ -17,10 +17,9 @@ const (
 	bodiesMax   = 4 * (bodyMax + 1) // bytes of all larger bodies together
 	elementsMax = 4 << 20           // of a request's tensors
 
-	headerLimit = 10 * time.Second // for a request's header to come
-	bodyLimit   = 30 * time.Second // for its body
-	writeLimit  = 30 * time.Second // for its answer to be taken
-	idleLimit   = 2 * time.Minute  // between the requests of a connection
+	readLimit  = 30 * time.Second // for a request to come, header and body
+	writeLimit = 30 * time.Second // for its answer to be taken
+	idleLimit  = 2 * time.Minute  // between the requests of a connection
 )
 
 // refusal is an answer other than 200.
@@ -74,26 +73,18 @@ func (b *body) free() {
 }
 
 // read reads the body of r. The caller must free what it gets.
-func (s *bodies) read(w http.ResponseWriter, r *http.Request) (*body, error) {
+func (s *bodies) read(r *http.Request) (*body, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not taken; send the body as it is", e)
 	}
 	if r.ContentLength > s.max {
 		return nil, s.tooLarge()
 	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyLimit)); err != nil {
-		return nil, fmt.Errorf("bounding the time for a body: %w", err)
-	}
 	b := &body{of: s, small: s.small.Get().(*[]byte)}
 	b.bytes = (*b.small)[:0]
 	if err := b.fill(r.Body); err != nil {
 		b.free()
 		return nil, err
-	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		b.free()
-		return nil, fmt.Errorf("bounding the time for a body: %w", err)
 	}
 	if b.held == 0 {
 		return b, nil
@@ -127,7 +118,7 @@ func (b *body) fill(from io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return refuse(http.StatusRequestTimeout, "the body did not come within %s", bodyLimit)
+			return refuse(http.StatusRequestTimeout, "the request did not come within %s", readLimit)
 		case err != nil:
 			return refuse(http.StatusBadRequest, "reading the body: %v", err)
 		}

@@ -47,11 +47,11 @@ func Run(ctx context.Context, log *slog.Logger, get func(string) string) error {
 func serve(ctx context.Context, log *slog.Logger, c config, l net.Listener) error {
 	s := newServer(log, c)
 	h := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: headerLimit,
-		IdleTimeout:       idleLimit,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler:        s.handler(),
+		ReadTimeout:    readLimit,
+		IdleTimeout:    idleLimit,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(l) }()
@@ -99,7 +99,7 @@ func (s *server) load() error {
 		}
 		took = warm(m)
 	}
-	if err := s.use(m, runs); err != nil {
+	if err := s.use(m, runs, took); err != nil {
 		return err
 	}
 	s.log.Info("model is ready", logs.Name, s.c.name, logs.Path, s.c.dir, logs.Duration, time.Since(began).Round(time.Millisecond),

@@ -42,7 +42,12 @@ type loaded struct {
 	session  *session.Session
 	batch    *batch.Batcher
 	metadata []byte // JSON
+	slow     bool   // an answer may take longer than a request may take to come
 }
+
+// slowFrom is how long a run takes of a model that is slow: were as many requests to wait
+// as may, the last would not be answered within readLimit.
+const slowFrom = readLimit / (2 * jobsMax)
 
 func newServer(log *slog.Logger, c config) *server {
 	s := &server{log: log, c: c, bodies: newBodies(c.bodyMax)}
@@ -56,8 +61,9 @@ func newServer(log *slog.Logger, c config) *server {
 	return s
 }
 
-// use makes m the model that is served, in runs at most at a time.
-func (s *server) use(m *session.Session, runs int) error {
+// use makes m the model that is served, in runs at most at a time, each of which takes
+// about as long as took.
+func (s *server) use(m *session.Session, runs int, took time.Duration) error {
 	about := m.Metadata(s.c.name)
 	if s.c.version != "" {
 		about.Versions = []string{s.c.version}
@@ -66,7 +72,7 @@ func (s *server) use(m *session.Session, runs int) error {
 	if err != nil {
 		return fmt.Errorf("writing the model's metadata: %w", err)
 	}
-	s.loaded.Store(&loaded{session: m, metadata: metadata, batch: batch.New(m, batch.Options{
+	s.loaded.Store(&loaded{session: m, metadata: metadata, slow: took == 0 || took > slowFrom, batch: batch.New(m, batch.Options{
 		RowsMax: s.c.rowsMax, Delay: s.c.delay, RunsMax: runs, JobsMax: jobsMax, Ran: s.metrics.ran,
 	})})
 	return nil
@@ -156,7 +162,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, name string) err
 	if err != nil {
 		return err
 	}
-	b, err := s.bodies.read(w, r)
+	b, err := s.bodies.read(r)
 	if err != nil {
 		return err
 	}
@@ -175,6 +181,12 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, name string) err
 	in, rows, err := l.session.Match(req.Inputs)
 	if err != nil {
 		return err
+	}
+	if l.slow || rows > s.c.rowsMax {
+		// The limit for reading would otherwise end what waits for its answer.
+		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+			return fmt.Errorf("giving time for an answer: %w", err)
+		}
 	}
 	out, err := l.batch.Do(r.Context(), in, rows)
 	if err != nil {

@@ -81,21 +81,16 @@ func converted(t *infer.Tensor, to infer.Datatype) (infer.Tensor, error) {
 // Run computes the outputs of inputs, which Match, Zeros or Join made. The tensors that
 // it returns are the caller's.
 func (s *Session) Run(inputs []infer.Tensor) ([]infer.Tensor, error) {
-	in := make([]ort.Value, 0, len(inputs))
-	out := make([]ort.Value, len(s.outputs))
-	defer func() {
-		for _, v := range append(in, out...) {
-			if v != nil {
-				_ = v.Destroy() // it always returns nil
-			}
-		}
-	}()
+	// Inputs first, then outputs; those that the library is to make are nil.
+	values := make([]ort.Value, len(inputs)+len(s.outputs))
+	in, out := values[:len(inputs)], values[len(inputs):]
+	defer destroy(values)
 	for i := range inputs {
 		v, err := value(&inputs[i])
-		if err != nil {
+		if err != nil { // v may hold a nil pointer, which is not to be destroyed
 			return nil, fmt.Errorf("giving input %s to the model: %w", inputs[i].Name, err)
 		}
-		in = append(in, v)
+		in[i] = v
 	}
 	answers := make([]infer.Tensor, len(s.outputs))
 	// Where it is known what comes, the library writes it where it is to be.
@@ -104,6 +99,7 @@ func (s *Session) Run(inputs []infer.Tensor) ([]infer.Tensor, error) {
 		whole[0] = inputs[0].Shape[0]
 		answers[i] = zeros(s.outputs[i], whole)
 		if answers[i].Datatype == infer.Bytes || answers[i].Len() == 0 {
+			answers[i].Data = nil
 			continue
 		}
 		v, err := value(&answers[i])
@@ -112,12 +108,11 @@ func (s *Session) Run(inputs []infer.Tensor) ([]infer.Tensor, error) {
 		}
 		out[i] = v
 	}
-	placed := slices.Clone(out)
 	if err := s.model.Run(in, out); err != nil {
 		return nil, fmt.Errorf("running the model: %w", err)
 	}
 	for i, v := range out {
-		if placed[i] != nil {
+		if answers[i].Data != nil { // it was written where it is
 			continue
 		}
 		var err error
@@ -126,6 +121,14 @@ func (s *Session) Run(inputs []infer.Tensor) ([]infer.Tensor, error) {
 		}
 	}
 	return answers, nil
+}
+
+func destroy(values []ort.Value) {
+	for _, v := range values {
+		if v != nil {
+			_ = v.Destroy() // it always returns nil
+		}
+	}
 }
 
 // value makes the library's tensor of t, over the same memory.
