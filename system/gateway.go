@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,9 +47,14 @@ func gatewayHosts() []string {
 	return []string{s, s + ".svc", s + ".svc.cluster.local"}
 }
 
+// gatewayGarbage is how much the gateway's memory grows before it is tidied, in percent:
+// little of it outlives a request, so that tidying often costs more than memory.
+const gatewayGarbage = 400
+
 // runGateway runs the front door for models until ctx ends.
 func runGateway(ctx context.Context, c layout.Cloud) error {
 	log := quiet()
+	debug.SetGCPercent(gatewayGarbage)
 	m, err := gatewayManager(c)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -263,6 +264,8 @@ func serveChild(ctx context.Context, order string) error {
 
 // serveFront is the gateway with one service and one key, and without a cluster.
 func serveFront(ctx context.Context, addr, upstream, dir string) error {
+	const garbage = 400 // as the component has it
+	debug.SetGCPercent(garbage)
 	log := slog.New(slog.DiscardHandler)
 	reg := prometheus.NewRegistry()
 	keys, err := auth.New(log, noServer{}, time.Now)

@@ -44,6 +44,7 @@ type benchmark struct {
 var benchmarks = []benchmark{
 	{name: "up", run: measureUp},
 	{name: "pod", run: measurePod},
+	{name: "wake", run: measureWake},
 	{name: "train", run: measureTrain},
 	{name: "idle", run: measureIdle},
 	{name: "test", run: measureTest},
@@ -158,7 +159,7 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway, cascade")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, wake, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway, cascade")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")

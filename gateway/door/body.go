@@ -136,6 +136,7 @@ func (w *reader) WriteHeader(code int) {
 	if w.code < http.StatusOK {
 		w.code = code
 	}
+	defer w.bound()()
 	w.ResponseWriter.WriteHeader(code)
 }
 
@@ -163,11 +164,13 @@ func (w *reader) bound() func() {
 	return func() { _ = w.control.SetWriteDeadline(time.Time{}) } // as above
 }
 
-// end sends what is left, while a deadline still bounds it.
+// end has what is left sent in time. HTTP/1 sends it after the handler has returned.
 func (w *reader) end() {
 	if w.streams {
 		w.Flush()
+		return
 	}
+	w.bound()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

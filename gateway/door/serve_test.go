@@ -164,3 +164,38 @@ func TestDrain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDeadlinesDoNotStay: a deadline of an earlier answer does not meet a later one, on a
+// connection that was idle for longer than an answer's piece may take.
+func TestDeadlinesDoNotStay(t *testing.T) {
+	var set []time.Time
+	w := &reader{ResponseWriter: &timed{set: &set}}
+	w.control = http.NewResponseController(w.ResponseWriter)
+	for _, do := range []func(){func() { w.WriteHeader(204) }, func() { _, _ = w.Write(nil) }, w.Flush, w.end} {
+		n := len(set)
+		do()
+		if len(set) == n || time.Until(set[len(set)-1]) < patience/2 {
+			t.Errorf("deadlines are %v", set[n:])
+		}
+	}
+	w.streams = true
+	set = nil
+	_, _ = w.Write(nil)
+	if len(set) != 2 || !set[1].IsZero() {
+		t.Errorf("of a stream they are %v", set)
+	}
+}
+
+// timed is a connection that remembers deadlines.
+type timed struct {
+	http.ResponseWriter
+	set *[]time.Time
+}
+
+func (t *timed) WriteHeader(int)             {}
+func (t *timed) Write(b []byte) (int, error) { return len(b), nil }
+func (t *timed) Flush()                      {}
+func (t *timed) SetWriteDeadline(at time.Time) error {
+	*t.set = append(*t.set, at)
+	return nil
+}

@@ -50,6 +50,7 @@ type Pool struct {
 	cfg    Config
 	gauges *gauges
 	asks   http.RoundTripper
+	wire   *wire // the same, or nil
 
 	mu       sync.Mutex
 	services map[types.NamespacedName]*service
@@ -70,13 +71,15 @@ func New(cfg Config) (*Pool, error) {
 		services: map[types.NamespacedName]*service{}, replicas: map[types.NamespacedName]*replica{},
 	}
 	if p.asks == nil {
-		p.asks = Transport()
+		p.wire = newWire(Transport())
+		p.asks = p.wire
 	}
 	p.gauges = newGauges(cfg.Metrics, p)
 	return p, nil
 }
 
-// Transport returns what requests are carried to replicas with.
+// Transport returns what requests are carried to replicas with that are large, upgraded, or
+// must not be sent twice.
 func Transport() *http.Transport {
 	d := net.Dialer{Timeout: dialFor, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -95,14 +98,31 @@ func (p *Pool) Run(ctx context.Context) error {
 		p.watch(r)
 	}
 	p.mu.Unlock()
-	<-ctx.Done()
+	p.sweep(ctx)
 	p.mu.Lock() // none starts any more: watch sees that ctx has ended
 	p.mu.Unlock()
 	p.pollers.Wait()
-	if t, ok := p.asks.(*http.Transport); ok {
-		t.CloseIdleConnections()
+	if p.wire != nil {
+		p.wire.sweep(time.Now().Add(time.Hour))
+		p.wire.rest.CloseIdleConnections()
 	}
 	return nil
+}
+
+// sweep closes connections that nobody uses, until ctx ends.
+func (p *Pool) sweep(ctx context.Context) {
+	t := time.NewTicker(idleFor / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if p.wire != nil {
+				p.wire.sweep(time.Now().Add(-idleFor))
+			}
+		}
+	}
 }
 
 // service of key, made if need be. The caller holds the lock.
