@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -92,8 +91,9 @@ func (o *options) push(cmd *cobra.Command, c *kube.Client, name string, s *forma
 	progress, end := meter(cmd.ErrOrStderr(), name)
 	repository := "models/" + c.Namespace + "/" + name
 	d, size, err := pack.Push(ctx, images, repository+":latest", pack.Model{
-		Name: name, Format: s.Framework, Licence: m.Spec.Licence, Annotations: map[string]string{pack.AnnotationLineage: string(lineage)},
-	}, sources(s, progress))
+		Name: name, Format: s.Framework, Licence: m.Spec.Licence, Progress: progress,
+		Annotations: map[string]string{pack.AnnotationLineage: string(lineage)},
+	}, sources(s))
 	end()
 	if err != nil {
 		return err
@@ -109,38 +109,13 @@ func (o *options) push(cmd *cobra.Command, c *kube.Client, name string, s *forma
 	return o.pushed(cmd, m, s, fresh)
 }
 
-// sources are the files of s. progress, if not nil, is told what of them was read: each
-// is hashed and sent.
-func sources(s *format.Summary, progress func(done, total int64)) []pack.File {
-	var done atomic.Int64
-	total := int64(0)
-	for _, f := range s.Files {
-		total += 2 * f.SizeBytes
-	}
+// sources are the files of s.
+func sources(s *format.Summary) []pack.File {
 	var out []pack.File
 	for _, f := range s.Files {
-		out = append(out, pack.File{Path: f.Path, Size: f.SizeBytes, Open: func() (io.ReadCloser, error) {
-			r, err := os.Open(f.Source)
-			if err != nil || progress == nil {
-				return r, err
-			}
-			return &counted{r, func(n int) { progress(done.Add(int64(n)), total) }}, nil
-		}})
+		out = append(out, pack.File{Path: f.Path, Size: f.SizeBytes, Open: func() (io.ReadCloser, error) { return os.Open(f.Source) }})
 	}
 	return out
-}
-
-// counted tells how much of a file was read.
-type counted struct {
-	io.ReadCloser
-	tell func(n int)
-}
-
-// Read implements io.Reader.
-func (c *counted) Read(b []byte) (int, error) {
-	n, err := c.ReadCloser.Read(b)
-	c.tell(n)
-	return n, err
 }
 
 // writeImport makes the Model, or has the one of its name hold this version, once the

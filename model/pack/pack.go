@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
+	oras "oras.land/oras-go/v2/registry/remote"
 
 	"polder.dev/polder/model/registry"
 )
@@ -45,9 +46,12 @@ type Model struct {
 	Licence string
 	// Annotations of the manifest.
 	Annotations map[string]string
+	// Progress, if not nil, is told how many bytes are in the registry, and how many are to
+	// be.
+	Progress func(done, total int64)
 }
 
-// File is one file of a model. Open is called twice: to hash and to send.
+// File is one file of a model. Open may be called twice: to hash and to send.
 type File struct {
 	Path string
 	Size int64
@@ -102,13 +106,12 @@ func Push(ctx context.Context, c *registry.Client, reference string, m Model, fi
 	manifest := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactType, Annotations: m.Annotations,
 	}
+	sizes := likely(ctx, repo, ref.Identifier())
+	tell := m.progress(files)
 	for _, f := range files {
-		d, err := describe(f)
+		d, err := pushFile(ctx, repo, f, sizes, tell)
 		if err != nil {
 			return "", 0, err
-		}
-		if err := send(ctx, repo.Blobs(), d, f.Open); err != nil {
-			return "", 0, fmt.Errorf("pushing %s: %w", f.Path, registry.Reason(err))
 		}
 		manifest.Layers = append(manifest.Layers, d)
 		cfg.ModelFS.DiffIDs = append(cfg.ModelFS.DiffIDs, d.Digest)
@@ -126,6 +129,46 @@ func Push(ctx context.Context, c *registry.Client, reference string, m Model, fi
 		return "", 0, fmt.Errorf("pushing manifest of %s: %w", registry.Short(ref), registry.Reason(err))
 	}
 	return d.Digest, sizeBytes, nil
+}
+
+// progress returns what counts the bytes of files that are sent, or nil.
+func (m Model) progress(files []File) func(n int) {
+	if m.Progress == nil {
+		return nil
+	}
+	var done, total int64
+	for _, f := range files {
+		total += f.Size
+	}
+	return func(n int) {
+		done += int64(n)
+		m.Progress(done, total)
+	}
+}
+
+// pushFile sends f, unless the registry has it.
+func pushFile(ctx context.Context, repo *oras.Repository, f File, sizes map[int64]bool, tell func(n int)) (ocispec.Descriptor, error) {
+	fail := func(err error) (ocispec.Descriptor, error) {
+		return ocispec.Descriptor{}, fmt.Errorf("pushing %s: %w", f.Path, registry.Reason(err))
+	}
+	if sizes != nil && f.Size >= streamBytesMin && !sizes[f.Size] {
+		d, err := stream(ctx, repo, f, tell)
+		if err != nil {
+			return fail(err)
+		}
+		return d, nil
+	}
+	d, err := describe(f)
+	if err != nil {
+		return d, err
+	}
+	if err := send(ctx, repo.Blobs(), d, f.Open); err != nil {
+		return fail(err)
+	}
+	if tell != nil {
+		tell(int(f.Size))
+	}
+	return d, nil
 }
 
 // describe hashes f.
@@ -146,9 +189,7 @@ func describe(f File) (ocispec.Descriptor, error) {
 	if n != f.Size {
 		return ocispec.Descriptor{}, fmt.Errorf("%s changed while it was read: %d bytes instead of %d", f.Path, n, f.Size)
 	}
-	return ocispec.Descriptor{
-		MediaType: mediaType(f.Path), Digest: h.Digest(), Size: n, Annotations: map[string]string{pathAnnotation: f.Path},
-	}, nil
+	return describes(f, h.Digest()), nil
 }
 
 // store is what blobs are sent to.
