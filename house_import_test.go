@@ -18,7 +18,7 @@ type row struct {
 var (
 	pure    = []string{"device", "sched", "storage", "model", "artifact", "policy", "supply"}
 	ground  = []string{"api", "internal"}
-	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "work", "runtimes", "recipes", "console", "cli", "transfer"})
+	anybody = slices.Concat(pure, ground, []string{"kube", "layout", "component", "edge", "controller", "work", "runtimes", "recipes", "examples", "console", "cli", "transfer"})
 )
 
 // testsMay says which more kinds the tests of one kind of room may import: a client is
@@ -63,15 +63,17 @@ var rows = []row{
 		"a model's life is told by name and digest, without those who train or serve it"},
 	{"runtimes", []string{"runtimes"}, slices.Concat(ground, []string{"artifact", "supply"}),
 		"a recipe becomes an image and its bill of materials, nothing else"},
+	{"examples", []string{"examples"}, nil,
+		"an example is files that people read; the program carries them, and runs none"},
 	{"recipes", []string{"recipes"}, nil,
 		"a recipe is a program that is carried to where it runs, and read by people"},
-	{"cli", []string{"cli"}, slices.Concat(ground, []string{"kube", "layout", "artifact", "model", "runtimes", "recipes", "device", "sched", "transfer"}),
+	{"cli", []string{"cli"}, slices.Concat(ground, []string{"kube", "layout", "artifact", "model", "runtimes", "recipes", "examples", "device", "sched", "transfer"}),
 		"the command line is a client like any other and has no back door; what a machine has, it reads as anybody may, where work would go and what an evaluation says are pure functions, and objects move over S3"},
 	{"console", []string{"console"}, slices.Concat(ground, []string{"kube", "artifact"}),
 		"the console is a client like any other and has no back door"},
 	{"test", []string{"test"}, slices.Concat(ground, []string{"kube", "layout", "artifact", "model"}),
 		"tests from outside drive the binary and the API, or they prove something else; what models are asked and say, they write and read as any client does"},
-	{"bench", []string{"bench", "examples"}, slices.Concat(pure, ground, []string{"kube", "layout", "runtimes", "recipes", "controller"}),
+	{"bench", []string{"bench"}, slices.Concat(pure, ground, []string{"kube", "layout", "runtimes", "recipes", "controller"}),
 		"a number is measured on what users run, on a pure room, or on one controller that is run without the others"},
 	{"onnx", []string{"tools/onnx"}, slices.Concat(ground, []string{"model"}),
 		"it runs models in pods, for services and evaluations, and shares with the cloud what is said to them and how answers are judged"},

@@ -177,36 +177,42 @@ func (a *asker) ask(ctx context.Context, file string, text []byte, path string) 
 	return a.send(ctx, http.MethodPost, "/v2/models/"+a.name+"/infer", asJSON, body)
 }
 
-// send sends a request, and returns the body of a good answer. What is wrong with the
-// request is for the person to put right.
+// send sends a request, and returns the body of a good answer.
 func (a *asker) send(ctx context.Context, method, path, content string, body []byte) ([]byte, error) {
+	answer, _, err := a.exchange(ctx, method, path, content, body)
+	return answer, err
+}
+
+// exchange sends a request, and returns body and head of a good answer. What is wrong with
+// the request is for the person to put right.
+func (a *asker) exchange(ctx context.Context, method, path, content string, body []byte) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", content)
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", a.name, err)
+		return nil, nil, fmt.Errorf("asking %s: %w", a.name, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading what %s says: %w", a.name, err)
+		return nil, nil, fmt.Errorf("reading what %s says: %w", a.name, err)
 	}
 	if len(answer) > answerBytesMax {
-		return nil, fmt.Errorf("%s says more than %s, which is not shown", a.name, term.Bytes(answerBytesMax))
+		return nil, nil, fmt.Errorf("%s says more than %s, which is not shown", a.name, term.Bytes(answerBytesMax))
 	}
 	if resp.StatusCode < 300 {
-		return answer, nil
+		return answer, resp.Header, nil
 	}
 	err = fmt.Errorf("%s answers %s: %s", a.name, resp.Status, faultOf(answer))
 	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
-		return nil, usage.Error(err)
+		return nil, nil, usage.Error(err)
 	}
-	return nil, err
+	return nil, nil, err
 }
 
 // faultOf is the sentence of an answer that says what is wrong, in any protocol's form.

@@ -59,7 +59,7 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 	cmd.AddCommand(e.Commands...)
 	o := &options{dataDir: &dir}
 	cmd.AddCommand(o.serve(), o.service(), o.predict(), o.route(), o.train(), o.jobs(), o.logs(e), o.cancel(), o.why(), o.queue(), o.model(), o.image(), o.runtime(), o.devices(), o.node(), o.sim(), o.defrag())
-	cmd.AddCommand(o.key(), o.cp(), o.ls(), o.sync(), o.rm(), o.cat(), o.bucket(), o.dataset(), o.distil(), o.evaluate(), o.evaluation(), o.advise(), o.initialise())
+	cmd.AddCommand(o.key(), o.cp(), o.ls(), o.sync(), o.rm(), o.cat(), o.bucket(), o.dataset(), o.distil(), o.evaluate(), o.evaluation(), o.advise(), o.initialise(), o.demo())
 	o.emulating(e.Commands)
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
