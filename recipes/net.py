@@ -121,7 +121,7 @@ class Served(nn.Module):
         if self.task == "classification":
             return torch.softmax(self.net(rows), 1)
         values = self.net.values(rows)
-        return values.squeeze(1) if values.shape[1] == 1 else values
+        return values[:, 0] if self.net.config["outputs"] == 1 else values
 
 
 def parameters(net):

@@ -367,6 +367,28 @@ func TestSimpleControlsWin(t *testing.T) {
 	}
 }
 
+// TestAStudentOfNumbers: values are taught as classes are.
+func TestAStudentOfNumbers(t *testing.T) {
+	var train, held strings.Builder
+	for i := range 600 {
+		a, b := float64(i*37%101)/10, float64(i*53%89)/10
+		w := &train
+		if i%5 == 4 {
+			w = &held
+		}
+		fmt.Fprintf(w, "%v,%v,%v\n", a, b, 2*a-b+50)
+	}
+	data := map[string]string{"data/d.csv": train.String(), "held/d.csv": held.String()}
+	teacher := at(t, data)
+	teacher.run("teacher", "TASK=regression", "EPOCHS=60")
+	answers := at(t, map[string]string{"teacher": teacher.output(), "data/d.csv": train.String()})
+	answers.run("answer", "MADE=noise", "TIMES=1")
+	data["answers"] = answers.output()
+	if m := at(t, data).run("logits", "HIDDEN=16", "EPOCHS=80"); m["test_mae"] > 0.8 || m["test_mean_mae"] < 4 {
+		t.Errorf("the student's figures are %v", m)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	sound := "a,b,label\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n9,1,x\n2,3,y\n1,9,x\n4,4,y\n3,3,x\n8,1,y\n"
 	for name, tc := range map[string]struct {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -60,6 +61,10 @@ type Config struct {
 	Code, Recipes string
 }
 
+// concurrency is how many distillations are looked at at once: making a large model's
+// files mountable takes a while.
+const concurrency = 4
+
 // Times between looks: at what runs, whose progress is told, and at what waits.
 const (
 	lookRunning = 2 * time.Second
@@ -97,6 +102,7 @@ func (r *Reconciler) Name() string { return Name }
 func (r *Reconciler) Register(m manager.Manager) error {
 	err := builder.ControllerManagedBy(m).Named(Name).
 		For(&v1alpha1.Distillation{}).Owns(&v1alpha1.TrainJob{}).Owns(&v1alpha1.Evaluation{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(reconcile.Func(r.reconcile))
 	if err != nil {
 		return fmt.Errorf("registering the distillation controller: %w", err)
