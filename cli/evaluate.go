@@ -20,28 +20,30 @@ import (
 	"polder.dev/polder/model"
 	"polder.dev/polder/model/eval"
 	tables "polder.dev/polder/model/eval/table"
+	"polder.dev/polder/model/image"
 	"polder.dev/polder/storage/transfer"
 )
 
 // judging is what `polder evaluate` was asked to do.
 type judging struct {
-	name        string
-	against     []string
-	task        string
-	data, file  string
-	label       string
-	slices      []string
-	rows        string
-	trained     string
-	trainedFile string
-	require     []string
-	runtime     string
-	cpu, memory string
-	costPerHour string
-	seed        int64
-	deadline    time.Duration
-	replace     bool
-	follow      bool
+	name                           string
+	against                        []string
+	task                           string
+	data, file                     string
+	label                          string
+	slices                         []string
+	rows                           string
+	trained                        string
+	trainedFile                    string
+	require                        []string
+	runtime                        string
+	cpu, memory                    string
+	program, programDir, programIn string
+	costPerHour                    string
+	seed                           int64
+	deadline                       time.Duration
+	replace                        bool
+	follow                         bool
 }
 
 func (o *options) evaluate() *cobra.Command {
@@ -71,6 +73,9 @@ METRIC>=MODEL for not being significantly worse than a model it is compared with
 			return err
 		}
 		e.Namespace = c.Namespace
+		if err := q.pushProgram(cmd, c, e); err != nil {
+			return err
+		}
 		if err := q.create(cmd.Context(), c, e); err != nil {
 			return err
 		}
@@ -103,6 +108,9 @@ func (q *judging) flags(cmd *cobra.Command) {
 	f.StringVar(&q.runtime, "runtime", "", "runtime that the models run in (default: onnx-cpu)")
 	f.StringVar(&q.cpu, "cpu", "", "processors of the pod that judges, such as 500m or 2")
 	f.StringVar(&q.memory, "memory", "", "memory of the pod that judges, such as 2Gi")
+	f.StringVar(&q.program, "program", "", "command that judges answers (docs/howto/evaluation.md), such as 'python3 judge.py'")
+	f.StringVar(&q.programDir, "program-dir", ".", "directory of its code")
+	f.StringVar(&q.programIn, "program-runtime", "pytorch-cpu", "runtime that it runs in")
 	f.StringVar(&q.costPerHour, "cost-per-hour", "", "cost of the pod an hour, in whatever unit you count in")
 	f.Int64Var(&q.seed, "seed", 1, "seed of what is drawn by chance")
 	f.DurationVar(&q.deadline, "deadline", 24*time.Hour, "when the evaluation fails if it is not done")
@@ -151,7 +159,37 @@ func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
 	if err := q.tables(s); err != nil {
 		return nil, err
 	}
+	if command := strings.Fields(q.program); len(command) > 0 {
+		s.Program = &v1alpha1.EvaluationProgram{Runtime: q.programIn, Command: command}
+	} else if q.program != "" {
+		return nil, fmt.Errorf("--program is empty; write a command, such as 'python3 judge.py'")
+	}
 	return e, q.requires(s)
+}
+
+// pushProgram packs the code of the program that judges, if there is one.
+func (q *judging) pushProgram(cmd *cobra.Command, c *kube.Client, e *v1alpha1.Evaluation) error {
+	if e.Spec.Program == nil {
+		return nil
+	}
+	img, done, err := image.OfDir(q.programDir)
+	if err != nil {
+		return usage.Errorf("--program-dir: %w", err)
+	}
+	defer done()
+	images, err := store(cmd.Context(), c)
+	if err != nil {
+		return err
+	}
+	repository := "code/" + e.Namespace + "/" + or(e.Name, image.Name(strings.TrimSuffix(e.GenerateName, "-")))
+	progress, end := meter(cmd.ErrOrStderr(), "code")
+	digest, err := images.Push(cmd.Context(), repository+":latest", img, progress)
+	end()
+	if err != nil {
+		return err
+	}
+	e.Spec.Program.Code.Image = repository + "@" + digest.String()
+	return nil
 }
 
 // entryName is what a model is called in the report: its name, and where that is taken
@@ -268,7 +306,7 @@ func (q *judging) requires(s *v1alpha1.EvaluationSpec) error {
 	for _, text := range q.require {
 		r, check, err := requirementOf(text)
 		if err == nil {
-			err = check.Check(q.task, names, false)
+			err = check.Check(q.task, names, s.Program != nil)
 		}
 		if err != nil {
 			return fmt.Errorf("--require %q: %w", text, err)

@@ -59,6 +59,9 @@ func TestEvaluateBuilds(t *testing.T) {
 	if e, err := asked(t, "ocr@staging", "--data=d"); err != nil || e.GenerateName != "ocr-" || e.Spec.Data.Dataset != "d" || len(e.Spec.Requirements) != 0 {
 		t.Errorf("the least: %+v, %v", e, err)
 	}
+	if e, err := asked(t, "m", "--data=d", "--program=python3 judge.py", "--require=score>=0.5"); err != nil || !cmp.Equal(e.Spec.Program, &v1alpha1.EvaluationProgram{Runtime: "pytorch-cpu", Command: []string{"python3", "judge.py"}}) {
+		t.Errorf("a program: %+v, %v", e, err)
+	}
 	if e, err := asked(t, "m", "--data=data/lab/x@"+digest); err != nil || e.Spec.Data.Image != "data/lab/x@"+digest {
 		t.Errorf("an image: %+v, %v", e, err)
 	}
@@ -77,6 +80,8 @@ func TestEvaluateRefuses(t *testing.T) {
 		"rows upside down":  {"m", []string{"--rows=5:5"}, "--rows"},
 		"rows that are not": {"m", []string{"--rows=all"}, "--rows"},
 		"an unknown metric": {"m", []string{"--require=beauty>=1"}, `there is no "beauty"`},
+		"no program":        {"m", []string{"--program= "}, "--program"},
+		"a score of nobody": {"m", []string{"--require=score>=1"}, `no "score"`},
 		"no sign":           {"m", []string{"--require=accuracy"}, "METRIC>=NUMBER"},
 		"no bound":          {"m", []string{"--require=accuracy>="}, "nothing after >="},
 		"an unknown rival":  {"m", []string{"--require=accuracy>=teacher"}, "no model to compare"},

@@ -56,7 +56,7 @@ func (c *Controller) accept(ctx context.Context, l *look) error {
 		}
 		models = append(models, found)
 	}
-	_, reason, why, err := c.runtime(ctx, l.e)
+	_, _, reason, why, err := c.runtimes(ctx, l.e)
 	if err == nil && why == "" {
 		reason = ReasonNoData
 		_, why, err = c.data(ctx, l.e)
@@ -89,8 +89,8 @@ func (c *Controller) invalid(e *v1alpha1.Evaluation) error {
 	if t == eval.TaskGeneration {
 		return errors.New("spec.task: models in ONNX are judged at the tasks classification, regression and forecast")
 	}
-	if e.Spec.Program != nil {
-		return errors.New("spec.program: programs that judge are not run yet; leave it out, and require accuracy, f1, auc, mae or rmse")
+	if p := e.Spec.Program; p != nil && !workload.IsReference(p.Code.Image) {
+		return fmt.Errorf("spec.program.code.image %q is not an image reference: write it as code/NAMESPACE/NAME@sha256:DIGEST", p.Code.Image)
 	}
 	if _, err := requirements(e); err != nil {
 		return err
@@ -180,13 +180,22 @@ func (c *Controller) model(ctx context.Context, namespace string, m v1alpha1.Eva
 // runtimeDefault is what the API server fills in.
 const runtimeDefault = "onnx-cpu"
 
-// runtime finds the variant that the pod runs, or says why there is none.
-func (c *Controller) runtime(ctx context.Context, e *v1alpha1.Evaluation) (v1alpha1.RuntimeVariant, string, string, error) {
-	name := cmp.Or(e.Spec.Runtime, runtimeDefault)
+// runtimes finds the variants that judge and that the program runs in, if there is one, or
+// says why there are none.
+func (c *Controller) runtimes(ctx context.Context, e *v1alpha1.Evaluation) (judge, program v1alpha1.RuntimeVariant, reason, why string, err error) {
+	judge, reason, why, err = c.runtime(ctx, "spec.runtime", cmp.Or(e.Spec.Runtime, runtimeDefault))
+	if e.Spec.Program != nil && why == "" && err == nil {
+		program, reason, why, err = c.runtime(ctx, "spec.program.runtime", e.Spec.Program.Runtime)
+	}
+	return judge, program, reason, why, err
+}
+
+// runtime finds a Runtime's variant without accelerators, or says why there is none.
+func (c *Controller) runtime(ctx context.Context, field, name string) (v1alpha1.RuntimeVariant, string, string, error) {
 	var rt v1alpha1.Runtime
 	err := c.deps.Client.Get(ctx, client.ObjectKey{Name: name}, &rt)
 	if apierrors.IsNotFound(err) {
-		return v1alpha1.RuntimeVariant{}, ReasonUnknownRuntime, fmt.Sprintf("spec.runtime: there is no Runtime %s; an administrator makes it with `polder runtime build %s`", name, name), nil
+		return v1alpha1.RuntimeVariant{}, ReasonUnknownRuntime, fmt.Sprintf("%s: there is no Runtime %s; an administrator makes it with `polder runtime build %s`", field, name, name), nil
 	}
 	if err != nil {
 		return v1alpha1.RuntimeVariant{}, ReasonUnknownRuntime, "", fmt.Errorf("reading runtime %s: %w", name, err)

@@ -483,6 +483,61 @@ func TestEndsBadly(t *testing.T) {
 	}
 }
 
+// A program stands between the answers and the verdict, and sees nothing else.
+func TestProgram(t *testing.T) {
+	torch := runtimeOf()
+	torch.Name, torch.Spec.Variants[0].Image = "pytorch-cpu", "runtimes/pytorch-cpu"
+	c := newCloud(t, runtimeOf(), torch)
+	c.add(frozen("held"))
+	e := evaluation()
+	e.Spec.Program = &v1alpha1.EvaluationProgram{Runtime: "pytorch-cpu", Code: v1alpha1.Code{Image: "code/lab/judge@" + digest(6)}, Command: []string{"python3", "judge.py"}}
+	e.Spec.Requirements = []v1alpha1.EvaluationRequirement{{Metric: "score", Min: "0.5"}}
+	c.add(e)
+	c.look()
+	if !c.plan().Program {
+		t.Error("the pod is told of no program")
+	}
+	spec := c.job().Spec.Template.Spec
+	var names, sees []string
+	for _, k := range append(spec.InitContainers, spec.Containers...) {
+		names = append(names, k.Name)
+		if s := k.SecurityContext; !*s.ReadOnlyRootFilesystem || s.Capabilities.Drop[0] != "ALL" {
+			t.Errorf("container %s is free to do what it likes", k.Name)
+		}
+	}
+	if d := cmp.Diff([]string{containerData, containerAnswer, containerProgram, Container}, names); d != "" {
+		t.Fatalf("containers (-want +got):\n%s", d)
+	}
+	p := spec.InitContainers[2]
+	for _, m := range p.VolumeMounts {
+		sees = append(sees, fmt.Sprint(m.MountPath, " ", m.ReadOnly))
+	}
+	if d := cmp.Diff([]string{"/tmp false", "/polder/code true", trial.DirAnswers + " true", trial.DirScores + " false"}, sees); d != "" {
+		t.Errorf("the program sees (-want +got):\n%s", d)
+	}
+	if want := []string{"/bin/sh", "-c", `exec "$@" </polder/answers/answers.jsonl >/polder/scores/scores.jsonl`, "sh", "python3", "judge.py"}; !cmp.Equal(want, p.Command) {
+		t.Errorf("it is started as %q", p.Command)
+	}
+	if got := spec.Containers[0].VolumeMounts; len(got) != 3 || !got[1].ReadOnly || !got[2].ReadOnly {
+		t.Errorf("the verdict is made with %+v", got)
+	}
+	pod := c.pod("p", corev1.PodPending)
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: containerProgram, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	c.update(pod)
+	if e := c.look(); e.Status.State != v1alpha1.StateRunning || e.Status.Message != "the program judges the answers" {
+		t.Errorf("%+v", e.Status)
+	}
+	pod = c.getPod("p")
+	failed := terminated(3, "Error", "Traceback\nKeyError: 'x'")
+	failed.Name = containerProgram
+	pod.Status = corev1.PodStatus{Phase: corev1.PodFailed, InitContainerStatuses: []corev1.ContainerStatus{failed}}
+	c.update(pod)
+	c.jobBecomes(batchv1.JobFailed)
+	if e := c.look(); e.Status.State != v1alpha1.StateFailed || e.Status.Message != "the program that judges ended with exit code 3; KeyError: 'x'" {
+		t.Errorf("%+v", e.Status)
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	c := ready(t)
 	c.clock.SetTime(c.clock.Now().Add(time.Hour))

@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -23,8 +24,13 @@ import (
 // Container is the name of the container that judges, in the evaluation's pod.
 const Container = "evaluate"
 
-// containerData copies the data from the object store, before.
-const containerData = "data"
+// Before it one copies the data from the object store, and of an evaluation with a program
+// one has the models answer, and one is the program.
+const (
+	containerData    = "data"
+	containerAnswer  = "answer"
+	containerProgram = "program"
+)
 
 // Where the pod finds things; docs/howto/evaluation.md promises none of it.
 const (
@@ -53,7 +59,7 @@ func owned(e *v1alpha1.Evaluation, o metav1.Object) bool { return metav1.IsContr
 
 // begin makes the Job of an evaluation that was accepted.
 func (c *Controller) begin(ctx context.Context, l *look) error {
-	variant, _, why, err := c.runtime(ctx, l.e)
+	variant, judge, _, why, err := c.runtimes(ctx, l.e)
 	if err != nil || why != "" {
 		l.hold(why, c.cfg.Wait)
 		return err
@@ -88,7 +94,7 @@ func (c *Controller) begin(ctx context.Context, l *look) error {
 		l.status.DataDigest = set.Status.Digest
 	}
 	l.status.Message = "the pod that judges is being started"
-	l.create = c.jobOf(l.e, plan, variant, images, sets)
+	l.create = c.jobOf(l.e, plan, variant, judge, images, sets)
 	l.again = c.cfg.Progress
 	return nil
 }
@@ -97,7 +103,7 @@ func (c *Controller) begin(ctx context.Context, l *look) error {
 func planOf(e *v1alpha1.Evaluation, models []v1alpha1.EvaluatedResult, sandbox string) (string, error) {
 	p := trial.Plan{
 		Task: task(e), Seed: e.Spec.Seed, Data: tableOf(&e.Spec.Data, dirData),
-		Threads: int(workload.Threads(e.Spec.Resources)), Sandbox: sandbox,
+		Threads: int(workload.Threads(e.Spec.Resources)), Sandbox: sandbox, Program: e.Spec.Program != nil,
 	}
 	for _, m := range models {
 		p.Models = append(p.Models, trial.Entrant{Name: m.Name, Dir: path.Join(dirModels, m.Name), Reference: m.Model.Reference, Digest: m.Model.Digest})
@@ -127,7 +133,7 @@ func tableOf(d *v1alpha1.EvaluationData, dir string) trial.Data {
 
 // jobOf is the Job whose pod judges. It is started again when it dies, unless it says that
 // this is of no use.
-func (c *Controller) jobOf(e *v1alpha1.Evaluation, plan string, v v1alpha1.RuntimeVariant, images []string, sets map[string]*v1alpha1.Dataset) *batchv1.Job {
+func (c *Controller) jobOf(e *v1alpha1.Evaluation, plan string, v, judge v1alpha1.RuntimeVariant, images []string, sets map[string]*v1alpha1.Dataset) *batchv1.Job {
 	labels := map[string]string{v1alpha1.LabelEvaluation: e.Name, labelManager: managedBy}
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
@@ -142,12 +148,12 @@ func (c *Controller) jobOf(e *v1alpha1.Evaluation, plan string, v v1alpha1.Runti
 				{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
 					{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}}},
 			}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: c.podOf(e, plan, v, images, sets)},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: c.podOf(e, plan, v, judge, images, sets)},
 		},
 	}
 }
 
-func (c *Controller) podOf(e *v1alpha1.Evaluation, plan string, v v1alpha1.RuntimeVariant, images []string, sets map[string]*v1alpha1.Dataset) corev1.PodSpec {
+func (c *Controller) podOf(e *v1alpha1.Evaluation, plan string, v, judge v1alpha1.RuntimeVariant, images []string, sets map[string]*v1alpha1.Dataset) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		RestartPolicy:                corev1.RestartPolicyNever,
 		AutomountServiceAccountToken: ptr.To(false),
@@ -179,7 +185,42 @@ func (c *Controller) podOf(e *v1alpha1.Evaluation, plan string, v v1alpha1.Runti
 	}
 	c.withData(&spec, &main, e, sets)
 	spec.Containers = []corev1.Container{main}
+	if e.Spec.Program != nil {
+		withProgram(&spec, e, judge)
+	}
 	return spec
+}
+
+// withProgram splits the pod's work: the models answer before the program, which judges
+// what they said, and only then comes the verdict. The program sees answers and its code,
+// and nothing else of the pod.
+func withProgram(spec *corev1.PodSpec, e *v1alpha1.Evaluation, v v1alpha1.RuntimeVariant) {
+	const code = "/polder/code"
+	for _, name := range []string{"state", "answers", "scores"} {
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("4Gi"))}}})
+	}
+	spec.Volumes = append(spec.Volumes, imageVolume("code", e.Spec.Program.Code.Image),
+		corev1.Volume{Name: "program-tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	at := func(name, dir string, only bool) corev1.VolumeMount {
+		return corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: only}
+	}
+	judge := &spec.Containers[0]
+	answer := *judge.DeepCopy()
+	answer.Name = containerAnswer
+	answer.Env = append(answer.Env, corev1.EnvVar{Name: trial.StageVariable, Value: trial.StageAnswer})
+	answer.VolumeMounts = append(answer.VolumeMounts, at("state", trial.DirState, false), at("answers", trial.DirAnswers, false))
+	judge.Env = append(judge.Env, corev1.EnvVar{Name: trial.StageVariable, Value: trial.StageJudge})
+	judge.VolumeMounts = []corev1.VolumeMount{at("tmp", "/tmp", false), at("state", trial.DirState, true), at("scores", trial.DirScores, true)}
+	redirect := fmt.Sprintf(`exec "$@" <%s >%s`, path.Join(trial.DirAnswers, trial.FileAnswers), path.Join(trial.DirScores, trial.FileScores))
+	spec.InitContainers = append(spec.InitContainers, answer, corev1.Container{
+		Name: containerProgram, Image: workload.Reference(v.Image, v.Digest), WorkingDir: code,
+		Command:                  append([]string{"/bin/sh", "-c", redirect, "sh"}, e.Spec.Program.Command...),
+		Env:                      append([]corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}, v.Env...),
+		Resources:                judge.Resources,
+		VolumeMounts:             []corev1.VolumeMount{at("program-tmp", "/tmp", false), at("code", code, true), at("answers", trial.DirAnswers, true), at("scores", trial.DirScores, false)},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		SecurityContext:          confined(),
+	})
 }
 
 // withData adds the tables: as an image, or copied from the store before the pod judges.

@@ -82,14 +82,21 @@ func (c *Controller) pods(ctx context.Context, l *look) ([]corev1.Pod, error) {
 
 // progress tells how far a pod is, or why there is none.
 func (c *Controller) progress(ctx context.Context, l *look, pods []corev1.Pod) error {
-	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
+	i := slices.IndexFunc(pods, judges)
 	if i < 0 {
 		why, err := c.waiting(ctx, l, pods)
 		l.status.State, l.status.Message = v1alpha1.StatePending, clip(why, messageBytesMax)
 		return err
 	}
 	l.status.State, l.status.Message = v1alpha1.StateRunning, ""
-	r, err := c.deps.Logs.Read(ctx, l.e.Namespace, pods[i].Name, Container, tail)
+	from := Container
+	if l.e.Spec.Program != nil {
+		from = containerAnswer
+		if running(&pods[i], containerProgram) {
+			l.status.Message = "the program judges the answers"
+		}
+	}
+	r, err := c.deps.Logs.Read(ctx, l.e.Namespace, pods[i].Name, from, tail)
 	if err != nil {
 		return nil //nolint:nilerr // progress only informs, and the next look reads it again
 	}
@@ -99,6 +106,15 @@ func (c *Controller) progress(ctx context.Context, l *look, pods []corev1.Pod) e
 		l.status.Done, l.status.Total = done, total
 	}
 	return nil
+}
+
+// judges reports whether a pod is at work, after its data was copied.
+func judges(p corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodRunning || running(&p, containerAnswer) || running(&p, containerProgram)
+}
+
+func running(p *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name && s.State.Running != nil })
 }
 
 // waiting says why no pod runs.
@@ -123,7 +139,7 @@ func (c *Controller) waiting(ctx context.Context, l *look, pods []corev1.Pod) (s
 			return "no node takes the pod: " + s.Message, nil
 		}
 	}
-	if slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil }) {
+	if running(p, containerData) {
 		return "the data is being copied", nil
 	}
 	return "the pod that judges is being started", nil
@@ -171,6 +187,10 @@ func lastWords(e *v1alpha1.Evaluation, p *corev1.Pod) string {
 			return fmt.Sprintf("it ran out of memory (%s); raise spec.resources.memory, or judge fewer rows (spec.data.rows)", memory(e))
 		case s.Name == containerData && said != "":
 			return "its data could not be copied: " + said
+		case s.Name == containerProgram && t.Reason == "StartError":
+			return "the program could not be started; check that spec.program.command exists in the code or in the runtime, and that the runtime has /bin/sh"
+		case s.Name == containerProgram:
+			return strings.TrimSpace(fmt.Sprintf("the program that judges ended with exit code %d; %s", t.ExitCode, said))
 		case t.ExitCode == exitWrong && said != "":
 			return said
 		case t.ExitCode > 128 && t.ExitCode < 160:

@@ -25,7 +25,7 @@ type Plan struct {
 	Threads int `json:"threads,omitempty"`
 	// Sandbox that the trial runs in, for the report.
 	Sandbox string `json:"sandbox,omitempty"`
-	// Program: answers are judged by one, of which the trial reads scores.
+	// Program: answers are judged by one; see StageVariable.
 	Program bool `json:"program,omitempty"`
 }
 

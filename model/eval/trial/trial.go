@@ -56,11 +56,6 @@ type Deps struct {
 	Tell func(done, total int64)
 	// Meter tells the energy that the machine has used, where it does; see NewMeter.
 	Meter *Meter
-	// Scores are those that a program gave, model by model, row by row; of a plan with one.
-	Scores [][]float64
-	// Answered is given the answers before they are judged; nil: nobody wants them. When it
-	// returns an error the trial ends with it.
-	Answered func(*eval.Input) error
 }
 
 // Run does what the plan says.

@@ -2,11 +2,14 @@ package evaluate
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"polder.dev/polder/model/eval"
 	"polder.dev/polder/model/eval/trial"
@@ -27,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func write(t *testing.T, dir, name string, text []byte) {
+func place(t *testing.T, dir, name string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 		t.Fatal(err)
@@ -43,8 +46,8 @@ func scene(t *testing.T) *trial.Plan {
 		dir := t.TempDir()
 		net := infertest.Random(uint64(i+1), 4, 8, 3)
 		net.Output = infer.OutputLogits
-		write(t, dir, infer.ModelFile, net.Bytes())
-		write(t, dir, infer.DescriptionFile, []byte(`{"serving":{"task":"classification","labels":["a","b","c"]}}`))
+		place(t, dir, infer.ModelFile, net.Bytes())
+		place(t, dir, infer.DescriptionFile, []byte(`{"serving":{"task":"classification","labels":["a","b","c"]}}`))
 		p.Models = append(p.Models, trial.Entrant{Name: name, Dir: dir})
 		s, err := session.Open(dir, session.Options{})
 		if err != nil {
@@ -66,7 +69,7 @@ func scene(t *testing.T) *trial.Plan {
 		}
 		fmt.Fprintf(&b, "%g,%g,%g,%g,%s\n", row[0], row[1], row[2], row[3], []string{"a", "b", "c"}[rows[0].Class])
 	}
-	write(t, p.Data.Dir, "rows.csv", []byte(b.String()))
+	place(t, p.Data.Dir, "rows.csv", []byte(b.String()))
 	return p
 }
 
@@ -140,5 +143,59 @@ func TestRunRefuses(t *testing.T) {
 	}
 	if Final(&trial.Trouble{Err: os.ErrClosed}) {
 		t.Error("trouble is final")
+	}
+}
+
+// The two parts, with a program between them.
+func TestProgram(t *testing.T) {
+	p := scene(t)
+	p.Program = true
+	in, err := trial.Ask(t.Context(), p, trial.Deps{
+		Open: func(_ context.Context, e trial.Entrant) (trial.Model, error) {
+			return session.Open(e.Dir, session.Options{})
+		},
+		Now: time.Now, Tell: func(int64, int64) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, answers, scores := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := leave(in, state, answers); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(answers, trial.FileAnswers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		var l struct {
+			Row              int64
+			Model            string
+			Expected, Answer string
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		score := 0.0
+		if l.Expected == l.Answer {
+			score = 2
+		}
+		fmt.Fprintf(&b, "{\"row\":%d,\"model\":%q,\"score\":%g}\n", l.Row, l.Model, score)
+	}
+	place(t, scores, trial.FileScores, []byte(b.String()))
+	var out bytes.Buffer
+	if err := judge(&out, state, scores); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := trial.ReadReport(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Metric != eval.Score || r.Models[1].Metrics[eval.Score].Value != 2 || r.Comparisons[0].Verdict != eval.Worse || r.Models[1].Metrics[eval.Accuracy].Value != 1 {
+		t.Errorf("metric %s, models %+v, comparison %+v", r.Metric, r.Models[1].Metrics, r.Comparisons[0])
+	}
+	if err := judge(&out, state, t.TempDir()); err == nil || !Final(err) {
+		t.Errorf("without scores: %v", err)
 	}
 }
