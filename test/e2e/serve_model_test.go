@@ -80,7 +80,7 @@ func TestServeModel(t *testing.T) {
 		t.Errorf("it predicts\n%s", out)
 	}
 	wrong := write(t, filepath.Join(t.TempDir(), "wrong.json"), `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]}]}`)
-	c.says(t, 2, []string{"400", "[1, 3]"}, "predict", "verdict", wrong)
+	c.says(t, 2, []string{"400", "has shape [1 3]"}, "predict", "verdict", wrong)
 	var meta infer.ModelMetadata
 	if text, code, err := ask(t.Context(), d.url+"/default/v2/models/verdict", c.trust(t, true)); err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &meta) != nil || meta.Name != "verdict" {
 		t.Errorf("it says of itself %d %s, %v", code, text, err)
@@ -135,12 +135,17 @@ func TestServeModel(t *testing.T) {
 	})
 
 	t.Run("no model", func(t *testing.T) {
+		none := infertest.Graph{
+			Inputs:  []infertest.Value{{Name: "x", Type: infertest.Float, Shape: []int64{-1, 2}}},
+			Outputs: []infertest.Value{{Name: "y", Type: infertest.Float, Shape: []int64{-1, 2}}},
+			Nodes:   []infertest.Node{{Op: "Nonsense", Inputs: []string{"x"}, Outputs: []string{"y"}}},
+		}
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "notes.txt"), "this is no model")
-		empty := c.imports(t, dir, "verdict")
+		write(t, filepath.Join(dir, "model.onnx"), string(none.Bytes()))
+		broken := c.imports(t, dir, "verdict")
 		l := asks(2)
-		_, errs, code := c.run("service", "update", "verdict", "--model", "verdict@"+empty, "--timeout", "40s")
-		if code != 1 || !strings.Contains(errs, "model.onnx") {
+		_, errs, code := c.run("service", "update", "verdict", "--model", "verdict@"+broken, "--timeout", "40s")
+		if code != 1 || !strings.Contains(errs, "is no model that onnxruntime") {
 			t.Errorf("exit code %d, and it says %s", code, errs)
 		}
 		c.must(t, "service", "update", "verdict", "--model", "verdict@production")
