@@ -212,10 +212,19 @@ func TestServe(t *testing.T) {
 
 	t.Run("a controller that is killed goes on", func(t *testing.T) {
 		l := d.load(t, 2, ns, "echo")
+		before, err := c.served(brief(t), t, ns, "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
 		polder(t, "service", "update", "echo", "--env", "A=1", "--no-wait")
 		c.killPart(t, "controllers")
-		c.awaitRoles(t, ns, "echo", "stable 100% 2/2, leaving 0% 2/2", 3*time.Minute)
-		c.awaitRoles(t, ns, "echo", "stable 100% 2/2", time.Minute)
+		waitFor(t, 3*time.Minute, "the new revision alone", func(ctx context.Context) error {
+			s, err := c.served(ctx, t, ns, "echo")
+			if err == nil && (roles(s) != "stable 100% 2/2" || s.Status.Revisions[0].Name == before.Status.Revisions[0].Name) {
+				err = errors.New(roles(s))
+			}
+			return err
+		})
 		if _, failed := l.end(); len(failed) > 0 {
 			t.Errorf("%d requests failed, the first with: %v", len(failed), failed[0])
 		}

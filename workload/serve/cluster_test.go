@@ -182,6 +182,12 @@ func (c *cluster) scale(name string, n int32) {
 // pods as it is to have, and each is as change makes it.
 func (c *cluster) pods(set string, change ...func(*corev1.PodStatus)) {
 	c.t.Helper()
+	c.podsOf(set, change...)
+	c.look()
+}
+
+func (c *cluster) podsOf(set string, change ...func(*corev1.PodStatus)) {
+	c.t.Helper()
 	s := c.set(set)
 	var list corev1.PodList
 	c.must(c.client.List(c.t.Context(), &list, client.MatchingLabels{v1alpha1.LabelRevision: set}))
@@ -199,7 +205,6 @@ func (c *cluster) pods(set string, change ...func(*corev1.PodStatus)) {
 		}
 		c.must(c.client.Status().Update(c.t.Context(), p))
 	}
-	c.look()
 }
 
 // What a pod may be like.
