@@ -7,18 +7,24 @@ import (
 	"slices"
 )
 
-// McNemar is the exact two-sided p of two models that were right on the same rows but for
-// gained, which only the first had right, and lost, which only the second had.
+// McNemar is the two-sided mid-p of two models that were right on the same rows but for
+// gained, which only the first had right, and lost, which only the second had. The exact p
+// is too careful, and with few such rows contradicts the interval of the difference
+// (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
 func McNemar(gained, lost int64) float64 {
 	n, k := int(gained+lost), int(min(gained, lost))
 	if n == 0 {
 		return 1
 	}
-	sum := 0.0
+	sum, point := 0.0, 0.0
 	for i := 0; i <= k; i++ {
-		sum += math.Exp(logChoose(n, i) - float64(n)*math.Ln2)
+		point = math.Exp(logChoose(n, i) - float64(n)*math.Ln2)
+		sum += point
 	}
-	return min(2*sum, 1)
+	if gained == lost {
+		return 1 - point/2
+	}
+	return 2*sum - point
 }
 
 // Holm adjusts p for their number, in the order in which they were given.

@@ -39,7 +39,12 @@ for k, n in [(0, 10), (1, 10), (5, 10), (97, 100), (350, 360), (10, 10)]:
     ci = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
     out["wilson"].append({"hits": k, "n": n, "low": ci.low, "high": ci.high})
 
-out["mcnemar"] = [{"gained": b, "lost": c, "p": scipy.stats.binomtest(b, b + c, .5).pvalue} for b, c in [(1, 0), (3, 9), (10, 2), (25, 40), (7, 7)]]
+def midp(b, c):
+    """Two-sided mid-p of McNemar's test."""
+    point = scipy.stats.binom.pmf(b, b + c, .5)
+    return 1 - point / 2 if b == c else scipy.stats.binomtest(b, b + c, .5).pvalue - point
+
+out["mcnemar"] = [{"gained": b, "lost": c, "p": midp(b, c)} for b, c in [(1, 0), (3, 9), (10, 2), (25, 40), (7, 7)]]
 
 a, b = rng.normal(size=11), rng.normal(size=11) + .7
 test = scipy.stats.permutation_test((a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf)
