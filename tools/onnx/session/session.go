@@ -212,14 +212,16 @@ func (s *Session) load(path string, threads int) error {
 	return nil
 }
 
-// probe runs the model on zeros, one row and then two, to see whether its answers go by
-// rows. A model that fails on zeros is served all the same, a request at a time.
+// probe runs the model to see whether its answers go by rows: two rows together must be
+// answered as each is alone. A model for which the first dimension is time, say, does not
+// pass. One that fails on what it is given here is served all the same, a request at a
+// time.
 func (s *Session) probe() error {
 	joins := true
 	for _, m := range append(append([]infer.TensorMetadata(nil), s.inputs...), s.outputs...) {
 		joins = joins && len(m.Shape) > 0 && m.Shape[0] < 0
 	}
-	one, err := s.Run(s.Zeros(1))
+	one, err := s.Run(s.sample(0, 1))
 	if err != nil {
 		return nil
 	}
@@ -229,18 +231,25 @@ func (s *Session) probe() error {
 	if !joins {
 		return nil
 	}
-	two, err := s.Run(s.Zeros(2))
+	two, err := s.Run(s.sample(1, 1))
+	if err != nil {
+		return nil
+	}
+	both, err := s.Run(s.sample(0, 2))
 	if err != nil {
 		return nil
 	}
 	var shapes [][]int64
 	for i := range one {
-		if one[i].Shape[0] != 1 || two[i].Shape[0] != 2 {
+		if one[i].Shape[0] != 1 || two[i].Shape[0] != 1 || both[i].Shape[0] != 2 {
 			return nil
 		}
 		if known(s.outputs[i].Shape[1:]) {
 			shapes = append(shapes, one[i].Shape)
 		}
+	}
+	if !Fellow(one, two) || !Fellow(one, both) || !alike(Join([][]infer.Tensor{one, two}), both) {
+		return nil
 	}
 	s.joins = true
 	if len(shapes) == len(one) {

@@ -169,6 +169,36 @@ func mixed() []byte {
 	}.Bytes()
 }
 
+// The first dimension of a model may be something else than rows; then requests are not put
+// together.
+func TestJoins(t *testing.T) {
+	value := func(name string, shape ...int64) infertest.Value {
+		return infertest.Value{Name: name, Type: infertest.Float, Shape: shape}
+	}
+	for _, c := range []struct {
+		name  string
+		graph infertest.Graph
+		want  bool
+	}{
+		{"each row by itself", infertest.Graph{
+			Inputs: []infertest.Value{value("x", -1, 3)}, Outputs: []infertest.Value{value("y", -1, 3)},
+			Nodes: []infertest.Node{{Op: "Softmax", Inputs: []string{"x"}, Outputs: []string{"y"}, Ints: map[string]int64{"axis": 1}}},
+		}, true},
+		{"rows depend on one another", infertest.Graph{
+			Inputs: []infertest.Value{value("x", -1, 3)}, Outputs: []infertest.Value{value("y", -1, 3)},
+			Nodes: []infertest.Node{{Op: "Softmax", Inputs: []string{"x"}, Outputs: []string{"y"}, Ints: map[string]int64{"axis": 0}}},
+		}, false},
+		{"an output without rows", infertest.Graph{
+			Inputs: []infertest.Value{value("x", -1, 3)}, Outputs: []infertest.Value{value("y", -1, 3)},
+			Nodes: []infertest.Node{{Op: "ReduceMax", Inputs: []string{"x"}, Outputs: []string{"y"}, Ints: map[string]int64{"keepdims": 1}}},
+		}, false},
+	} {
+		if got := open(t, c.graph.Bytes(), "").Joins(); got != c.want {
+			t.Errorf("%s: joins is %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestRunMixed(t *testing.T) {
 	s := open(t, mixed(), "")
 	if !s.Joins() {
