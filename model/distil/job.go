@@ -20,7 +20,7 @@ const deadlineSeconds = 30 * 24 * 3600
 // askingParameters of the student are for the stage in which the teacher answers.
 var askingParameters = map[v1alpha1.Method][]string{
 	v1alpha1.MethodLogits:   {"made", "times", "block", "seed"},
-	v1alpha1.MethodSequence: {"samples", "system", "prompt", "max_tokens", "ask_temperature", "at_once", "tries", "seed"},
+	v1alpha1.MethodSequence: {"samples", "system", "max_tokens", "ask_temperature", "at_once", "tries", "seed"},
 }
 
 // asking are the parameters of the teacher's stage.
