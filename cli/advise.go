@@ -29,16 +29,16 @@ type question struct {
 func (o *options) advise() *cobra.Command {
 	q := question{}
 	cmd := &cobra.Command{
-		Use:   "advise [MODEL|EVALUATION|TASK]",
+		Use:   "advise [MODEL|EVALUATION|DATASET|TASK]",
 		Short: "Say whether a small model is worth it: specialist, general or cascade, and why",
-		Long: `Say whether a specialist is worth it, by what is known: the evaluations of a model, or
-of a task, with their differences, costs and what was learned of routes; or, before
+		Long: `Say whether a specialist is worth it, by what is known: the evaluations of a model, of
+data or of a task, with their differences, costs and what was learned of routes; or, before
 there are models, by how many rows there are and how many of them have labels. What an
 advice rests on is told with it, and what is not known, too. Nothing is run.`,
 		Example: "  polder advise ocr-digits --per-day 100000\n  polder advise --data claims.csv --label fraud\n  polder advise --rows 50000 --labels 300 --classes 2 --teacher",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage.Errorf("%s takes one MODEL, EVALUATION or TASK at most, got %d", cmd.CommandPath(), len(args))
+				return usage.Errorf("%s takes one MODEL, EVALUATION, DATASET or TASK at most, got %d", cmd.CommandPath(), len(args))
 			}
 			return nil
 		},
@@ -146,7 +146,7 @@ func (o *options) evaluated(cmd *cobra.Command, name string, f *advice.Facts) er
 			if known {
 				return usage.Errorf("model %s was not compared with another yet; `polder evaluate %s --against MODEL` does that, or tell of your data with --data", name, name)
 			}
-			return usage.Errorf("there is no model, evaluation or task %s with a comparison in namespace %s; tell of your data with --data, or --rows and --labels", name, c.Namespace)
+			return usage.Errorf("there is no model, evaluation, data set or task %s with a comparison in namespace %s; tell of your data with --data, or --rows and --labels", name, c.Namespace)
 		}
 		f.Teacher = f.Teacher || known
 		return nil
@@ -181,7 +181,7 @@ func about(name string, models []v1alpha1.Model) func(*v1alpha1.Evaluation) bool
 		}
 	}
 	return func(e *v1alpha1.Evaluation) bool {
-		if e.Name == name || string(e.Spec.Task) == name {
+		if e.Name == name || string(e.Spec.Task) == name || e.Spec.Data.Dataset == name || e.Spec.Trained != nil && e.Spec.Trained.Dataset == name {
 			return true
 		}
 		if n, err := model.ParseName(e.Spec.Models[0].Model); err == nil && n.Model == name {

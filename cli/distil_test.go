@@ -165,6 +165,33 @@ func TestDatasetSplit(t *testing.T) {
 	wants(t, "the table is empty", 2, "dataset", "split", write(t, "e.csv", ""), filepath.Join(t.TempDir(), "x"))
 }
 
+// TestAdviceIsAboutWhatIsKnown: by any name that an evaluation can be asked for.
+func TestAdviceIsAboutWhatIsKnown(t *testing.T) {
+	const digest, other = "sha256:aaaa", "sha256:bbbb"
+	e := v1alpha1.Evaluation{}
+	e.Name = "small-e1"
+	e.Spec.Task, e.Spec.Data.Dataset = v1alpha1.TaskClassification, "held"
+	e.Spec.Models = []v1alpha1.EvaluatedModel{{Name: "student", Model: "small-candidate@" + digest}, {Name: "teacher", Model: "big@" + other}}
+	e.Status.State = v1alpha1.StateSucceeded
+	e.Status.Models = []v1alpha1.EvaluatedResult{
+		{Name: "student", Model: &v1alpha1.ModelReference{Name: "small-candidate", Digest: digest}, Metrics: map[string]v1alpha1.MetricValue{"accuracy": {Value: "0.97"}}},
+		{Name: "teacher", Model: &v1alpha1.ModelReference{Name: "big", Digest: other}, Metrics: map[string]v1alpha1.MetricValue{"accuracy": {Value: "0.98"}}},
+	}
+	e.Status.Comparisons = []v1alpha1.EvaluationComparison{{With: "teacher", Metric: "accuracy", Difference: v1alpha1.MetricValue{Value: "-0.01"}, Verdict: "none"}}
+	small := v1alpha1.Model{}
+	small.Name, small.Spec.Digest = "small", digest
+	models := []v1alpha1.Model{small}
+	for name, want := range map[string]bool{"small": true, "small-e1": true, "held": true, "classification": true, "big": false, "regression": false} {
+		if got := latest([]v1alpha1.Evaluation{e}, about(name, models)) != nil; got != want {
+			t.Errorf("%s: an advice is %v, want %v", name, got, want)
+		}
+	}
+	p := pairOf(&e, func(string) string { return "" })
+	if p.Specialist != "small-candidate" || p.General != "big" || p.Quality != [2]float64{0.97, 0.98} || p.Cost[0] != -1 || !p.Margins {
+		t.Errorf("it says %+v", p)
+	}
+}
+
 func TestAdviseByData(t *testing.T) {
 	wants(t, "you have all labels", 0, "advise", "--rows", "1797", "--labels", "1797", "--classes", "10", "--teacher")
 	wants(t, "too few labels", 0, "advise", "--rows", "1000", "--labels", "50")
