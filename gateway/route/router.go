@@ -84,7 +84,11 @@ func (t *Router) Run(ctx context.Context) error {
 	g.Go(func() error { return t.journal.run(inner) })
 	g.Go(func() error { return t.observe(inner) })
 	g.Go(func() error { return t.shadows.run(inner) })
-	return errors.Join(g.Wait(), t.spend.close())
+	g.Go(func() error { // at once, since records may take a while
+		<-inner.Done()
+		return t.spend.close()
+	})
+	return g.Wait()
 }
 
 // Set tells the router of a route, as it is now.

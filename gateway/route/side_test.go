@@ -329,3 +329,34 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// A router that ends in order has kept what was spent, and written its records.
+func TestRun(t *testing.T) {
+	w := start(t)
+	route := logging()
+	route.Spec.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "100"}
+	w.Set(route)
+	w.services["s"] = says("x", 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	for range 3 {
+		want(t, w.do(request{path: pathChat, body: []byte(`{"model":"r"}`)}), 200)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.bucket.lines()); n != 3 {
+		t.Errorf("%d records were written", n)
+	}
+	w.open()
+	for _, p := range w.spend.purses {
+		if p.Spent != 3e9 || p.Kept != 3e9 {
+			t.Errorf("%+v", p)
+		}
+	}
+	if len(w.spend.purses) != 1 {
+		t.Errorf("%d purses are kept", len(w.spend.purses))
+	}
+}
