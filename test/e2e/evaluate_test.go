@@ -142,6 +142,7 @@ func TestEvaluate(t *testing.T) {
 		c.says(t, 1, []string{"held.csv: label: there is no column 99; there are 1 to 65"},
 			"evaluate", "evaluate-more", "--name", "judge-bad", "--follow", "--data", "s3://evaluate/held/held.csv", "--label", "99")
 	})
+	t.Run("program", func(t *testing.T) { c.evaluateProgram(t, data) })
 	t.Run("killed", func(t *testing.T) { c.evaluateKilled(t, data) })
 	for _, args := range [][]string{{"evaluation", "ls"}, {"evaluation", "show", "judge"}} {
 		if out := c.must(t, args...); !strings.Contains(out, "judge") || !strings.Contains(out, "Succeeded") {
@@ -219,6 +220,29 @@ func (c *cloud) evaluationReport(t *testing.T, e *v1alpha1.Evaluation) {
 		t.Error("on the standard output it is no JSON")
 	}
 	c.says(t, 2, []string{"in English"}, "evaluation", "report", e.Name, "-o", file("zh.png"), "--lang", "zh")
+}
+
+// judgeProgram gives a point for a right answer, and half of one for a neighbour.
+const judgeProgram = `import json, os, sys
+assert not os.path.exists("/polder/models") and not os.path.exists("/polder/state"), "it sees what is not its own"
+for line in sys.stdin:
+    a = json.loads(line)
+    far = abs(int(a["expected"]) - int(a["answer"]))
+    print(json.dumps({"row": a["row"], "model": a["model"], "score": {0: 1, 1: 0.5}.get(far, 0)}))
+`
+
+// evaluateProgram has a program judge, and one that fails.
+func (c *cloud) evaluateProgram(t *testing.T, data []string) {
+	c.pytorch(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "judge.py"), judgeProgram)
+	args := append([]string{"evaluate", "evaluate-more", "--against", "evaluate-few", "--follow", "--program-dir", dir}, data...)
+	c.must(t, append(args, "--name", "judge-program", "--program", "python3 judge.py", "--require", "score>=0.8", "--require", "score>=evaluate-few")...)
+	e := c.evaluation(t, "judge-program")
+	if s, a := e.Status.Models[0].Metrics["score"], e.Status.Models[0].Metrics["accuracy"]; !e.Status.Passed || s.Low == "" || s.Value <= a.Value || len(e.Status.Comparisons) != 1 || e.Status.Comparisons[0].Test != "permutation" {
+		t.Errorf("status %+v", e.Status)
+	}
+	c.says(t, 1, []string{"the program that judges ended with exit code 1", "No such file"}, append(args, "--name", "judge-nothing", "--program", "python3 nothing.py")...)
 }
 
 // evaluateKilled kills the controllers with SIGKILL while a pod judges.

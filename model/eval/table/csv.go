@@ -152,10 +152,15 @@ func (c *columns) find(s string, n int) (int, error) {
 // listed names what there is, but not all of much.
 func listed(names []string) string {
 	const most = 12
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+	var out []string
+	for _, n := range names[:min(len(names), most)] {
+		out = append(out, cut(n))
 	}
-	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	s := strings.Join(out, ", ")
+	if len(names) > most {
+		s += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return s
 }
 
 func (c *columns) name(i int) string {
@@ -182,7 +187,7 @@ func (c *columns) head(text bool) Head {
 func (c *columns) read(r *csv.Reader, record []string, o Options, row *Row) error {
 	bad := func(i int, what string) error {
 		line, _ := r.FieldPos(i)
-		return fmt.Errorf("line %d: column %s %s", line, c.name(i), what)
+		return fmt.Errorf("line %d: column %s %s", line, cut(c.name(i)), what)
 	}
 	row.Features, row.Labels, row.Slices = row.Features[:0], row.Labels[:0], row.Slices[:0]
 	for _, i := range c.features {

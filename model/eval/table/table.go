@@ -245,12 +245,12 @@ func (o *Options) label(s string) string {
 // Class is the name by which a model's label and a table's are the same.
 func Class(label string) string { return plain(label) }
 
-// cut keeps a foreign word short enough for a sentence.
+// cut keeps a foreign word short enough for a sentence, and on one line.
 func cut(s string) string {
 	if len(s) > 64 {
-		return s[:64] + "..."
+		s = s[:64] + "..."
 	}
-	return s
+	return strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
 }
 
 // bounded reads up to file bytes in all, and row bytes until it is set again.
