@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -92,6 +93,9 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 			}
 		}
 		return nil
+	}
+	if err := m.AddReadyzCheck("cache", func(*http.Request) error { return known() }); err != nil {
+		return err
 	}
 	front, err := door.New(door.Config{
 		Log: log, Guard: keys, Services: replicas, Routes: routes, Hosts: hosts, Version: version.String(), Ready: known, Metrics: metrics.Registry,
