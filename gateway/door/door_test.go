@@ -31,7 +31,6 @@ import (
 type world struct {
 	t        testing.TB
 	services map[string]gateway.Info
-	routes   []string
 	up       *httptest.Server // all replicas
 	err      error            // what Do ends with
 }

@@ -55,7 +55,7 @@ type Pool struct {
 	mu       sync.Mutex
 	services map[types.NamespacedName]*service
 	replicas map[types.NamespacedName]*replica // by pod
-	running  context.Context                   // nil until Run
+	running  context.Context                   // nil but during Run
 	pollers  sync.WaitGroup
 }
 
@@ -99,7 +99,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	p.sweep(ctx)
-	p.mu.Lock() // none starts any more: watch sees that ctx has ended
+	p.mu.Lock()
+	p.running = nil // watch starts none any more
 	p.mu.Unlock()
 	p.pollers.Wait()
 	if p.wire != nil {

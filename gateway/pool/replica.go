@@ -211,7 +211,7 @@ func (p *Pool) watch(r *replica) {
 			r.ask()
 			r.ask = nil
 		}
-	case r.ask == nil && p.running != nil && p.running.Err() == nil && p.replicas[r.pod] == r:
+	case r.ask == nil && p.running != nil && p.replicas[r.pod] == r:
 		ctx, stop := context.WithCancel(p.running)
 		r.ask = stop
 		p.pollers.Go(func() { p.poll(ctx, r) })

@@ -127,7 +127,6 @@ type fleet struct {
 	load      gateway.Load
 	busy      bool // the replicas that are to go have requests
 	needed    bool // and they are needed again before they are dismissed
-	kept      int
 	fail      error
 	did       []string
 	scaled    chan int32
