@@ -136,7 +136,7 @@ bench: build ## measure everything that bench/README.md publishes; needs root
 
 # POLDER_RELEASE_ARCH=amd64 in the environment makes a release of one architecture.
 RELEASE_ARCHES = $(or $(POLDER_RELEASE_ARCH),amd64 arm64)
-RELEASE_PAGES = LICENSE README.md system/unit/polder.service
+RELEASE_PAGES = LICENSE README.md system/unit/polder.service runtimes/onnx-cpu/LICENSE.onnxruntime
 
 .PHONY: release
 release: deps ## make dist/: a tarball per architecture, checksums and bills of materials
