@@ -55,7 +55,17 @@ func serve(ctx context.Context, log *slog.Logger, c config, l net.Listener) erro
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(l) }()
-	err := s.load()
+	opened := make(chan error, 1)
+	go func() { opened <- s.load() }()
+	var err error
+	select {
+	case err = <-opened:
+	case <-ctx.Done():
+		// The library cannot be told to stop; it ends with the process.
+		_ = h.Close() // nobody was promised an answer
+		<-ended
+		return nil
+	}
 	if err == nil {
 		select {
 		case err = <-ended:

@@ -89,7 +89,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST /v2/models/{model}/infer", func(w http.ResponseWriter, r *http.Request) { s.infer(w, r, r.PathValue("model")) })
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, refuse(http.StatusNotFound, "there is no %s %s; the Open Inference Protocol's paths begin with /v2", r.Method, r.URL.Path))
+		s.fail(w, refuse(http.StatusNotFound, "there is no %s %s; the Open Inference Protocol's paths begin with /v2", r.Method, r.URL.Path))
 	})
 	// The one path that is asked all the time takes no way through the patterns.
 	path := "/v2/models/" + s.c.name + "/infer"
@@ -137,7 +137,7 @@ func (s *server) model(answer func(http.ResponseWriter, *loaded)) http.HandlerFu
 	return func(w http.ResponseWriter, r *http.Request) {
 		l, err := s.named(r.PathValue("model"))
 		if err != nil {
-			s.fail(w, r, err)
+			s.fail(w, err)
 			return
 		}
 		answer(w, l)
@@ -151,7 +151,7 @@ func (s *server) infer(w http.ResponseWriter, r *http.Request, name string) {
 	defer s.inFlight.Add(-1)
 	code := http.StatusOK
 	if err := s.answer(w, r, name); err != nil {
-		code = s.fail(w, r, err)
+		code = s.fail(w, err)
 	}
 	s.metrics.answered(code, time.Since(began))
 }
@@ -269,7 +269,7 @@ var (
 )
 
 // fail answers an error, and returns its status.
-func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) int {
+func (s *server) fail(w http.ResponseWriter, err error) int {
 	code := http.StatusInternalServerError
 	var refused *refusal
 	var wrong *infer.Error
@@ -289,7 +289,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) int {
 		w.Header().Set("Retry-After", "1")
 	}
 	// What is left of a body that was not read is not worth reading.
-	if code == http.StatusRequestEntityTooLarge || code == http.StatusRequestTimeout || code == http.StatusServiceUnavailable && r.ContentLength != 0 {
+	if code == http.StatusRequestEntityTooLarge || code == http.StatusRequestTimeout {
 		w.Header().Set("Connection", "close")
 	}
 	s.reply(w, code, infer.AppendError(nil, err.Error()))
