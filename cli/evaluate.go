@@ -287,7 +287,7 @@ func rowRange(text string) (*v1alpha1.RowRange, error) {
 		}
 		v, err := strconv.ParseInt(p.text, 10, 64)
 		if err != nil || v < 0 {
-			return nil, fmt.Errorf("--rows %q is not FROM:TO, such as 0:1000 or 1000:", text)
+			return nil, fmt.Errorf("--rows %q is not FROM:TO, such as 0:1000, or 1000: to the end", text)
 		}
 		*p.to = v
 	}
