@@ -242,7 +242,7 @@ func (c *cloud) evaluateProgram(t *testing.T, data []string) {
 	if s, a := e.Status.Models[0].Metrics["score"], e.Status.Models[0].Metrics["accuracy"]; !e.Status.Passed || s.Low == "" || s.Value <= a.Value || len(e.Status.Comparisons) != 1 || e.Status.Comparisons[0].Test != "permutation" {
 		t.Errorf("status %+v", e.Status)
 	}
-	c.says(t, 1, []string{"the program that judges ended with exit code 1", "No such file"}, append(args, "--name", "judge-nothing", "--program", "python3 nothing.py")...)
+	c.says(t, 1, []string{"the program that judges ended with exit code 2", "No such file"}, append(args, "--name", "judge-nothing", "--program", "python3 nothing.py")...)
 }
 
 // evaluateKilled kills the controllers with SIGKILL while a pod judges.
