@@ -180,6 +180,21 @@ func TestSilence(t *testing.T) {
 	c.condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonFailing, "/v2/health/ready at port 8080")
 }
 
+// TestEmulated: what is planned on a machine that does not exist says so.
+func TestEmulated(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "planned", Labels: map[string]string{v1alpha1.LabelEmulated: "h100"}}}
+	c := newCluster(t, node)
+	c.submit(service("digits", 1))
+	name := c.name(digestA)
+	c.pods(name, pending)
+	var p corev1.Pod
+	c.must(c.client.Get(t.Context(), client.ObjectKey{Namespace: "lab", Name: name + "-0"}, &p))
+	p.Spec.NodeName = "planned"
+	c.must(c.client.Update(t.Context(), &p))
+	c.look()
+	c.condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonFailing, "node planned, which is emulated", "nothing runs")
+}
+
 func TestRollback(t *testing.T) {
 	c := newCluster(t)
 	c.submit(service("digits", 1))
