@@ -18,45 +18,23 @@ import (
 )
 
 func (o *options) distilList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "ls", Short: "List distillations", Args: cobra.NoArgs}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.DistillationList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing distillations: %w", err)
-		}
-		slices.SortFunc(list.Items, func(a, b v1alpha1.Distillation) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no distillations; start one with `polder distil run`.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "STATE", "STAGE", "METHOD", "STUDENT", "HOURS", "AGE", "MESSAGE"}}
-		for _, d := range list.Items {
-			student := "-"
-			if d.Status.Model != nil {
-				student = d.Status.Model.Name
-			}
-			message, _, _ := strings.Cut(d.Status.Message, "\n")
-			rows = append(rows, []string{
-				d.Namespace, d.Name, or(string(d.Status.State), string(v1alpha1.StatePending)), or(d.Status.Stage, "-"), string(d.Spec.Method), student,
-				or(d.Status.Used.AcceleratorHours, "-"), term.Age(d.CreationTimestamp.Time, time.Now()), message,
-			})
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
+	var l v1alpha1.DistillationList
+	return list(o, &l, &l.Items, listing[v1alpha1.Distillation]{
+		use: "ls", what: "distillations", none: "start one with `polder distil run`", newest: true,
+		head: []string{"NAMESPACE", "NAME", "STATE", "STAGE", "METHOD", "STUDENT", "HOURS", "AGE", "MESSAGE"}, row: distillationRow,
+	})
+}
+
+func distillationRow(d *v1alpha1.Distillation, now time.Time) []string {
+	student := "-"
+	if d.Status.Model != nil {
+		student = d.Status.Model.Name
 	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
+	message, _, _ := strings.Cut(d.Status.Message, "\n")
+	return []string{
+		d.Namespace, d.Name, or(string(d.Status.State), string(v1alpha1.StatePending)), or(d.Status.Stage, "-"), string(d.Spec.Method), student,
+		or(d.Status.Used.AcceleratorHours, "-"), term.Age(d.CreationTimestamp.Time, now), message,
+	}
 }
 
 func (o *options) distilShow() *cobra.Command {

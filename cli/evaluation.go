@@ -26,37 +26,11 @@ func (o *options) evaluation() *cobra.Command {
 }
 
 func (o *options) evaluationList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "ls", Short: "List evaluations", Args: cobra.NoArgs}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.EvaluationList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing evaluations: %w", err)
-		}
-		slices.SortFunc(list.Items, func(a, b v1alpha1.Evaluation) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no evaluations; make one with `polder evaluate`.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "STATE", "CANDIDATE", "AGAINST", "PASSED", "AGE", "VERDICT"}}
-		for i := range list.Items {
-			rows = append(rows, evaluationRow(&list.Items[i], time.Now()))
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
-	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
+	var l v1alpha1.EvaluationList
+	return list(o, &l, &l.Items, listing[v1alpha1.Evaluation]{
+		use: "ls", what: "evaluations", none: "make one with `polder evaluate`", newest: true,
+		head: []string{"NAMESPACE", "NAME", "STATE", "CANDIDATE", "AGAINST", "PASSED", "AGE", "VERDICT"}, row: evaluationRow,
+	})
 }
 
 func evaluationRow(e *v1alpha1.Evaluation, now time.Time) []string {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,41 +16,11 @@ import (
 )
 
 func (o *options) jobs() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use:   "jobs",
-		Short: "List training jobs",
-		Args:  cobra.NoArgs,
-	}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.TrainJobList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing jobs: %w", err)
-		}
-		slices.SortFunc(list.Items, func(a, b v1alpha1.TrainJob) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no training jobs; start one with `polder train`.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "STATE", "WORKERS", "EPOCH", "LOSS", "RESTARTS", "AGE", "MESSAGE"}}
-		for i := range list.Items {
-			rows = append(rows, jobRow(&list.Items[i], time.Now()))
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
-	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
+	var l v1alpha1.TrainJobList
+	return list(o, &l, &l.Items, listing[v1alpha1.TrainJob]{
+		use: "jobs", what: "training jobs", none: "start one with `polder train`", newest: true,
+		head: []string{"NAMESPACE", "NAME", "STATE", "WORKERS", "EPOCH", "LOSS", "RESTARTS", "AGE", "MESSAGE"}, row: jobRow,
+	})
 }
 
 func jobRow(j *v1alpha1.TrainJob, now time.Time) []string {

@@ -29,39 +29,18 @@ func (o *options) model() *cobra.Command {
 }
 
 func (o *options) modelList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "ls", Short: "List models", Args: cobra.NoArgs}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.ModelList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing models: %w", err)
-		}
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no models; `polder train` makes one, `polder model push` imports one.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "FRAMEWORK", "SIZE", "METRICS", "JOB", "ALIASES", "DIGEST", "AGE"}}
-		for _, m := range list.Items {
-			rows = append(rows, []string{
-				m.Namespace, m.Name, or(m.Spec.Framework, "-"), term.Bytes(m.Spec.SizeBytes), mainMetric(m.Spec.Metrics), or(m.Spec.Lineage.Job, "-"),
-				or(strings.Join(aliasesOf(&m, ""), ","), "-"), m.Spec.Digest, term.Age(m.CreationTimestamp.Time, time.Now()),
-			})
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
+	var l v1alpha1.ModelList
+	return list(o, &l, &l.Items, listing[v1alpha1.Model]{
+		use: "ls", what: "models", none: "`polder train` makes one, `polder model push` imports one",
+		head: []string{"NAMESPACE", "NAME", "FRAMEWORK", "SIZE", "METRICS", "JOB", "ALIASES", "DIGEST", "AGE"}, row: modelRow,
+	})
+}
+
+func modelRow(m *v1alpha1.Model, now time.Time) []string {
+	return []string{
+		m.Namespace, m.Name, or(m.Spec.Framework, "-"), term.Bytes(m.Spec.SizeBytes), mainMetric(m.Spec.Metrics), or(m.Spec.Lineage.Job, "-"),
+		or(strings.Join(aliasesOf(m, ""), ","), "-"), m.Spec.Digest, term.Age(m.CreationTimestamp.Time, now),
 	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
 }
 
 // mainMetric picks what a model is best known by.

@@ -25,36 +25,11 @@ func (o *options) route() *cobra.Command {
 }
 
 func (o *options) routeList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "ls", Short: "List routes", Args: cobra.NoArgs}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.ModelRouteList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing routes: %w", err)
-		}
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no routes; `polder route create` makes one.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "TARGETS", "READY", "THRESHOLD", "ESCALATION", "DRIFT", "URL", "AGE", "MESSAGE"}}
-		for i := range list.Items {
-			rows = append(rows, routeRow(&list.Items[i], time.Now()))
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
-	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
+	var l v1alpha1.ModelRouteList
+	return list(o, &l, &l.Items, listing[v1alpha1.ModelRoute]{
+		use: "ls", what: "routes", none: "`polder route create` makes one",
+		head: []string{"NAMESPACE", "NAME", "TARGETS", "READY", "THRESHOLD", "ESCALATION", "DRIFT", "URL", "AGE", "MESSAGE"}, row: routeRow,
+	})
 }
 
 // routeRow is a route in a table.

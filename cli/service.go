@@ -25,36 +25,11 @@ func (o *options) service() *cobra.Command {
 }
 
 func (o *options) serviceList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "ls", Short: "List services", Args: cobra.NoArgs}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := o.open(cmd)
-		if err != nil {
-			return err
-		}
-		namespace := c.Namespace
-		if all {
-			namespace = ""
-		}
-		var list v1alpha1.InferenceServiceList
-		if err := c.List(cmd.Context(), &list, kube.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("listing services: %w", err)
-		}
-		if o.json() {
-			return printJSON(cmd.OutOrStdout(), list.Items)
-		}
-		if len(list.Items) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "There are no services; `polder serve` makes one.")
-			return nil
-		}
-		rows := [][]string{{"NAMESPACE", "NAME", "SERVES", "STATE", "REPLICAS", "CANARY", "URL", "AGE", "MESSAGE"}}
-		for i := range list.Items {
-			rows = append(rows, serviceRow(&list.Items[i], time.Now()))
-		}
-		return term.Table(cmd.OutOrStdout(), rows)
-	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces")
-	return o.flags(cmd, "json")
+	var l v1alpha1.InferenceServiceList
+	return list(o, &l, &l.Items, listing[v1alpha1.InferenceService]{
+		use: "ls", what: "services", none: "`polder serve` makes one",
+		head: []string{"NAMESPACE", "NAME", "SERVES", "STATE", "REPLICAS", "CANARY", "URL", "AGE", "MESSAGE"}, row: serviceRow,
+	})
 }
 
 // serviceRow is a service in a table.
