@@ -129,6 +129,7 @@ type reader struct {
 	control *http.ResponseController
 	streams bool // HTTP/2, where a deadline that passes ends the stream at once
 	code    int
+	set     time.Time // when the deadline was
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -157,10 +158,15 @@ func (w *reader) Flush() {
 
 // bound sets a deadline, and returns what takes it off.
 func (w *reader) bound() func() {
-	_ = w.control.SetWriteDeadline(time.Now().Add(patience)) // what cannot is no network connection
-	if !w.streams {
-		return func() {} // the next piece has its own, also that of another request
+	now := time.Now()
+	if !w.streams { // the next piece has its own, also that of another request
+		if now.Sub(w.set) > time.Second {
+			w.set = now
+			_ = w.control.SetWriteDeadline(now.Add(patience)) // what cannot is no network connection
+		}
+		return func() {}
 	}
+	_ = w.control.SetWriteDeadline(now.Add(patience))             // as above
 	return func() { _ = w.control.SetWriteDeadline(time.Time{}) } // as above
 }
 
