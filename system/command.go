@@ -340,7 +340,7 @@ func printStatus(w io.Writer, s Status) {
 	if s.Message != "" {
 		fmt.Fprintf(w, "\t%s\n", s.Message)
 	}
-	fmt.Fprintf(w, "Data\t%s\nNode\t%s\nAPI\t%s\nRegistry\t%s\n", s.DataDir, s.Node, s.API, s.Registry)
+	fmt.Fprintf(w, "Data\t%s\nNode\t%s\nAPI\t%s\nRegistry\t%s\nGateway\t%s\n", s.DataDir, s.Node, s.API, s.Registry, s.Gateway)
 	if len(s.Components) == 0 {
 		return
 	}

@@ -59,6 +59,7 @@ type Status struct {
 	Node       string             `json:"node"`
 	API        string             `json:"api"`
 	Registry   string             `json:"registry"`
+	Gateway    string             `json:"gateway"`
 	PID        int                `json:"pid,omitempty"`
 	Since      *time.Time         `json:"since,omitempty"`
 	UpSeconds  float64            `json:"upSeconds,omitempty"` // how long `polder up` took
@@ -257,7 +258,7 @@ func (s *supervisor) snapshot() Status {
 
 // describe is what is known of a cloud without asking anybody.
 func describe(c layout.Cloud) Status {
-	return Status{State: Down, DataDir: c.Dir, ID: c.ID, Node: c.Config.Node.Name, API: c.APIURL(), Registry: c.RegistryURL()}
+	return Status{State: Down, DataDir: c.Dir, ID: c.ID, Node: c.Config.Node.Name, API: c.APIURL(), Registry: c.RegistryURL(), Gateway: c.GatewayURL()}
 }
 
 // listen opens the supervisor's socket, for root alone. The lock is held, so a

@@ -410,7 +410,7 @@ func TestPrintStatus(t *testing.T) {
 	if err := printAs(&b, "", nil, func(w io.Writer) { printStatus(w, describe(c)) }); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("Cloud     Down\nData      %s\nNode      one\nAPI       https://10.9.255.2:6443\nRegistry  https://10.9.255.2:5000\n", c.Dir)
+	want := fmt.Sprintf("Cloud     Down\nData      %s\nNode      one\nAPI       https://10.9.255.2:6443\nRegistry  https://10.9.255.2:5000\nGateway   https://10.9.255.2:9443\n", c.Dir)
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
