@@ -75,6 +75,8 @@ func checkStrangers(t *testing.T, c *cloud) {
 		{"the controller manager's metrics", "https://" + c.At(layout.PortManager) + "/metrics", http.StatusForbidden},
 		{"the scheduler's metrics", "https://" + c.At(layout.PortScheduler) + "/metrics", http.StatusForbidden},
 		{"the controllers' metrics", "https://" + c.At(layout.PortControl) + "/metrics", http.StatusUnauthorized},
+		{"the gateway", "https://" + c.At(layout.PortGateway) + "/default/v2", http.StatusUnauthorized},
+		{"the gateway's metrics", "https://" + c.At(layout.PortGatewayMetrics) + "/metrics", http.StatusUnauthorized},
 		{"the registry", c.RegistryURL() + "/v2/_catalog", handshake},
 	} {
 		text, code, err := ask(brief(t), door.url, c.trust(t, false))
