@@ -1,27 +1,59 @@
 package pack
 
-import "os"
+import (
+	"errors"
+	"io"
+	"os"
+)
 
 const (
-	// copyBytes is how much is read and written at once.
+	// copyBytes is how much is read and written at once, and copiesMax how many such
+	// parts are under way.
 	copyBytes = 256 << 10
+	copiesMax = 4
 	// eagerBytes is how much is written before the disk is told to begin.
 	eagerBytes = 8 << 20
 )
 
-// eager is a file that the disk begins to write while more of it still comes. It is
-// synced in the end, and the kernel by itself would leave all of it until then.
-type eager struct {
-	file           *os.File
-	begun, written int64
+// save copies r to f, as two that work at a time: one receives and hashes, one writes.
+// The disk begins while more still comes: f is synced in the end, and the kernel by
+// itself would leave all of it until then.
+func save(f *os.File, r io.Reader) error {
+	full, free, done := make(chan []byte, copiesMax), make(chan []byte, copiesMax), make(chan error, 1)
+	for range copiesMax {
+		free <- make([]byte, copyBytes)
+	}
+	go func() { done <- write(f, full, free) }() // ends when full is closed
+	for {
+		b := (<-free)[:copyBytes]
+		n, err := io.ReadFull(r, b)
+		full <- b[:n]
+		if err == nil {
+			continue
+		}
+		close(full)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = nil
+		}
+		return errors.Join(err, <-done)
+	}
 }
 
-// Write implements io.Writer.
-func (e *eager) Write(b []byte) (int, error) {
-	n, err := e.file.Write(b)
-	if e.written += int64(n); e.written-e.begun >= eagerBytes {
-		begin(e.file, e.begun, e.written-e.begun)
-		e.begun = e.written
+// write writes what comes from full until that is closed, and gives it back to be
+// filled. After an error it writes nothing more.
+func write(f *os.File, full <-chan []byte, free chan<- []byte) (failed error) {
+	var begun, written int64
+	for b := range full {
+		if failed == nil {
+			var n int
+			n, failed = f.Write(b)
+			written += int64(n)
+		}
+		if written-begun >= eagerBytes {
+			begin(f, begun, written-begun)
+			begun = written
+		}
+		free <- b
 	}
-	return n, err
+	return failed
 }

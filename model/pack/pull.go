@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -166,7 +165,7 @@ func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descri
 		return err
 	}
 	v := content.NewVerifyReader(r, l)
-	_, err = io.CopyBuffer(&eager{file: f}, v, make([]byte, copyBytes))
+	err = save(f, v)
 	if err == nil {
 		err = v.Verify()
 	}
