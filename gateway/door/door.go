@@ -40,6 +40,8 @@ type Services interface {
 type Hosts interface {
 	// Knows tells whether requests to a host are for Serve.
 	Knows(host string) bool
+	// Namespace that a request to such a host is for, or "" if no rule takes it.
+	Namespace(r *http.Request) string
 	// Serve answers a request of a client who is known. Whether they may is for it to ask
 	// (gateway.VisitorOf). body reads that of a request whole, within the door's bounds.
 	Serve(w http.ResponseWriter, r *http.Request, c gateway.Client, body func(*http.Request) ([]byte, error))
@@ -102,7 +104,8 @@ func (noRoutes) Serve(http.ResponseWriter, *http.Request, *gateway.Call) {}
 // noHosts is where there are none.
 type noHosts struct{}
 
-func (noHosts) Knows(string) bool { return false }
+func (noHosts) Knows(string) bool              { return false }
+func (noHosts) Namespace(*http.Request) string { return "" }
 func (noHosts) Serve(http.ResponseWriter, *http.Request, gateway.Client, func(*http.Request) ([]byte, error)) {
 }
 
@@ -143,10 +146,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *Door) serve(v *visit) error {
 	var err error
 	host := d.cfg.Hosts.Knows(v.r.Host)
-	if !host {
-		if v.ask, err = parse(v.r.URL); err != nil {
-			return err
-		}
+	if host {
+		v.namespace = d.cfg.Hosts.Namespace(v.r)
+	} else if v.ask, err = parse(v.r.URL); err != nil {
+		return err
 	}
 	select {
 	case d.slots <- struct{}{}:

@@ -42,6 +42,14 @@ func NewHandler(cfg Config) (*Handler, error) {
 // Knows tells whether requests to a host are for Serve. A port is of no account.
 func (h *Handler) Knows(host string) bool { return h.table.Load().Knows(hostOf(host)) }
 
+// Namespace of the HTTPRoute that takes a request, or "" if none does.
+func (h *Handler) Namespace(r *http.Request) string {
+	if e := h.table.Load().find(hostOf(r.Host), r); e != nil {
+		return e.rule.namespace
+	}
+	return ""
+}
+
 // hostOf is the name in a Host header.
 func hostOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
