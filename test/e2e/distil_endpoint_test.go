@@ -109,8 +109,8 @@ spec:
     recipe: sequence
     parameters: {epochs: "8", tries: "2", at_once: "2"}
     resources: {cpu: 900m, memory: 1Gi}
-  data: {bucket: {name: words}}
-  cacheBucket: {name: words-answers}
+  data: {bucket: {name: prompts}}
+  cacheBucket: {name: prompts-answers}
   requirements:
   - {metric: accuracy, min: "0.6"}
   budget: {acceleratorHours: "0.5"}
@@ -129,9 +129,9 @@ func (c *cloud) words(t testing.TB) {
 	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.must(t, "bucket", "create", "words")
-	c.must(t, "bucket", "create", "words-answers")
-	c.must(t, "cp", file, "s3://words/prompts.txt")
+	c.must(t, "bucket", "create", "prompts")
+	c.must(t, "bucket", "create", "prompts-answers")
+	c.must(t, "cp", file, "s3://prompts/prompts.txt")
 }
 
 // checkWords looks at what came of it.
@@ -144,7 +144,7 @@ func (c *cloud) checkWords(t *testing.T, d *v1alpha1.Distillation, key string) {
 	if m := j.Status.Progress.Metrics; m["answers"] != "80" || m["answers_kept"] == "0" || j.Status.Restarts == 0 {
 		t.Errorf("after %d restarts the teacher's figures are %v", j.Status.Restarts, m)
 	}
-	if out := c.must(t, "ls", "-r", "s3://words-answers/"); !strings.Contains(out, ".ndjson") {
+	if out := c.must(t, "ls", "-r", "s3://prompts-answers/"); !strings.Contains(out, ".ndjson") {
 		t.Errorf("the bucket of answers has:\n%s", out)
 	}
 	dir := filepath.Join(t.TempDir(), "answers")
