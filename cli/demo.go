@@ -122,8 +122,8 @@ func (d *demonstration) run(ctx context.Context) error {
 		step{there: d.judged, args: []string{"evaluate", demoSmall, "--against", demoLarge, "--data", "demo-validation", "--trained", "demo-train",
 			"--cost-per-hour", demoPrice, "--name", demoThreshold, "--replace", "--follow"}},
 		step{args: []string{"model", "promote", demoSmall, "production"}},
-		step{there: d.exists(&v1alpha1.InferenceService{}, demoLarge), args: []string{"serve", demoLarge}},
-		step{there: d.exists(&v1alpha1.InferenceService{}, demoSmall), args: []string{"serve", demoSmall + "@production", "--name", demoSmall}},
+		step{there: d.exists(&v1alpha1.InferenceService{}, demoLarge), args: []string{"serve", demoLarge, "--min", "0"}},
+		step{there: d.exists(&v1alpha1.InferenceService{}, demoSmall), args: []string{"serve", demoSmall + "@production", "--name", demoSmall, "--min", "0"}},
 	)
 	for _, s := range steps {
 		if err := d.do(ctx, s); err != nil {

@@ -17,6 +17,13 @@ func TestDemoSpecialist(t *testing.T) {
 	c := shared(t)
 	c.pytorch(t)
 	dir := filepath.Join(t.TempDir(), "report")
+	t.Cleanup(func() { // others need the processors
+		for _, args := range [][]string{{"route", "rm", "demo-digits"}, {"service", "rm", "demo-small"}, {"service", "rm", "demo-large"}} {
+			if _, stderr, code := c.run(args...); code != 0 {
+				t.Errorf("polder %s: %s", strings.Join(args, " "), stderr)
+			}
+		}
+	})
 	out := c.must(t, "demo", "specialist", "--report", dir)
 	t.Log(out)
 	for _, want := range []string{"$ polder distil run", "$ polder model promote demo-small production", "$ polder route create demo-digits", "ASKS THE TEACHER"} {
