@@ -17,8 +17,9 @@ const (
 	settleEvery = time.Second
 )
 
+// unsettled goes by the words: the reason is that of whatever a policy refuses, Invalid.
 func unsettled(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "failed to find resource referenced by paramKind")
+	return (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && strings.Contains(err.Error(), "failed to find resource referenced by paramKind")
 }
 
 // settled does what an API server refuses only because it was just started again until it

@@ -3,17 +3,20 @@ package kube
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func TestSettled(t *testing.T) {
 	models := schema.GroupResource{Group: "polder.dev", Resource: "models"}
 	young := apierrors.NewForbidden(models, "ocr", errors.New("ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'polder.dev/v1alpha1, Kind=InferenceService'"))
+	young.ErrStatus.Reason, young.ErrStatus.Code = metav1.StatusReasonInvalid, http.StatusUnprocessableEntity // as the API server has it
 	never := apierrors.NewForbidden(models, "ocr", errors.New("ValidatingAdmissionPolicy 'p' denied request: model ocr is used"))
 	for name, tc := range map[string]struct {
 		answers []error // the last again and again
