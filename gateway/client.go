@@ -1,6 +1,9 @@
 package gateway
 
-import "context"
+import (
+	"context"
+	"net/http"
+)
 
 // Client is who asks.
 type Client struct {
@@ -59,3 +62,7 @@ func VisitorOf(ctx context.Context) (Visitor, bool) {
 	v, ok := ctx.Value(visitorKey{}).(Visitor)
 	return v, ok
 }
+
+// Server answers a request of a client who is known, to a host that has rules of its own.
+// body reads that of a request whole, within the door's bounds.
+type Server func(w http.ResponseWriter, r *http.Request, c Client, body func(*http.Request) ([]byte, error))

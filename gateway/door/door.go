@@ -38,13 +38,11 @@ type Services interface {
 
 // Hosts are names of the gateway that have rules of their own.
 type Hosts interface {
-	// Knows tells whether requests to a host are for Serve.
+	// Knows tells whether requests to a host are for Find.
 	Knows(host string) bool
-	// Namespace that a request to such a host is for, or "" if no rule takes it.
-	Namespace(r *http.Request) string
-	// Serve answers a request of a client who is known. Whether they may is for it to ask
-	// (gateway.VisitorOf). body reads that of a request whole, within the door's bounds.
-	Serve(w http.ResponseWriter, r *http.Request, c gateway.Client, body func(*http.Request) ([]byte, error))
+	// Find returns the namespace that a request is for, or "" if no rule takes it, and what
+	// answers it. Whether the client may ask is for that to find out (gateway.VisitorOf).
+	Find(r *http.Request) (namespace string, serve gateway.Server)
 }
 
 // Config of a Door.
@@ -104,9 +102,9 @@ func (noRoutes) Serve(http.ResponseWriter, *http.Request, *gateway.Call) {}
 // noHosts is where there are none.
 type noHosts struct{}
 
-func (noHosts) Knows(string) bool              { return false }
-func (noHosts) Namespace(*http.Request) string { return "" }
-func (noHosts) Serve(http.ResponseWriter, *http.Request, gateway.Client, func(*http.Request) ([]byte, error)) {
+func (noHosts) Knows(string) bool { return false }
+func (noHosts) Find(*http.Request) (string, gateway.Server) {
+	panic("gateway door: asked about a host that is not known")
 }
 
 // visit is one request on its way through the door.
@@ -145,9 +143,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve answers, or says why not.
 func (d *Door) serve(v *visit) error {
 	var err error
-	host := d.cfg.Hosts.Knows(v.r.Host)
-	if host {
-		v.namespace = d.cfg.Hosts.Namespace(v.r)
+	var answer gateway.Server
+	if d.cfg.Hosts.Knows(v.r.Host) {
+		v.namespace, answer = d.cfg.Hosts.Find(v.r)
 	} else if v.ask, err = parse(v.r.URL); err != nil {
 		return err
 	}
@@ -163,10 +161,10 @@ func (d *Door) serve(v *visit) error {
 		return err
 	}
 	v.r = v.r.WithContext(gateway.WithVisitor(v.r.Context(), v.who))
-	if host {
+	if answer != nil {
 		memory := &held{all: d.memory}
 		defer memory.free()
-		d.cfg.Hosts.Serve(v.w, v.r, v.who.Client(), func(r *http.Request) ([]byte, error) { return whole(r, memory) })
+		answer(v.w, v.r, v.who.Client(), func(r *http.Request) ([]byte, error) { return whole(r, memory) })
 		return nil
 	}
 	if done, err := d.own(v); done || err != nil {

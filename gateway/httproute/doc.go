@@ -5,7 +5,7 @@
 //
 // Compile is a pure function from what the API holds to a Table and to what is to be said
 // of each Gateway and HTTPRoute; Table.Find is one from a request to a rule. The controller
-// keeps a Table and the statuses up to date; Serve carries out what a rule says.
+// keeps a Table and the statuses up to date; Handler carries out what a rule says.
 //
 // What it refuses, and says so in a condition: backends of other kinds or namespaces,
 // filters other than RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect and

@@ -341,10 +341,11 @@ func TestServe(t *testing.T) {
 		if !h.Knows(r.Host) {
 			t.Fatal("the host is not known")
 		}
-		if want := map[bool]string{true: "", false: "team-a"}[tc.status == 404]; h.Namespace(r) != want {
-			t.Errorf("%s: it is for namespace %q, want %q", name, h.Namespace(r), want)
+		namespace, serve := h.Find(r)
+		if want := map[bool]string{true: "", false: "team-a"}[tc.status == 404]; namespace != want {
+			t.Errorf("%s: it is for namespace %q, want %q", name, namespace, want)
 		}
-		h.Serve(w, r.WithContext(gateway.WithVisitor(r.Context(), visitor(tc.client))), tc.client, readAll)
+		serve(w, r.WithContext(gateway.WithVisitor(r.Context(), visitor(tc.client))), tc.client, readAll)
 		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) || w.Header().Get("Location") != tc.location {
 			t.Errorf("%s: %d %s (to %q), want %d with %s (to %q)", name, w.Code, w.Body, w.Header().Get("Location"), tc.status, tc.want, tc.location)
 		}

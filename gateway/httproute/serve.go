@@ -39,15 +39,24 @@ func NewHandler(cfg Config) (*Handler, error) {
 	return &Handler{cfg: cfg}, nil
 }
 
-// Knows tells whether requests to a host are for Serve. A port is of no account.
+// Knows tells whether requests to a host are for Find. A port is of no account.
 func (h *Handler) Knows(host string) bool { return h.table.Load().Knows(hostOf(host)) }
 
-// Namespace of the HTTPRoute that takes a request, or "" if none does.
-func (h *Handler) Namespace(r *http.Request) string {
-	if e := h.table.Load().find(hostOf(r.Host), r); e != nil {
-		return e.rule.namespace
+// Find returns the namespace of the HTTPRoute that takes a request to a host that is known,
+// "" if none does, and what answers the request.
+func (h *Handler) Find(r *http.Request) (namespace string, serve gateway.Server) {
+	e := h.table.Load().find(hostOf(r.Host), r)
+	if e == nil {
+		return "", nowhere
 	}
-	return ""
+	return e.rule.namespace, func(w http.ResponseWriter, r *http.Request, c gateway.Client, read func(*http.Request) ([]byte, error)) {
+		h.serve(w, r, c, e, read)
+	}
+}
+
+// nowhere answers what no rule takes.
+func nowhere(w http.ResponseWriter, r *http.Request, _ gateway.Client, _ func(*http.Request) ([]byte, error)) {
+	gateway.Refuse(w, protocolOf(r.URL.Path), gateway.Faultf(http.StatusNotFound, "not_found", "no HTTPRoute of this host takes %s %s", r.Method, r.URL.Path))
 }
 
 // hostOf is the name in a Host header.
@@ -61,13 +70,8 @@ func hostOf(host string) string {
 // body reads that of a request whole.
 type body func(*http.Request) ([]byte, error)
 
-// Serve answers a request of a client who is known, to a host that is known.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c gateway.Client, read func(*http.Request) ([]byte, error)) {
-	e := h.table.Load().find(hostOf(r.Host), r)
-	if e == nil {
-		gateway.Refuse(w, protocolOf(r.URL.Path), gateway.Faultf(http.StatusNotFound, "not_found", "no HTTPRoute of this host takes %s %s", r.Method, r.URL.Path))
-		return
-	}
+// serve answers a request of a client who is known as a rule says.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c gateway.Client, e *entry, read body) {
 	if e.rule.response != nil {
 		w = &headed{ResponseWriter: w, filter: e.rule.response}
 	}

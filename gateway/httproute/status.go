@@ -1,9 +1,9 @@
 package httproute
 
 import (
-	"fmt"
 	"slices"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -98,7 +98,7 @@ func foreign(in []gw.RouteParentStatus) []gw.RouteParentStatus {
 func parentStatus(r *gw.HTTPRoute, ref gw.ParentReference, refused, unknown *refusal, now metav1.Time) gw.RouteParentStatus {
 	out := gw.RouteParentStatus{ParentRef: ref, ControllerName: ControllerName}
 	for _, p := range r.Status.Parents {
-		if p.ControllerName == ControllerName && apiEqual(p.ParentRef, ref) {
+		if p.ControllerName == ControllerName && apiequality.Semantic.DeepEqual(p.ParentRef, ref) {
 			out.Conditions = slices.Clone(p.Conditions) // their times stay
 		}
 	}
@@ -114,21 +114,9 @@ func parentStatus(r *gw.HTTPRoute, ref gw.ParentReference, refused, unknown *ref
 	return out
 }
 
-func apiEqual(a, b gw.ParentReference) bool {
-	return fmt.Sprintf("%v|%v|%v|%v", text(a.Namespace), a.Name, text(a.SectionName), number(a.Port)) ==
-		fmt.Sprintf("%v|%v|%v|%v", text(b.Namespace), b.Name, text(b.SectionName), number(b.Port))
-}
-
 func text[T ~string](p *T) string {
 	if p == nil {
 		return ""
 	}
 	return string(*p)
-}
-
-func number[T ~int32](p *T) int32 {
-	if p == nil {
-		return 0
-	}
-	return int32(*p)
 }
