@@ -142,15 +142,8 @@ func (o *options) datasetList() *cobra.Command {
 
 // datasetNamed reads one.
 func datasetNamed(ctx context.Context, c *kube.Client, name string) (*v1alpha1.Dataset, error) {
-	var d v1alpha1.Dataset
-	err := c.Get(ctx, kube.Key(c.Namespace, name), &d)
-	if apierrors.IsNotFound(err) {
-		return nil, usage.Errorf("there is no data set %s in namespace %s; `polder dataset ls` lists all", name, c.Namespace)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading data set %s: %w", name, err)
-	}
-	return &d, nil
+	var o v1alpha1.Dataset
+	return &o, read(ctx, c, name, &o, "data set", "dataset ls")
 }
 
 func (o *options) datasetShow() *cobra.Command {
@@ -266,20 +259,6 @@ func (o *options) datasetRemove() *cobra.Command {
 }
 
 func (o *options) completeDatasets(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := o.open(cmd)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var list v1alpha1.DatasetList
-	if err := c.List(cmd.Context(), &list, kube.InNamespace(c.Namespace)); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	var l v1alpha1.DatasetList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }

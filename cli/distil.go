@@ -312,32 +312,11 @@ func (o *options) findDistillation(cmd *cobra.Command, name string) (*kube.Clien
 	if err != nil {
 		return nil, nil, err
 	}
-	var d v1alpha1.Distillation
-	err = c.Get(cmd.Context(), kube.Key(c.Namespace, name), &d)
-	if apierrors.IsNotFound(err) {
-		return nil, nil, usage.Errorf("there is no distillation %s in namespace %s; `polder distil ls -A` lists all", name, c.Namespace)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading distillation %s: %w", name, err)
-	}
-	return c, &d, nil
+	var found v1alpha1.Distillation
+	return c, &found, read(cmd.Context(), c, name, &found, "distillation", "distil ls -A")
 }
 
 func (o *options) completeDistillations(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := o.open(cmd)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var list v1alpha1.DistillationList
-	if err := c.List(cmd.Context(), &list, kube.InNamespace(c.Namespace)); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, d := range list.Items {
-		names = append(names, d.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	var l v1alpha1.DistillationList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }

@@ -15,7 +15,6 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/term"
-	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/eval"
 )
 
@@ -210,34 +209,13 @@ func (o *options) findEvaluation(cmd *cobra.Command, name string) (*kube.Client,
 	if err != nil {
 		return nil, nil, err
 	}
-	var e v1alpha1.Evaluation
-	err = c.Get(cmd.Context(), kube.Key(c.Namespace, name), &e)
-	if apierrors.IsNotFound(err) {
-		return nil, nil, usage.Errorf("there is no evaluation %s in namespace %s; `polder evaluation ls -A` lists all", name, c.Namespace)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading evaluation %s: %w", name, err)
-	}
-	return c, &e, nil
+	var found v1alpha1.Evaluation
+	return c, &found, read(cmd.Context(), c, name, &found, "evaluation", "evaluation ls -A")
 }
 
 func (o *options) completeEvaluations(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := o.open(cmd)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var list v1alpha1.EvaluationList
-	if err := c.List(cmd.Context(), &list, kube.InNamespace(c.Namespace)); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	var l v1alpha1.EvaluationList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }
 
 // errUnmet ends `polder evaluate --follow` when the model does not pass.

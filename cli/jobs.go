@@ -101,22 +101,8 @@ func (o *options) cancel() *cobra.Command {
 }
 
 func (o *options) completeJobs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := o.open(cmd)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var list v1alpha1.TrainJobList
-	if err := c.List(cmd.Context(), &list, kube.InNamespace(c.Namespace)); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, j := range list.Items {
-		names = append(names, j.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	var l v1alpha1.TrainJobList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }
 
 // exactly wants one argument per name.

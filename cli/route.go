@@ -75,15 +75,8 @@ func routeState(r *v1alpha1.ModelRoute) (ready, message string) {
 
 // findRoute reads the route called name.
 func findRoute(ctx context.Context, c *kube.Client, name string) (*v1alpha1.ModelRoute, error) {
-	var r v1alpha1.ModelRoute
-	err := c.Get(ctx, kube.Key(c.Namespace, name), &r)
-	if apierrors.IsNotFound(err) {
-		return nil, usage.Errorf("there is no route %s in namespace %s; `polder route ls -A` lists all", name, c.Namespace)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading route %s: %w", name, err)
-	}
-	return &r, nil
+	var o v1alpha1.ModelRoute
+	return &o, read(ctx, c, name, &o, "route", "route ls -A")
 }
 
 func (o *options) routeRemove() *cobra.Command {
@@ -107,18 +100,8 @@ func (o *options) routeRemove() *cobra.Command {
 }
 
 func (o *options) completeRoutes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return o.complete(cmd, func(ctx context.Context, c *kube.Client) ([]string, error) {
-		var list v1alpha1.ModelRouteList
-		err := c.List(ctx, &list, kube.InNamespace(c.Namespace))
-		var names []string
-		for i := range list.Items {
-			names = append(names, list.Items[i].Name)
-		}
-		return names, err
-	})
+	var l v1alpha1.ModelRouteList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }
 
 // awaitRoute waits until the controller has said what it thinks of a route's spec, and of a

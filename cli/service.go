@@ -65,15 +65,8 @@ func serviceState(s *v1alpha1.InferenceService) (state, message string) {
 
 // findService reads the service called name.
 func findService(ctx context.Context, c *kube.Client, name string) (*v1alpha1.InferenceService, error) {
-	var s v1alpha1.InferenceService
-	err := c.Get(ctx, kube.Key(c.Namespace, name), &s)
-	if apierrors.IsNotFound(err) {
-		return nil, usage.Errorf("there is no service %s in namespace %s; `polder service ls -A` lists all", name, c.Namespace)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading service %s: %w", name, err)
-	}
-	return &s, nil
+	var o v1alpha1.InferenceService
+	return &o, read(ctx, c, name, &o, "service", "service ls -A")
 }
 
 func (o *options) serviceShow() *cobra.Command {
@@ -310,18 +303,8 @@ func (o *options) serviceRemove() *cobra.Command {
 }
 
 func (o *options) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return o.complete(cmd, func(ctx context.Context, c *kube.Client) ([]string, error) {
-		var list v1alpha1.InferenceServiceList
-		err := c.List(ctx, &list, kube.InNamespace(c.Namespace))
-		var names []string
-		for _, s := range list.Items {
-			names = append(names, s.Name)
-		}
-		return names, err
-	})
+	var l v1alpha1.InferenceServiceList
+	return completeNames(o, cmd, args, &l, &l.Items)
 }
 
 func (o *options) completeRuntimes(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

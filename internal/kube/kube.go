@@ -47,7 +47,7 @@ func Open(kubeconfig string) (*Client, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if kubeconfig != "" {
 		if _, err := os.Stat(kubeconfig); err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", err)
+			return nil, fmt.Errorf("kubeconfig: %w; is there a cloud? `polder up` starts one, --data-dir or --kubeconfig names another", err)
 		}
 		rules.ExplicitPath = kubeconfig
 	}
