@@ -15,6 +15,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
+	"polder.dev/polder/internal/linger"
 	"polder.dev/polder/internal/logs"
 )
 
@@ -265,7 +266,11 @@ func (d *Door) failed(w http.ResponseWriter, r *http.Request, err error) {
 func (d *Door) refuse(v *visit, err error) {
 	d.log(types.NamespacedName{Namespace: v.namespace, Name: v.name}, err)
 	if v.w.code < http.StatusOK && v.r.Context().Err() == nil {
-		gateway.Refuse(v.w, v.protocol, err)
+		limit := int64(linger.Known)
+		if v.who == nil {
+			limit = linger.Unknown
+		}
+		linger.Answer(v.w, v.r, limit, func() { gateway.Refuse(v.w, v.protocol, err) })
 	}
 }
 

@@ -209,7 +209,6 @@ func (q *request) fail(err error) {
 	if q.begun {
 		panic(http.ErrAbortHandler) // a client must not take what it got for the whole
 	}
-	q.drain()
 	h := q.w.Header()
 	delete(h, "Content-Length")
 	if e.Status != http.StatusNotModified { // what was said of an object that is not sent

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"polder.dev/polder/internal/linger"
 	"polder.dev/polder/storage/s3/sigv4"
 )
 
@@ -162,7 +163,7 @@ func TestExpectContinue(t *testing.T) {
 func TestEarlyError(t *testing.T) {
 	w := bucketed(t)
 	w.ok(w.main("PUT", "/data/k", "there"))
-	body := noise(drainBytesMax / 2)
+	body := noise(16 << 20)
 	r := w.request("PUT", "/data/k", nil, head{"If-None-Match", "*"})
 	if err := w.signer("MAIN").Sign(r, sigv4.Unsigned, time.Now()); err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestEarlyError(t *testing.T) {
 		w.want(w.sendRaw(r, len(body), body), 412, "PreconditionFailed")
 	}
 	r.Header.Del("Authorization")
-	w.want(w.sendRaw(r, drainUnknownBytesMax, body[:drainUnknownBytesMax]), 403, "AccessDenied")
+	w.want(w.sendRaw(r, linger.Unknown, body[:linger.Unknown]), 403, "AccessDenied")
 }
 
 func head2(s ...string) head { return s }

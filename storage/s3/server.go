@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"polder.dev/polder/internal/linger"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/s3/sigv4"
@@ -90,7 +91,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
 	if err := q.serve(); err != nil {
-		q.fail(err)
+		limit := int64(linger.Unknown)
+		if q.auth != nil {
+			limit = linger.Known
+		}
+		linger.Answer(w, r, limit, func() { q.fail(err) })
 	}
 }
 

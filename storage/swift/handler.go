@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"polder.dev/polder/internal/linger"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/swift/account"
 	"polder.dev/polder/storage/swift/header"
@@ -112,7 +113,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Openstack-Request-Id", c.trans)
 	defer c.w.end()
 	if err := c.serve(); err != nil {
-		c.fail(err)
+		limit := int64(linger.Known)
+		if c.who.Anonymous() {
+			limit = linger.Unknown
+		}
+		linger.Answer(c.w, r, limit, func() { c.fail(err) })
 	}
 }
 

@@ -50,8 +50,8 @@ func (p *pulse) once() {
 		p.begin()
 	}
 	p.beating = true
-	_, _ = io.WriteString(p.c.w, " ") // a client that is gone is told nothing
-	p.c.w.flush()
+	_, _ = io.WriteString(p.c.w, " ") // a client that is gone is told nothing, nor below
+	_ = p.c.w.FlushError()
 }
 
 func (p *pulse) begin() {

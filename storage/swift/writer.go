@@ -116,10 +116,13 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-func (w *writer) flush() {
+// FlushError is what http.ResponseController flushes by.
+func (w *writer) FlushError() error {
 	if w.raw != nil {
-		_ = w.raw.Flush() // as in end
-		return
+		return w.raw.Flush()
 	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // a recorder has nothing to flush
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,47 @@
+// Package linger lets a client hear why its body is not wanted. Many send all of a body
+// before they look at the answer; where a connection is closed on what was not read, the
+// machine throws the answer away with it, and the client sees a reset (RFC 9112, section
+// 9.6). net/http waits half a second, but not for clients that said Connection: close.
+package linger
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// How many bytes are read that nobody wants, of somebody who is known and of one who is
+// not, and for how long.
+const (
+	Known    = 256 << 20
+	Unknown  = 1 << 20
+	patience = 10 * time.Second
+)
+
+// Answer lets answer write a short answer to r, sends it, and then reads what is left of
+// the body, at most limit bytes of it: a connection whose body has ended goes on to its
+// next request. Bodies that a client has not begun to send are not waited for. A w that
+// wraps another has a method Unwrap, and one of its own for Flush if it took the
+// connection over.
+func Answer(w http.ResponseWriter, r *http.Request, limit int64, answer func()) {
+	// HTTP/2 resets a stream and not a connection, and 100-continue asks first.
+	if r.Body == nil || r.Body == http.NoBody || r.ProtoMajor != 1 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		answer()
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex() // net/http would read 256 KiB before it answers; what cannot is no connection
+	answer()
+	if control.Flush() != nil {
+		return // nobody is there to hear it
+	}
+	until := time.Now().Add(patience)
+	_ = control.SetReadDeadline(until) // as above
+	for limit > 0 && time.Now().Before(until) {
+		n, err := io.CopyN(io.Discard, r.Body, min(limit, 64<<10))
+		if limit -= n; err != nil {
+			return
+		}
+	}
+}
