@@ -110,7 +110,9 @@ func (l *lister) query() query {
 	if l.o.From != "" && l.o.After == "" {
 		q.after = p + justBefore(l.o.From, l.o.Reverse)
 	}
-	set(&q.end, l.o.End)
+	if !q.reverse || q.delimiter == "" { // Swift leaves out a folded name that is the end or begins it, though keys below it come first
+		set(&q.end, l.o.End)
+	}
 	return q
 }
 

@@ -54,6 +54,9 @@ func testListings(t *testing.T, b *bench) {
 		if i%4 == 2 {
 			o.From, o.End = word(5), word(5)
 		}
+		if i < 2 { // a folded name that is the bound itself
+			o = storage.ListOptions{Delimiter: "a", End: " a", Reverse: i == 0, Limit: 40}
+		}
 		got, err := pages(list, o)
 		if err != nil {
 			t.Fatal(err)
