@@ -2,25 +2,18 @@ package system
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/controller"
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/model/controller/alias"
@@ -38,37 +31,14 @@ import (
 // runControllers runs Polder's own controllers until ctx ends.
 func runControllers(ctx context.Context, c layout.Cloud) error {
 	log := quiet()
-	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("controllers"))
+	m, err := newManager(c, managed{name: "controllers", metrics: layout.PortControl, health: layout.PortControlOK, held: train.CacheOptions()})
 	if err != nil {
-		return fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	cfg.QPS = -1 // the API server sees to it that nobody takes all of it, and knows better than we
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return err
 	}
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return err
-	}
+	cfg := m.GetConfig()
 	clients, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return fmt.Errorf("making client: %w", err)
-	}
-	certificates, err := askForCertificate(c)
-	if err != nil {
-		return err
-	}
-	m, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme,
-		Cache:  cache.Options{ByObject: train.CacheOptions()},
-		Metrics: metricsserver.Options{
-			BindAddress: c.At(layout.PortControl), SecureServing: true, FilterProvider: scrapers(clients),
-			CertDir: c.Path("pki"), CertName: "controllers.crt", KeyName: "controllers.key", TLSOpts: []func(*tls.Config){certificates},
-		},
-		HealthProbeBindAddress: c.At(layout.PortControlOK),
-	})
-	if err != nil {
-		return fmt.Errorf("making controllers: %w", err)
 	}
 	volumes, err := volume.New(log, clients, volume.Config{Dir: c.Path("volumes"), Node: c.Config.Node.Name})
 	if err != nil {
@@ -143,7 +113,7 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := emulator.Register(m); err != nil {
 		return err
 	}
-	held, err := cache.New(cfg, cache.Options{Scheme: scheme, Mapper: m.GetRESTMapper(), HTTPClient: m.GetHTTPClient(), ByObject: queue.HeldOptions()})
+	held, err := cache.New(cfg, cache.Options{Scheme: m.GetScheme(), Mapper: m.GetRESTMapper(), HTTPClient: m.GetHTTPClient(), ByObject: queue.HeldOptions()})
 	if err != nil {
 		return fmt.Errorf("making controllers: %w", err)
 	}

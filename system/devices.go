@@ -2,7 +2,6 @@ package system
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -10,13 +9,10 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"polder.dev/polder/device/discovery"
 	"polder.dev/polder/device/dra"
@@ -27,25 +23,11 @@ import (
 // runDevices runs the driver of this machine's devices as a component, until ctx
 // ends.
 func runDevices(ctx context.Context, c layout.Cloud) error {
-	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("device-driver"))
-	if err != nil {
-		return fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	certificates, err := askForCertificate(c)
+	m, err := newManager(c, managed{name: "device-driver", metrics: layout.PortDevices, health: layout.PortDevicesOK})
 	if err != nil {
 		return err
 	}
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making client: %w", err)
-	}
-	return drive(ctx, cfg, "/", ctrl.Options{
-		Metrics: metricsserver.Options{
-			BindAddress: c.At(layout.PortDevices), SecureServing: true, FilterProvider: scrapers(clients),
-			CertDir: c.Path("pki"), CertName: "device-driver.crt", KeyName: "device-driver.key", TLSOpts: []func(*tls.Config){certificates},
-		},
-		HealthProbeBindAddress: c.At(layout.PortDevicesOK),
-	}, dra.Config{
+	return drive(ctx, m, "/", dra.Config{
 		Node: c.Config.Node.Name, Plugins: c.Path("kubelet", "plugins"), Registry: c.Path("kubelet", "plugins_registry"),
 		CDI: c.CDI(), State: c.Run("devices"),
 	})
@@ -53,15 +35,11 @@ func runDevices(ctx context.Context, c layout.Cloud) error {
 
 // drive runs the driver in a manager that has no controllers: it serves metrics and
 // health. The machine's root directory is at root.
-func drive(ctx context.Context, cfg *rest.Config, root string, options ctrl.Options, where dra.Config) error {
+func drive(ctx context.Context, m ctrl.Manager, root string, where dra.Config) error {
 	log := quiet()
-	clients, err := kubernetes.NewForConfig(cfg)
+	clients, err := kubernetes.NewForConfig(m.GetConfig())
 	if err != nil {
 		return fmt.Errorf("making client: %w", err)
-	}
-	m, err := ctrl.NewManager(cfg, options)
-	if err != nil {
-		return fmt.Errorf("making the driver of devices: %w", err)
 	}
 	driver, err := dra.New(log, clients, discovery.NewMachine(root), where)
 	if err != nil {

@@ -72,13 +72,17 @@ func driverRun() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("finding the cluster: %w", err)
 			}
-			return drive(cmd.Context(), cfg, root, ctrl.Options{
+			m, err := ctrl.NewManager(cfg, ctrl.Options{
 				Metrics: metricsserver.Options{
 					BindAddress: fmt.Sprintf(":%d", layout.PortDevices), SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
 					TLSOpts: []func(*tls.Config){func(t *tls.Config) { t.MinVersion = tls.VersionTLS13 }},
 				},
 				HealthProbeBindAddress: fmt.Sprintf(":%d", layout.PortDevicesOK),
-			}, dra.Config{
+			})
+			if err != nil {
+				return fmt.Errorf("making the manager of the driver: %w", err)
+			}
+			return drive(cmd.Context(), m, root, dra.Config{
 				Node: node, Plugins: filepath.Join(kubelet, "plugins"), Registry: filepath.Join(kubelet, "plugins_registry"), CDI: cdi, State: state,
 			})
 		},

@@ -15,18 +15,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
-	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway/auth"
 	"polder.dev/polder/gateway/door"
 	"polder.dev/polder/gateway/httproute"
@@ -56,7 +51,13 @@ const gatewayGarbage = 400
 func runGateway(ctx context.Context, c layout.Cloud) error {
 	log := quiet()
 	debug.SetGCPercent(gatewayGarbage)
-	m, err := gatewayManager(c)
+	held, err := gatewayCache()
+	if err != nil {
+		return err
+	}
+	m, err := newManager(c, managed{
+		name: partGateway, metrics: layout.PortGatewayMetrics, health: layout.PortGatewayOK, held: held, kinds: []func(*runtime.Scheme) error{gw.Install},
+	})
 	if err != nil {
 		return err
 	}
@@ -177,44 +178,6 @@ func serveGateway(ctx context.Context, log *slog.Logger, c layout.Cloud, m ctrl.
 		})
 	})
 	return g.Wait()
-}
-
-// gatewayManager holds what the gateway sees of the API, and its metrics and health.
-func gatewayManager(c layout.Cloud) (ctrl.Manager, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig(partGateway))
-	if err != nil {
-		return nil, fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	cfg.QPS = -1 // as the controllers
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), gw.Install(scheme)); err != nil {
-		return nil, err
-	}
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("making client: %w", err)
-	}
-	certificates, err := askForCertificate(c)
-	if err != nil {
-		return nil, err
-	}
-	held, err := gatewayCache()
-	if err != nil {
-		return nil, err
-	}
-	m, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme,
-		Cache:  cache.Options{ByObject: held},
-		Metrics: metricsserver.Options{
-			BindAddress: c.At(layout.PortGatewayMetrics), SecureServing: true, FilterProvider: scrapers(clients),
-			CertDir: c.Path("pki"), CertName: partGateway + ".crt", KeyName: partGateway + ".key", TLSOpts: []func(*tls.Config){certificates},
-		},
-		HealthProbeBindAddress: c.At(layout.PortGatewayOK),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the gateway's view of the API: %w", err)
-	}
-	return m, nil
 }
 
 // gatewayCache bounds what the gateway holds of the API.

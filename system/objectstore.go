@@ -11,17 +11,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/logs"
 	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/storage/controller"
@@ -59,7 +52,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	log.InfoContext(ctx, "the store is open", logs.Path, c.Path(storeDir), "recovered", s.Recovered())
-	m, err := storeManager(c)
+	m, err := newManager(c, managed{name: partStore, metrics: layout.PortStoreMetrics, health: layout.PortStoreOK, held: controller.CacheOptions()})
 	if err != nil {
 		return err
 	}
@@ -106,38 +99,4 @@ func serveCloud(ctx context.Context, log *slog.Logger, c layout.Cloud, s *server
 		return s.Serve(ctx, l, h, &tls.Config{GetCertificate: pair.GetCertificate, MinVersion: tls.VersionTLS12})
 	})
 	return g.Wait()
-}
-
-// storeManager runs the controllers of the store, and its metrics and health.
-func storeManager(c layout.Cloud) (ctrl.Manager, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig(partStore))
-	if err != nil {
-		return nil, fmt.Errorf("reading kubeconfig: %w", err)
-	}
-	cfg.QPS = -1 // as the controllers
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	clients, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("making client: %w", err)
-	}
-	certificates, err := askForCertificate(c)
-	if err != nil {
-		return nil, err
-	}
-	m, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme,
-		Cache:  cache.Options{ByObject: controller.CacheOptions()},
-		Metrics: metricsserver.Options{
-			BindAddress: c.At(layout.PortStoreMetrics), SecureServing: true, FilterProvider: scrapers(clients),
-			CertDir: c.Path("pki"), CertName: partStore + ".crt", KeyName: partStore + ".key", TLSOpts: []func(*tls.Config){certificates},
-		},
-		HealthProbeBindAddress: c.At(layout.PortStoreOK),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the controllers of the store: %w", err)
-	}
-	return m, nil
 }
