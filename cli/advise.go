@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -77,19 +78,23 @@ advice rests on is told with it, and what is not known, too. Nothing is run.`,
 // facts are those of the flags.
 func (q *question) facts() (*advice.Facts, error) {
 	f := &advice.Facts{Rows: q.rows, Labelled: q.labels, Held: q.held, Classes: q.classes, Teacher: q.teacher, PerDay: q.perDay, Hours: advice.Unknown}
-	for name, n := range map[string]int64{"rows": q.rows, "labels": q.labels, "held": q.held, "classes": q.classes} {
+	for name, n := range map[string]int64{"rows": q.rows, "labels": q.labels, "held": q.held} {
 		if n < 0 && n != advice.Unknown {
 			return nil, usage.Errorf("--%s is %d; it must be 0 or more", name, n)
 		}
 	}
-	if q.labels != advice.Unknown && q.rows == advice.Unknown {
+	switch {
+	case q.classes < 2 && q.classes != advice.Unknown:
+		return nil, usage.Errorf("--classes is %d; there are at least 2 different labels, or leave it out for numbers", q.classes)
+	case q.perDay != advice.Unknown && !(q.perDay >= 0 && q.perDay <= math.MaxInt64):
+		return nil, usage.Errorf("--per-day is %g; it must be 0 or more", q.perDay)
+	case q.labels != advice.Unknown && q.rows == advice.Unknown:
 		f.Rows = q.labels
-	}
-	if f.Labelled > f.Rows || f.Held > f.Labelled && f.Labelled != advice.Unknown {
-		return nil, usage.Errorf("of %d rows %d cannot have labels, and %d of these be kept to judge by", f.Rows, f.Labelled, f.Held)
+	case q.labels > q.rows:
+		return nil, usage.Errorf("--labels is %d, and --rows %d: no more rows can have labels than there are", q.labels, q.rows)
 	}
 	if q.file == "" {
-		return f, nil
+		return f, q.checkHeld(f)
 	}
 	s, label, err := readSheet(q.file, q.label)
 	if err != nil {
@@ -103,7 +108,16 @@ func (q *question) facts() (*advice.Facts, error) {
 	if f.Classes > f.Labelled/10 { // a column of numbers
 		f.Classes = 1
 	}
-	return f, nil
+	f.Data = q.file
+	return f, q.checkHeld(f)
+}
+
+// checkHeld: only rows with labels can be judged by.
+func (q *question) checkHeld(f *advice.Facts) error {
+	if q.held != advice.Unknown && f.Labelled != advice.Unknown && q.held > f.Labelled {
+		return usage.Errorf("--held is %d, and only %d rows have labels; keep fewer to judge by", q.held, f.Labelled)
+	}
+	return nil
 }
 
 // readSheet reads a CSV file and finds its column of labels.

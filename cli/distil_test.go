@@ -98,6 +98,14 @@ func TestInitRisk(t *testing.T) {
 	if err != nil || !strings.Contains(string(got), "\n33,0,0,0,1367,1,no") {
 		t.Errorf("%s, %v", got, err)
 	}
+	later = write(t, "new.csv", "age,city,income,constant\n33,Paris,,x\n")
+	again = filepath.Join(t.TempDir(), "new")
+	wants(t, "1 rows, without labels", 0, "init", "risk", again, "--encode", filepath.Join(dir, "data/columns.json"), "--data", later)
+	if got, err = os.ReadFile(filepath.Join(again, "encoded.csv")); err != nil || !strings.Contains(string(got), "income missing\n33,0,0,0,1367,1\n") {
+		t.Errorf("%s, %v", got, err)
+	}
+	wants(t, "is not between 0 and 1", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--held", "NaN")
+	wants(t, "column income has no value in 15 rows", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--label", "income")
 	wants(t, "different values; an outcome has two", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--label", "city")
 	wants(t, "3 to 31 lower-case letters", 2, "init", "risk", filepath.Join(t.TempDir(), "No_Name"))
 	wants(t, "no such file", 2, "init", "risk", filepath.Join(t.TempDir(), "xyz"), "--data", "/nowhere.csv")
@@ -113,6 +121,7 @@ func TestInitForecast(t *testing.T) {
 	wants(t, "the value a season ago (season_ago): 0\n", 0, "init", "forecast", dir, "--data", file, "--season", "24", "--horizon", "3", "--lags", "4")
 	checkInit(t, dir, 600-120-3-21, 120-3, "lag_0,lag_1,lag_2,lag_3,season_ago,season_mean,label\n")
 	wants(t, "beyond the season", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--season", "4", "--horizon", "5")
+	wants(t, "0 lags", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--lags", "0")
 	wants(t, "column time", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--column", "time")
 	empty := filepath.Join(t.TempDir(), "empty")
 	wants(t, "README.md", 0, "init", "forecast", empty)
@@ -196,7 +205,10 @@ func TestAdviseByData(t *testing.T) {
 	wants(t, "you have all labels", 0, "advise", "--rows", "1797", "--labels", "1797", "--classes", "10", "--teacher")
 	wants(t, "too few labels", 0, "advise", "--rows", "1000", "--labels", "50")
 	wants(t, `"choice": "evaluate"`, 0, "advise", "-o", "json")
-	wants(t, "cannot have labels", 2, "advise", "--rows", "10", "--labels", "20")
+	wants(t, "no more rows can have labels than there are", 2, "advise", "--rows", "10", "--labels", "20")
+	wants(t, "--held is 30, and only 20 rows have labels", 2, "advise", "--rows", "50", "--labels", "20", "--held", "30")
+	wants(t, "--classes is 1", 2, "advise", "--rows", "50", "--labels", "20", "--classes", "1")
+	wants(t, "--per-day is NaN", 2, "advise", "--rows", "50", "--labels", "20", "--per-day", "NaN")
 	wants(t, "must be 0 or more", 2, "advise", "--rows", "-5")
 	var b strings.Builder
 	for i := range 3000 {

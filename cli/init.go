@@ -115,6 +115,9 @@ func (s *starting) risk(f *facts) (map[string]func(io.Writer) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := all.Gaps(label); n > 0 && n < len(all.Rows) {
+		return nil, usage.Errorf("%s: column %s has no value in %d rows; take these out, or name the column of the outcome with --label", s.file, all.Name(label), n)
+	}
 	if n := len(all.Counts(label)); n != 2 {
 		return nil, usage.Errorf("%s: column %s has %d different values; an outcome has two: name its column with --label", s.file, all.Name(label), n)
 	}
@@ -174,7 +177,11 @@ func (s *starting) again(w io.Writer, dir string) error {
 	if err := writeNew(dir, map[string]func(io.Writer) error{"encoded.csv": out.Write}); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s: %d rows\n", filepath.Join(dir, "encoded.csv"), len(out.Rows))
+	what := "without labels, for `polder predict`"
+	if len(out.Names) > len(e.Names()) {
+		what = "with labels, for `polder evaluate`"
+	}
+	fmt.Fprintf(w, "%s: %d rows, %s\n", filepath.Join(dir, "encoded.csv"), len(out.Rows), what)
 	return nil
 }
 

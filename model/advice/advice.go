@@ -38,6 +38,8 @@ type Facts struct {
 	// Rows there are, Labelled how many of them have labels, Held how many of these are kept
 	// to judge by, and Classes how many labels there are; Unknown where it is not known.
 	Rows, Labelled, Held, Classes int64
+	// Data is the file that they were counted in; empty if there was none.
+	Data string
 	// Teacher: there is a model or endpoint that does the task already.
 	Teacher bool
 	// Pair: a specialist and a general model that were judged on the same rows.
@@ -194,7 +196,7 @@ func beforehand(f Facts) Advice {
 	case per >= perClassEnough && unlabelled < f.Labelled/2:
 		a.Choice, a.Summary = Train, "Distillation will not help: you have all labels. Train a specialist from them."
 		a.Reasons = append(a.Reasons, counted, "with all labels a small model of 8x8 digits was right in 0.978 of cases, and taught by a large one instead in 0.978, too: where labels are there a teacher adds nothing")
-		a.Next = "polder init risk --data FILE.csv, or polder init forecast"
+		a.Next = begin(f.Data)
 	case f.Teacher:
 		a.Choice, a.Summary = Distil, "Distil a specialist: a model that does the task can answer rows that have no labels."
 		a.Reasons = append(a.Reasons, counted, fmt.Sprintf("%d rows have none", unlabelled),
@@ -207,9 +209,17 @@ func beforehand(f Facts) Advice {
 	default:
 		a.Choice, a.Summary = Train, "Train a specialist from the labels there are, and compare it with the simple controls."
 		a.Reasons = append(a.Reasons, counted)
-		a.Next = "polder init risk --data FILE.csv, or polder init forecast"
+		a.Next = begin(f.Data)
 	}
 	return a
+}
+
+// begin is how a model is begun from labels.
+func begin(data string) string {
+	if data == "" {
+		data = "FILE.csv"
+	}
+	return fmt.Sprintf("polder init risk NAME --data %s, or polder init forecast NAME --data %s", data, data)
 }
 
 // judging says how fine so many rows can tell.

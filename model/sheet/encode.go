@@ -3,6 +3,7 @@ package sheet
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sort"
@@ -10,6 +11,9 @@ import (
 
 // valuesMax is how many different words a column may have to be told apart by them.
 const valuesMax = 32
+
+// labelName is what the column of labels is called that Apply makes.
+const labelName = "label"
 
 // missing are words that say that a cell has no value.
 var missing = []string{"", "na", "n/a", "nan", "null", "none", "?", "NA", "N/A", "NaN", "NULL", "None"}
@@ -54,6 +58,9 @@ func LearnEncoder(s *Sheet, label int) (*Encoder, error) {
 	}
 	if len(e.Columns) == 0 {
 		return nil, errors.New("no column tells rows apart: all are empty, or the same in every row")
+	}
+	if err := distinct(append(e.Names(), labelName)); err != nil {
+		return nil, fmt.Errorf("once words have columns of their own, and the outcome is called %s: %w", labelName, err)
 	}
 	return e, nil
 }
@@ -113,35 +120,46 @@ func (e *Encoder) Names() []string {
 }
 
 // Apply makes numbers of s. A word that was not there to learn from is none of the words.
+// Rows that are to be scored have no labels: without that column, or with nothing in it,
+// the rows that are made have none.
 func (e *Encoder) Apply(s *Sheet) (*Sheet, error) {
-	label, err := s.Column(e.Label)
-	if err != nil && s.Names == nil {
-		label, err = s.Width()-1, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	at := make([]int, len(e.Columns))
+	at, names := make([]int, len(e.Columns)), slices.Collect(columns(s))
 	for i, c := range e.Columns {
-		at[i] = slices.IndexFunc(slices.Collect(columns(s)), func(n string) bool { return n == c.Column })
-		if at[i] < 0 {
-			return nil, fmt.Errorf("there is no column %q", c.Column)
+		if at[i] = slices.Index(names, c.Column); at[i] < 0 {
+			return nil, fmt.Errorf("there is no column %q; give all that the model learned from", c.Column)
 		}
 	}
-	out := &Sheet{Names: append(e.Names(), "label")}
+	label := e.labels(s)
+	out := &Sheet{Names: e.Names()}
+	if label >= 0 {
+		out.Names = append(out.Names, labelName)
+	}
 	for n, r := range s.Rows {
 		row := make([]string, 0, len(out.Names))
+		var err error
 		for i, c := range e.Columns {
 			if row, err = c.apply(row, r[at[i]]); err != nil {
 				return nil, fmt.Errorf("row %d: %w", n+1, err)
 			}
 		}
-		if slices.Contains(missing, r[label]) {
-			return nil, fmt.Errorf("row %d has no label in column %s; take such rows out, or fill them in", n+1, e.Label)
+		if label >= 0 {
+			if slices.Contains(missing, r[label]) {
+				return nil, fmt.Errorf("row %d has no label in column %s, and others have; take such rows out, or fill them in", n+1, s.Name(label))
+			}
+			row = append(row, r[label])
 		}
-		out.Rows = append(out.Rows, append(row, r[label]))
+		out.Rows = append(out.Rows, row)
 	}
 	return out, nil
+}
+
+// labels finds the column of labels; -1 where there are none.
+func (e *Encoder) labels(s *Sheet) int {
+	label := slices.Index(slices.Collect(columns(s)), e.Label)
+	if label >= 0 && s.Gaps(label) == len(s.Rows) {
+		return -1
+	}
+	return label
 }
 
 func (c *Encoding) apply(row []string, cell string) ([]string, error) {
@@ -171,7 +189,8 @@ func flag(b bool) string {
 	return "0"
 }
 
-func columns(s *Sheet) func(func(string) bool) {
+// columns are the names of all columns, for people.
+func columns(s *Sheet) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range s.Width() {
 			if !yield(s.Name(i)) {

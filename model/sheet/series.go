@@ -42,15 +42,14 @@ func (s *Sheet) Cut(column int, shape Shape) (*Windows, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := shape.check(); err != nil {
+		return nil, err
+	}
 	first := max(shape.Lags-1, shape.Season-shape.Horizon)
 	begin := int(math.Round(float64(len(series)) * (1 - shape.Held))) // of the steps to judge by
-	switch {
-	case shape.Lags < 1 || shape.Horizon < 1 || shape.Season < 0 || shape.Held <= 0 || shape.Held >= 1:
-		return nil, fmt.Errorf("windows of %d values, %d ahead, with a season of %d and a part of %g to judge by cannot be cut", shape.Lags, shape.Horizon, shape.Season, shape.Held)
-	case shape.Season > 0 && shape.Horizon > shape.Season:
-		return nil, fmt.Errorf("a horizon of %d is beyond the season of %d; give a horizon within it, or the season 0", shape.Horizon, shape.Season)
-	case begin-shape.Horizon-first < 20 || len(series)-begin-shape.Horizon < 10:
-		return nil, fmt.Errorf("%d steps are too few for windows of %d, %d ahead, with a season of %d", len(series), shape.Lags, shape.Horizon, shape.Season)
+	if begin-shape.Horizon-first < 20 || len(series)-begin-shape.Horizon < 10 {
+		return nil, fmt.Errorf("%d steps are too few: windows of %d values, %d ahead, with a season of %d, leave less than 20 of the earlier %d to learn from, or less than 10 of the rest to judge by",
+			len(series), shape.Lags, shape.Horizon, shape.Season, begin)
 	}
 	means := seasonMeans(series[:begin], shape.Season)
 	w := &Windows{Train: &Sheet{}, Held: &Sheet{}, Controls: map[string]float64{}}
@@ -80,6 +79,23 @@ func (s *Sheet) Cut(column int, shape Shape) (*Windows, error) {
 		w.Controls[k] /= float64(count)
 	}
 	return w, nil
+}
+
+// check says which number of a shape cannot be.
+func (s Shape) check() error {
+	switch {
+	case s.Lags < 1:
+		return fmt.Errorf("%d lags: a forecast sees at least 1 value", s.Lags)
+	case s.Horizon < 1:
+		return fmt.Errorf("a horizon of %d: a forecast is at least 1 step ahead", s.Horizon)
+	case s.Season < 0:
+		return fmt.Errorf("a season of %d: give the steps after which the series repeats, or 0", s.Season)
+	case !(s.Held > 0 && s.Held < 1):
+		return fmt.Errorf("a part of %g to judge by is not between 0 and 1", s.Held)
+	case s.Season > 0 && s.Horizon > s.Season:
+		return fmt.Errorf("a horizon of %d is beyond the season of %d; give a horizon within it, or the season 0", s.Horizon, s.Season)
+	}
+	return nil
 }
 
 // series takes the column that is asked about, and all others that hold numbers alone.

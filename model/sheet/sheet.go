@@ -2,11 +2,13 @@
 // and what is judged by, makes numbers of what are none, and windows of a series. It is
 // pure. What a model is given later must be prepared alike, so an Encoder can be kept.
 //
-// It refuses what it would have to guess at: rows of other lengths, columns of endless
-// names, labels that are missing.
+// It refuses what it would have to guess at: rows of other lengths, text that is not UTF-8,
+// columns of endless or equal names, labels that are missing.
 package sheet
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -16,6 +18,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"polder.dev/polder/model/eval/table"
 )
 
 // Limits of a sheet.
@@ -32,16 +37,25 @@ type Sheet struct {
 	Rows  [][]string
 }
 
-// Read reads a CSV file. Its first line has names if nothing in it is a number.
+// Read reads a CSV file, whose cells are parted by commas, tabs or semicolons. Its first line
+// has names if nothing in it is a number.
 func Read(r io.Reader) (*Sheet, error) {
 	limited := &io.LimitedReader{R: r, N: BytesMax + 1}
-	c := csv.NewReader(limited)
-	c.ReuseRecord = false
+	buf := bufio.NewReaderSize(limited, 64<<10)
+	if b, _ := buf.Peek(3); bytes.Equal(b, []byte("\xef\xbb\xbf")) {
+		_, _ = buf.Discard(3)
+	}
+	c := csv.NewReader(buf)
+	c.Comma = table.Comma(buf)
 	s := &Sheet{}
 	for {
 		row, err := c.Read()
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if errors.Is(err, csv.ErrFieldCount) {
+			line, _ := c.FieldPos(0)
+			return nil, fmt.Errorf("line %d has %d cells, and the first line has %d; give all as many", line, len(row), c.FieldsPerRecord)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading table: %w", err)
@@ -50,10 +64,15 @@ func Read(r io.Reader) (*Sheet, error) {
 			return nil, fmt.Errorf("the table is too large: at most %d rows of %d columns and %d bytes are read", RowsMax, ColumnsMax, int64(BytesMax))
 		}
 		for i := range row {
-			row[i] = strings.TrimSpace(row[i])
+			if row[i] = strings.TrimSpace(row[i]); !utf8.ValidString(row[i]) {
+				line, _ := c.FieldPos(i)
+				return nil, fmt.Errorf("line %d is not in UTF-8; write the file in it, as `iconv -f LATIN1 -t UTF-8` does", line)
+			}
 		}
 		if len(s.Rows) == 0 && s.Names == nil && !slices.ContainsFunc(row, isNumber) {
-			row[0] = strings.TrimPrefix(row[0], "\ufeff")
+			if err := distinct(row); err != nil {
+				return nil, err
+			}
 			s.Names = row
 			continue
 		}
@@ -63,6 +82,18 @@ func Read(r io.Reader) (*Sheet, error) {
 		return nil, errors.New("the table is empty: there must be at least one row")
 	}
 	return s, nil
+}
+
+// distinct says which name is there twice: nobody could tell such columns apart later.
+func distinct(names []string) error {
+	seen := map[string]bool{}
+	for i, n := range names {
+		if seen[n] || n == "" {
+			return fmt.Errorf("the name of column %d is empty or there twice: %.40q; give it one of its own", i+1, n)
+		}
+		seen[n] = true
+	}
+	return nil
 }
 
 // Write writes the sheet as CSV.
@@ -113,7 +144,7 @@ func (s *Sheet) Name(i int) string {
 func (s *Sheet) Split(label int, parts []float64, seed uint64) ([]*Sheet, error) {
 	rest := 1.0
 	for _, p := range parts {
-		if p <= 0 || p >= 1 {
+		if !(p > 0 && p < 1) { // NaN is no part, either
 			return nil, fmt.Errorf("a part of %g is not between 0 and 1", p)
 		}
 		rest -= p
@@ -142,7 +173,7 @@ func (s *Sheet) Split(label int, parts []float64, seed uint64) ([]*Sheet, error)
 	}
 	for _, o := range out {
 		if len(o.Rows) == 0 {
-			return nil, fmt.Errorf("%d rows are too few for so many parts", len(s.Rows))
+			return nil, fmt.Errorf("%d rows are too few to leave some in each part; add rows, or choose other parts", len(s.Rows))
 		}
 		chance.Shuffle(len(o.Rows), func(i, j int) { o.Rows[i], o.Rows[j] = o.Rows[j], o.Rows[i] })
 	}
@@ -181,6 +212,17 @@ func (s *Sheet) Counts(column int) map[string]int {
 		out[r[column]]++
 	}
 	return out
+}
+
+// Gaps is how many cells of a column have no value.
+func (s *Sheet) Gaps(column int) int {
+	n := 0
+	for _, r := range s.Rows {
+		if slices.Contains(missing, r[column]) {
+			n++
+		}
+	}
+	return n
 }
 
 func isNumber(cell string) bool {

@@ -29,9 +29,20 @@ func TestRead(t *testing.T) {
 	if s := read(t, "0,1\n2,3\n"); s.Names != nil || len(s.Rows) != 2 {
 		t.Errorf("%+v", s)
 	}
-	for _, bad := range []string{"", "a,b\n", "1,2\n3\n", "1,\"2\n"} {
-		if _, err := Read(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q is read", bad)
+	for _, text := range []string{"a;b\n1,5;2\n", "\ufeffa;b\n1,5;2\n", "a\tb\n1,5\t2\n"} {
+		if s := read(t, strings.ReplaceAll(text, ",", ".")); s.Width() != 2 || s.Names[0] != "a" {
+			t.Errorf("%q is read as %+v", text, s)
+		}
+	}
+	if s := read(t, "\ufeff1,2\n3,4\n"); s.Names != nil || s.Rows[0][0] != "1" {
+		t.Errorf("a mark of the byte order is a part of the first cell: %+v", s)
+	}
+	for bad, want := range map[string]string{
+		"": "the table is empty", "a,b\n": "the table is empty", "1,2\n3\n": "line 2 has 1 cells, and the first line has 2", "1,\"2\n": "reading table",
+		"a,b\n1,gr\xf6n\n": "line 2 is not in UTF-8", "a,b,a\n1,2,3\n": `column 3 is empty or there twice: "a"`, "a,,b\n1,2,3\n": "column 2 is empty",
+	} {
+		if _, err := Read(strings.NewReader(bad)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", bad, err, want)
 		}
 	}
 }
@@ -79,7 +90,7 @@ func TestSplit(t *testing.T) {
 	if err != nil || cmp.Diff(parts, again) != "" {
 		t.Error("the same seed parts otherwise")
 	}
-	for _, bad := range [][]float64{{0}, {1}, {0.5, 0.5}, {-1}} {
+	for _, bad := range [][]float64{{0}, {1}, {0.5, 0.5}, {-1}, {math.NaN()}} {
 		if _, err := s.Split(1, bad, 1); err == nil {
 			t.Errorf("%v is a split", bad)
 		}
@@ -110,12 +121,35 @@ func TestEncode(t *testing.T) {
 	if got, err = e.Apply(later); err != nil || !slices.Equal(got.Rows[0], []string{"40", "0", "0", "0", "0", "0", "0", "yes"}) {
 		t.Errorf("a later row with other words and order is %v, %v", got, err)
 	}
+	for _, text := range []string{"city,age,id\nOslo,30,a1\n", "age,city,id,bad\n30,Oslo,a1,\n", "age,bad,city,id\n30,?,Oslo,a1\n"} {
+		if got, err = e.Apply(read(t, text)); err != nil || slices.Contains(got.Names, "label") || !slices.Equal(got.Rows[0], want.Rows[0][:7]) {
+			t.Errorf("a row to be scored, %q, is %+v, %v", text, got, err)
+		}
+	}
 	for name, bad := range map[string]string{
-		"word for a number": "age,city,id,bad\nold,Oslo,a1,no\n", "no label": "age,city,id,bad\n3,Oslo,a1,\n", "column missing": "age,id,bad\n3,a1,no\n",
+		"word for a number": "age,city,id,bad\nold,Oslo,a1,no\n", "a label missing": "age,city,id,bad\n3,Oslo,a1,\n4,Oslo,a1,no\n", "column missing": "age,id,bad\n3,a1,no\n",
 	} {
 		if _, err := e.Apply(read(t, bad)); err == nil {
 			t.Errorf("%s is encoded", name)
 		}
+	}
+}
+
+// TestEncodeWithoutNames: columns are told apart by their place, and the label may be any.
+func TestEncodeWithoutNames(t *testing.T) {
+	e, err := LearnEncoder(read(t, "1,no,5\n2,yes,6\n"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Apply(read(t, "3,no,7\n"))
+	if err != nil || cmp.Diff(&Sheet{Names: []string{"x1", "x3", "label"}, Rows: [][]string{{"3", "7", "no"}}}, got) != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestEncodeRefusesNamesThatMeet(t *testing.T) {
+	if _, err := LearnEncoder(read(t, "label,bad\n1,no\n2,yes\n"), 1); err == nil || !strings.Contains(err.Error(), `there twice: "label"`) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -161,6 +195,7 @@ func TestCut(t *testing.T) {
 	}
 	for name, bad := range map[string]Shape{
 		"no lags": {0, 1, 0, 0.2}, "no horizon": {1, 0, 0, 0.2}, "beyond season": {1, 8, 7, 0.2}, "too long": {390, 1, 0, 0.2}, "nothing held": {1, 1, 0, 0},
+		"no part": {1, 1, 0, math.NaN()}, "season behind": {1, 1, -1, 0.2},
 	} {
 		if _, err := s.Cut(2, bad); err == nil {
 			t.Errorf("%s: it is cut", name)

@@ -29,7 +29,7 @@ func scanCSV(in *bounded, o Options, f func(*Row) error) (Head, error) {
 		_, _ = buf.Discard(3)
 	}
 	r := csv.NewReader(buf)
-	r.ReuseRecord, r.TrimLeadingSpace, r.Comma = true, true, comma(buf)
+	r.ReuseRecord, r.TrimLeadingSpace, r.Comma = true, true, Comma(buf)
 	var c *columns
 	var head Head
 	var row Row
@@ -66,8 +66,8 @@ func scanCSV(in *bounded, o Options, f func(*Row) error) (Head, error) {
 	return head, nil
 }
 
-// comma is what parts the columns of the first line.
-func comma(buf *bufio.Reader) rune {
+// Comma is what parts the columns of the first line: a comma, a tab or a semicolon.
+func Comma(buf *bufio.Reader) rune {
 	b, _ := buf.Peek(4096)
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	switch {
