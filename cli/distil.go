@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/yaml"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
@@ -104,16 +103,9 @@ func (q *request) read(stdin io.Reader) (*v1alpha1.Distillation, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err = oneDocument(text)
-	if err != nil {
-		return nil, usage.Errorf("%s: %w", q.path, err)
-	}
 	var d v1alpha1.Distillation
-	if err := yaml.UnmarshalStrict(text, &d); err != nil {
-		return nil, usage.Errorf("%s: %w", q.path, usage.Line(err))
-	}
-	if d.APIVersion != v1alpha1.GroupVersion.String() || d.Kind != "Distillation" {
-		return nil, usage.Errorf("%s: it is %s %s; a distillation begins with apiVersion: %s and kind: Distillation", q.path, or(d.APIVersion, "without apiVersion,"), or(d.Kind, "without kind"), v1alpha1.GroupVersion)
+	if err := readObject(text, "Distillation", &d); err != nil {
+		return nil, usage.Errorf("%s: %w", q.path, err)
 	}
 	d.Status = v1alpha1.DistillationStatus{}
 	d.Name = or(q.name, d.Name)

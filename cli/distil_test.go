@@ -56,7 +56,8 @@ spec:
 
 func TestADistillationsFileIsJudgedFirst(t *testing.T) {
 	for name, tc := range map[string]struct{ from, to, want string }{
-		"kind":      {"kind: Distillation", "kind: TrainJob", "a distillation begins with"},
+		"kind":      {"kind: Distillation", "kind: TrainJob", "kind: Distillation"},
+		"fields":    {"kind: Distillation", "kind: Evaluation\nmodels: []", "it is polder.dev/v1alpha1 Evaluation; write"},
 		"field":     {"recipe: logits", "recipe: logits, recipes: x", "recipes"},
 		"recipe":    {"recipe: logits", "recipe: magic", "spec.student.recipe"},
 		"name":      {"metadata: {name: d}", "metadata: {}", "metadata.name is missing"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,21 +85,30 @@ func readModel(ctx context.Context, c *kube.Client, text string) (*v1alpha1.Mode
 		return nil, model.Name{}, fmt.Errorf("reading model %s: %w", name, err)
 	}
 	n, err := model.ParseName(whole(&m, text))
+	if _, at, _ := strings.Cut(text, "@"); err != nil && digestBegins.MatchString(at) {
+		return nil, n, usage.Errorf("%s: no version begins so, or several do; six digits are the least, and `polder model versions %s` lists all", text, m.Name)
+	}
 	return &m, n, usage.Error(err)
 }
 
-// digestStart is the least that is taken for the beginning of a digest.
-const digestStart = len("sha256:") + 6
+// digestBegins is what may be the beginning of a digest.
+var digestBegins = regexp.MustCompile(`^(sha256:)?[0-9a-f]+$`)
 
-// whole completes a digest of which the beginning is given, if one version has it alone.
+// digestStart is the least that is taken for one.
+const digestStart = 6
+
+// whole completes a digest of which the beginning is given, with sha256: or without, if one
+// version has it alone. An alias that is called like it comes first.
 func whole(m *v1alpha1.Model, text string) string {
 	name, at, _ := strings.Cut(text, "@")
-	if len(at) < digestStart || !strings.HasPrefix(at, "sha256:") {
+	digits := strings.TrimPrefix(at, "sha256:")
+	if len(digits) < digestStart || !digestBegins.MatchString(at) ||
+		slices.ContainsFunc(m.Status.Aliases, func(a v1alpha1.ModelAliasStatus) bool { return a.Name == at }) {
 		return text
 	}
 	var found []string
 	for _, v := range m.Status.Versions {
-		if strings.HasPrefix(v.Digest, at) {
+		if strings.HasPrefix(v.Digest, "sha256:"+digits) {
 			found = append(found, v.Digest)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model"
 )
 
 // How often the controller's word on a Model is looked for, and how often a write is
@@ -105,7 +107,7 @@ func meantBefore(m *v1alpha1.Model, alias, to string) (string, error) {
 	}
 	a := m.Status.Aliases[i]
 	for _, p := range a.History {
-		if p.Digest != a.Digest && len(p.Digest) >= len(to) && p.Digest[:len(to)] == to {
+		if p.Digest != a.Digest && strings.HasPrefix(p.Digest, "sha256:"+strings.TrimPrefix(to, "sha256:")) {
 			return p.Digest, nil
 		}
 	}
@@ -243,6 +245,11 @@ func (o *options) modelGate() *cobra.Command {
 		if g.Against && !g.Evaluation {
 			return usage.Errorf("--against is about the evaluation: give --evaluation too")
 		}
+		for _, l := range g.Licences {
+			if err := model.CheckLicence(l); err != nil {
+				return usage.Errorf("--licence: %w", err)
+			}
+		}
 		if !off && !g.Evaluation && len(g.Licences) == 0 {
 			return usage.Errorf("say what the gate asks for: --evaluation, --licence, or --off for nothing")
 		}
@@ -266,6 +273,10 @@ func (o *options) modelGate() *cobra.Command {
 		}
 		if o.json() {
 			return printJSON(cmd.OutOrStdout(), m.Spec.Gates)
+		}
+		if off {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s@%s has no gate: it may mean any version.\n", m.Name, g.Alias)
+			return nil
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "The gate of %s@%s is set; what the alias means now, it goes on to mean.\n", m.Name, g.Alias)
 		return nil

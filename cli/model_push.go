@@ -54,6 +54,11 @@ func (o *options) modelPush() *cobra.Command {
 		if n, err := model.ParseName(args[1]); err != nil || n.Model != args[1] {
 			return usage.Errorf("%q names no model: use lower-case letters, digits and '-', without '@'", args[1])
 		}
+		if in.licence != "" {
+			if err := model.CheckLicence(in.licence); err != nil {
+				return usage.Errorf("--licence: %w", err)
+			}
+		}
 		s, err := format.Look(args[0])
 		if err != nil {
 			return usage.Error(err)

@@ -32,7 +32,7 @@ func line() *v1alpha1.Model {
 
 func TestWhatAnAliasMeantEarlier(t *testing.T) {
 	for _, tc := range []struct{ alias, to, want, says string }{
-		{"production", "", "a", ""}, {"production", "sha256:cc", "c", ""}, {"production", digestOf("a"), "a", ""},
+		{"production", "", "a", ""}, {"production", "sha256:cc", "c", ""}, {"production", "cccccc", "c", ""}, {"production", digestOf("a"), "a", ""},
 		{"production", digestOf("b"), "", "has not meant"}, {"production", digestOf("a") + "x", "", "has not meant"}, {"staging", "", "", "has no alias staging"},
 	} {
 		got, err := meantBefore(line(), tc.alias, tc.to)
@@ -50,12 +50,16 @@ func TestWhatAnAliasMeantEarlier(t *testing.T) {
 func TestDigestsAreCompleted(t *testing.T) {
 	m := line()
 	for text, want := range map[string]string{
-		"ocr": "ocr", "ocr@production": "ocr@production", "ocr@sha256:bbbbbb": "ocr@" + digestOf("b"), "ocr@sha256:bbb": "ocr@sha256:bbb",
+		"ocr": "ocr", "ocr@production": "ocr@production", "ocr@sha256:bbbbbb": "ocr@" + digestOf("b"), "ocr@bbbbbb": "ocr@" + digestOf("b"), "ocr@bbbbb": "ocr@bbbbb", "ocr@sha256:bbb": "ocr@sha256:bbb",
 		"ocr@sha256:dddddd": "ocr@sha256:dddddd", "ocr@" + digestOf("a"): "ocr@" + digestOf("a"),
 	} {
 		if got := whole(m, text); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
+	}
+	m.Status.Aliases = append(m.Status.Aliases, v1alpha1.ModelAliasStatus{Name: "bbbbbb"})
+	if got := whole(m, "ocr@bbbbbb"); got != "ocr@bbbbbb" {
+		t.Errorf("an alias is called so, and %s is taken", got)
 	}
 	m.Status.Versions = append(m.Status.Versions, v1alpha1.ModelVersion{Digest: "sha256:bbbbbbb" + strings.Repeat("0", 57)})
 	if got := whole(m, "ocr@sha256:bbbbbb"); got != "ocr@sha256:bbbbbb" {

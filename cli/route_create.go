@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
@@ -258,11 +257,8 @@ func (f *routeFlags) read(cmd *cobra.Command) (*v1alpha1.ModelRouteSpec, error) 
 		return nil, usage.Errorf("%s is larger than %d bytes", f.file, bytesMax)
 	}
 	var r v1alpha1.ModelRoute
-	if err := yaml.UnmarshalStrict(text, &r); err != nil {
+	if err := readObject(text, "ModelRoute", &r); err != nil {
 		return nil, usage.Errorf("%s: %w", f.file, err)
-	}
-	if r.Kind != "" && r.Kind != "ModelRoute" {
-		return nil, usage.Errorf("%s: kind is %s; it must be ModelRoute", f.file, r.Kind)
 	}
 	return &r.Spec, nil
 }

@@ -57,7 +57,7 @@ func TestRouteFlags(t *testing.T) {
 func TestRouteMisuse(t *testing.T) {
 	dir := away(t)
 	file := filepath.Join(dir, "route.yaml")
-	if err := os.WriteFile(file, []byte("kind: ModelRoute\nspec:\n  target: []\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("apiVersion: polder.dev/v1alpha1\nkind: ModelRoute\nspec:\n  target: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for args, want := range map[string]string{

@@ -165,16 +165,9 @@ func (s *submission) read(stdin io.Reader) (job *v1alpha1.TrainJob, dir string, 
 
 // parseJob reads exactly one TrainJob and refuses fields that no TrainJob has.
 func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
-	text, err := oneDocument(text)
-	if err != nil {
-		return nil, err
-	}
 	var job v1alpha1.TrainJob
-	if err := yaml.UnmarshalStrict(text, &job); err != nil {
-		return nil, usage.Line(err)
-	}
-	if job.APIVersion != v1alpha1.GroupVersion.String() || job.Kind != "TrainJob" {
-		return nil, fmt.Errorf("it is %s %s; a job begins with apiVersion: %s and kind: TrainJob", or(job.APIVersion, "without apiVersion,"), or(job.Kind, "without kind"), v1alpha1.GroupVersion)
+	if err := readObject(text, "TrainJob", &job); err != nil {
+		return nil, err
 	}
 	if job.Spec.Runtime == "" {
 		return nil, errors.New("spec.runtime is missing; `polder runtime ls` lists those there are")
@@ -186,6 +179,26 @@ func parseJob(text []byte) (*v1alpha1.TrainJob, error) {
 	return &job, nil
 }
 
+// readObject reads the only document of a file into o, an object of a kind of ours, and
+// refuses another kind before it looks at fields.
+func readObject(text []byte, kind string, o any) error {
+	text, err := oneDocument(text)
+	if err != nil {
+		return err
+	}
+	var is metav1.TypeMeta
+	if err := yaml.Unmarshal(text, &is); err != nil {
+		return usage.Line(err)
+	}
+	if is.APIVersion != v1alpha1.GroupVersion.String() || is.Kind != kind {
+		return fmt.Errorf("it is %s %s; write a file that begins with apiVersion: %s and kind: %s", or(is.APIVersion, "without apiVersion,"), or(is.Kind, "without kind"), v1alpha1.GroupVersion, kind)
+	}
+	if err := yaml.UnmarshalStrict(text, o); err != nil {
+		return usage.Line(err)
+	}
+	return nil
+}
+
 // oneDocument returns the only document of a YAML stream that says anything:
 // files often begin with a comment and a separator, or end with one.
 func oneDocument(text []byte) ([]byte, error) {
@@ -194,7 +207,7 @@ func oneDocument(text []byte) ([]byte, error) {
 	var now []byte
 	end := func() error {
 		if says && found != nil {
-			return errors.New("the file holds more than one document; put each job into a file of its own")
+			return errors.New("the file holds more than one document; put each object into a file of its own")
 		}
 		if says {
 			found = now

@@ -1,9 +1,39 @@
 package model
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
+
+// licenceShape is the name of one licence, or of an exception to one.
+var licenceShape = regexp.MustCompile(`^[A-Za-z0-9][-.:A-Za-z0-9]*\+?$`)
+
+// CheckLicence says what is wrong with the form of an SPDX expression. Whether SPDX lists
+// the names in it is not looked at.
+func CheckLicence(expression string) error {
+	depth, name := 0, false // name: a licence has just been read
+	for _, w := range strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(expression)) {
+		operator := slices.Contains([]string{"AND", "OR", "WITH"}, strings.ToUpper(w))
+		switch {
+		case w == "(" && !name:
+			depth++
+		case w == ")" && name && depth > 0:
+			depth--
+		case operator && name:
+			name = false
+		case licenceShape.MatchString(w) && !operator && !name:
+			name = true
+		default:
+			return fmt.Errorf("%q is no SPDX expression at %q; write one such as Apache-2.0, MIT OR Apache-2.0, or LicenseRef-NAME", expression, w)
+		}
+	}
+	if !name || depth > 0 {
+		return fmt.Errorf("%q is no whole SPDX expression; write one such as Apache-2.0, MIT OR Apache-2.0, or LicenseRef-NAME", expression)
+	}
+	return nil
+}
 
 // LicenceAllowed reports whether a model under the SPDX expression licence may be used
 // where only those of the list may. Of "A OR B" one has to be there, of "A AND B" both;

@@ -54,3 +54,16 @@ func TestLicenceAllowed(t *testing.T) {
 		t.Error("no licence is allowed by an empty one")
 	}
 }
+
+func TestCheckLicence(t *testing.T) {
+	for _, good := range []string{"MIT", "Apache-2.0", "GPL-2.0+", "MIT OR Apache-2.0", "(MIT or Apache-2.0) AND CC-BY-4.0", "GPL-2.0-only WITH Classpath-exception-2.0", "LicenseRef-house-rules", "DocumentRef-x:LicenseRef-y"} {
+		if err := CheckLicence(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", " ", "Foo Bar", "MIT OR", "AND MIT", "(MIT", "MIT)", "()", "MIT, Apache-2.0", "größe", "MIT (Apache-2.0)", "MIT AND OR MIT"} {
+		if err := CheckLicence(bad); err == nil || !strings.Contains(err.Error(), "SPDX expression") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

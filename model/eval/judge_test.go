@@ -239,3 +239,17 @@ func TestContamination(t *testing.T) {
 		t.Errorf("two features: %+v, note %q", got, note)
 	}
 }
+
+// TestTheVerdictTellsOfContamination: who reads only the sentence must hear of it.
+func TestTheVerdictTellsOfContamination(t *testing.T) {
+	r := &Report{Metric: Accuracy, Data: Data{Rows: 10}, Models: []Model{{Name: "m", Metrics: map[string]Metric{Accuracy: {Value: 0.9}}}}}
+	for want, c := range map[string]*Contamination{
+		"accuracy of m is 0.9.": {TrainRows: 40},
+		"accuracy of m is 0.9. 10 of 10 rows are in the training data, too: quality is told too well.":                           {Exact: 10},
+		"accuracy of m is 0.9. 0 of 10 rows are in the training data, too, and 2 but for one feature: quality is told too well.": {Near: 2},
+	} {
+		if r.Contamination = c; r.sentence() != want {
+			t.Errorf("%q, want %q", r.sentence(), want)
+		}
+	}
+}

@@ -81,6 +81,13 @@ func (r *Report) sentence() string {
 	} else if n > 1 {
 		out = append(out, fmt.Sprintf("It is worse in %d slices.", n))
 	}
+	if c := r.Contamination; c != nil && c.Exact+c.Near > 0 {
+		near := ""
+		if c.Near > 0 {
+			near = fmt.Sprintf(", and %d but for one feature", c.Near)
+		}
+		out = append(out, fmt.Sprintf("%d of %d rows are in the training data, too%s: quality is told too well.", c.Exact, r.Data.Rows, near))
+	}
 	unmet := 0
 	for _, j := range r.Requirements {
 		if !j.Met {

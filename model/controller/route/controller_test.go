@@ -228,6 +228,9 @@ func TestWaits(t *testing.T) {
 		"runs": {func(_ *house, e *v1alpha1.Evaluation, _ *v1alpha1.InferenceService) {
 			e.Status.State = v1alpha1.StateRunning
 		}, "EvaluationRuns", "the general model answers everything", false},
+		"waits": {func(_ *house, e *v1alpha1.Evaluation, _ *v1alpha1.InferenceService) {
+			e.Status.State, e.Status.Message = v1alpha1.StatePending, "there is no Model m"
+		}, "EvaluationRuns", "has not ended yet: there is no Model m.", false},
 		"failed": {func(_ *house, e *v1alpha1.Evaluation, _ *v1alpha1.InferenceService) {
 			e.Status.State, e.Status.Message = v1alpha1.StateFailed, "no data."
 		}, "EvaluationFailed", "has failed: no data;", false},

@@ -24,7 +24,11 @@ func (c *Controller) learn(ctx context.Context, w *world, next *v1alpha1.ModelRo
 		wait("EvaluationFailed", fmt.Sprintf("Evaluation %s has failed: %s; make another and name it.", name, strings.TrimSuffix(e.Status.Message, ".")))
 		return false
 	case e.Status.State != v1alpha1.StateSucceeded || e.Status.Report == nil:
-		wait("EvaluationRuns", fmt.Sprintf("Evaluation %s has not ended yet.", name))
+		said := "."
+		if m := strings.TrimSuffix(e.Status.Message, "."); m != "" { // such as what it waits for
+			said = ": " + m + "."
+		}
+		wait("EvaluationRuns", fmt.Sprintf("Evaluation %s has not ended yet%s", name, said))
 		return false
 	case !strings.HasPrefix(e.Status.Report.Reference, "models/"+next.Namespace+"/"):
 		wait("ForeignReport", fmt.Sprintf("The report of evaluation %s is not of namespace %s.", name, next.Namespace))
