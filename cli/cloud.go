@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -102,6 +103,9 @@ func store(ctx context.Context, c *kube.Client) (*registry.Client, error) {
 
 // printJSON writes v, indented.
 func printJSON(w io.Writer, v any) error {
+	if o, ok := v.(kube.Object); ok && reflect.TypeOf(v).Kind() == reflect.Pointer { // a struct has more beside one
+		v = kube.Whole(o)
+	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(v)

@@ -48,7 +48,11 @@ func list[T any, P interface {
 			})
 		}
 		if o.json() {
-			return printJSON(cmd.OutOrStdout(), *items)
+			out := make([]kube.Object, len(*items))
+			for i := range *items {
+				out[i] = kube.Whole(P(&(*items)[i]))
+			}
+			return printJSON(cmd.OutOrStdout(), out)
 		}
 		if len(*items) == 0 {
 			fmt.Fprintf(cmd.OutOrStdout(), "There are no %s; %s.\n", l.what, l.none)

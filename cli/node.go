@@ -222,7 +222,7 @@ func (o *options) emulating(commands []*cobra.Command) {
 		return
 	}
 	up, dump := commands[i], ""
-	up.Flags().StringVar(&dump, "emulate", "", "add a node that does not exist, with the devices of this dump; see `polder node add --help`")
+	up.Flags().StringVar(&dump, "emulate", "", "add a node that does not exist, with the devices of this dump, as polder node add does")
 	run := up.RunE
 	up.RunE = func(cmd *cobra.Command, args []string) error {
 		if dump == "" {

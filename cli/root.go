@@ -54,7 +54,7 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	cmd.PersistentFlags().StringVar(&dir, "data-dir", dir, "directory of the cloud; also POLDER_DATA_DIR")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.Error(err) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
 	e := engine(&dir)
 	cmd.AddCommand(e.Commands...)
 	o := &options{dataDir: &dir}
@@ -75,9 +75,9 @@ func misuse(cmd *cobra.Command) {
 				return usage.Error(err)
 			}
 			if err := c.ValidateRequiredFlags(); err != nil {
-				return usage.Error(err)
+				return flagFault(err)
 			}
-			return usage.Error(c.ValidateFlagGroups())
+			return flagFault(c.ValidateFlagGroups())
 		}
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil {

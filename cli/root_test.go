@@ -124,6 +124,13 @@ func TestMisuseIsExitCode2(t *testing.T) {
 		{"bucket create b --copies 0", "at least 1"},
 		{"bucket versioning b maybe", "on or off"},
 		{"bucket policy set b", "NAME and FILE"},
+		{"evaluate x", "--data must be given"},
+		{"evaluate x --data d --deadline soon", `--deadline "soon" is no duration, such as 90s`},
+		{"advise --data a --rows 5", "--data and --rows exclude each other"},
+		{"advise --rows 1.5", `--rows "1.5" is no whole number`},
+		{"advise --per-day many", `--per-day "many" is no number`},
+		{"advise --rows", "flag needs an argument: --rows"},
+		{"route create a --specialist b", "--specialist and --general belong together: give --general, too"},
 	} {
 		code, out, errs, _ := program(t, strings.Fields(strings.ReplaceAll(tc.args, "''", "!"))...)
 		if code != 2 || !strings.Contains(errs, tc.want) || !strings.HasPrefix(errs, "polder: ") || strings.Count(errs, "\n") != 1 {

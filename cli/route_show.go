@@ -44,7 +44,7 @@ mix of both at the cascade's cost; and it draws quality against escalation.`,
 		}
 		lesson, err := lessonOf(cmd.Context(), c, r)
 		if o.json() {
-			out := shownRoute{ModelRoute: r}
+			out := shownRoute{ModelRoute: kube.Whole(r).(*v1alpha1.ModelRoute)}
 			if lesson != nil {
 				out.Curve = lesson.Curve
 			}

@@ -140,6 +140,21 @@ type (
 	ListOption = client.ListOption
 )
 
+// Whole is o as a file would have it: with its kind, which is left out of what is read, and
+// without the record of who wrote which field. Kinds of others than ours stay as they are.
+func Whole(o Object) Object {
+	o = o.DeepCopyObject().(Object)
+	o.SetManagedFields(nil)
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		panic("kube: the API's own kinds: " + err.Error()) // they are fixed
+	}
+	if kinds, _, err := scheme.ObjectKinds(o); err == nil && len(kinds) == 1 {
+		o.GetObjectKind().SetGroupVersionKind(kinds[0])
+	}
+	return o
+}
+
 // Key is the name of an object in a namespace.
 func Key(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}

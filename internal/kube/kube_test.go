@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/pki"
 )
 
@@ -141,5 +142,20 @@ func TestTrust(t *testing.T) {
 	}
 	if got.GetClientCertificate == nil && len(got.Certificates) == 0 {
 		t.Error("the certificate is not shown")
+	}
+}
+
+func TestWholeObjectsAreWhatAFileHas(t *testing.T) {
+	m := &v1alpha1.Model{}
+	m.Name, m.ManagedFields = "ocr", []metav1.ManagedFieldsEntry{{Manager: "polder"}}
+	got := Whole(m)
+	if k := got.GetObjectKind().GroupVersionKind(); k != v1alpha1.GroupVersion.WithKind("Model") || got.GetName() != "ocr" || got.GetManagedFields() != nil {
+		t.Errorf("%v %+v", k, got)
+	}
+	if m.ManagedFields == nil || m.Kind != "" {
+		t.Error("the object itself is changed")
+	}
+	if got := Whole(&corev1.Pod{}); got.GetObjectKind().GroupVersionKind().Kind != "" {
+		t.Errorf("a pod is %v", got.GetObjectKind())
 	}
 }
