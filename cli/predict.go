@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -184,35 +186,58 @@ func (a *asker) send(ctx context.Context, method, path, content string, body []b
 }
 
 // exchange sends a request, and returns body and head of a good answer. What is wrong with
-// the request is for the person to put right.
+// the request is for the person to put right. Where clients are to come back soon, it does.
 func (a *asker) exchange(ctx context.Context, method, path, content string, body []byte) ([]byte, http.Header, error) {
+	for try := 1; ; try++ {
+		answer, head, wait, err := a.once(ctx, method, path, content, body)
+		if wait <= 0 || wait > comeBackMax || try == comeBackTries {
+			return answer, head, err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// How long a request that came too soon waits for its turn, and how often.
+const (
+	comeBackMax   = 10 * time.Second
+	comeBackTries = 4
+)
+
+// once sends a request once; wait is when to come back, if it came too soon.
+func (a *asker) once(ctx context.Context, method, path, content string, body []byte) (answer []byte, head http.Header, wait time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", content)
 	}
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking %s: %w", a.name, err)
+		return nil, nil, 0, fmt.Errorf("asking %s: %w", a.name, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax+1))
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, answerBytesMax+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading what %s says: %w", a.name, err)
+		return nil, nil, 0, fmt.Errorf("reading what %s says: %w", a.name, err)
 	}
 	if len(answer) > answerBytesMax {
-		return nil, nil, fmt.Errorf("%s says more than %s, which is not shown", a.name, term.Bytes(answerBytesMax))
+		return nil, nil, 0, fmt.Errorf("%s says more than %s, which is not shown", a.name, term.Bytes(answerBytesMax))
 	}
 	if resp.StatusCode < 300 {
-		return answer, resp.Header, nil
+		return answer, resp.Header, 0, nil
 	}
 	err = fmt.Errorf("%s answers %s: %s", a.name, resp.Status, faultOf(answer))
-	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
-		return nil, nil, usage.Error(err)
+	if resp.StatusCode == http.StatusTooManyRequests {
+		seconds, _ := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 32)
+		return nil, nil, time.Duration(seconds) * time.Second, err
 	}
-	return nil, nil, err
+	if resp.StatusCode < 500 {
+		return nil, nil, 0, usage.Error(err)
+	}
+	return nil, nil, 0, err
 }
 
 // faultOf is the sentence of an answer that says what is wrong, in any protocol's form.

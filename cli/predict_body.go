@@ -3,10 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/infer"
+	"polder.dev/polder/model/sheet"
 )
 
 // v2Body is a request of the Open Inference Protocol: what was given, if it is one, or one
@@ -71,33 +70,24 @@ func readRows(file string, text []byte) ([][]float64, error) {
 	return rows, nil
 }
 
-// csvRows reads a table of numbers; a first line that is not of numbers names the columns.
+// csvRows reads a table of numbers; a first line without any names the columns.
 func csvRows(text []byte) ([][]float64, error) {
-	r := csv.NewReader(bytes.NewReader(text))
-	r.ReuseRecord, r.FieldsPerRecord, r.TrimLeadingSpace = true, -1, true
-	var rows [][]float64
-	for line := 1; ; line++ {
-		record, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return rows, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		row := make([]float64, len(record))
-		for i, field := range record {
-			if row[i], err = strconv.ParseFloat(strings.TrimSpace(field), 64); err != nil || math.IsInf(row[i], 0) || math.IsNaN(row[i]) {
-				if line == 1 {
-					row = nil
-					break
-				}
-				return nil, usage.Errorf("line %d, column %d: %q is not a number", line, i+1, field)
+	s, err := sheet.Read(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]float64, len(s.Rows))
+	for i, record := range s.Rows {
+		rows[i] = make([]float64, len(record))
+		for k, cell := range record {
+			v, err := strconv.ParseFloat(cell, 64)
+			if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+				return nil, usage.Errorf("row %d, column %s: %q is not a number", i+1, s.Name(k), cell)
 			}
-		}
-		if row != nil {
-			rows = append(rows, row)
+			rows[i][k] = v
 		}
 	}
+	return rows, nil
 }
 
 // rowsBody asks a model about rows. The sizes of a row's dimensions are the model's.

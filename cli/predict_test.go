@@ -97,7 +97,8 @@ func TestPredictIsRefused(t *testing.T) {
 		"no row":          {v1alpha1.ProtocolV2, "-", "[]", "no row", true},
 		"ragged":          {v1alpha1.ProtocolV2, "-", "[[1,2],[3]]", "row 1 has 1 numbers, and row 0 has 2", true},
 		"too long":        {v1alpha1.ProtocolV2, "-", "[1,2,3]", "a row has 3 numbers, and the model takes 2", true},
-		"no number":       {v1alpha1.ProtocolV2, "a.csv", "1,2\n3,x\n", `line 2, column 2: "x"`, true},
+		"no number":       {v1alpha1.ProtocolV2, "a.csv", "1,2\n3,x\n", `row 2, column x2: "x"`, true},
+		"no names":        {v1alpha1.ProtocolV2, "a.csv", "1,x\n3,4\n", `row 1, column x2: "x"`, true},
 		"not a number":    {v1alpha1.ProtocolV2, "a.csv", "1,2\n3,NaN\n", `"NaN" is not a number`, true},
 		"no such request": {v1alpha1.ProtocolV2, "-", `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1]}]}`, "no request of the Open Inference Protocol: inputs[0]", true},
 		"by the model":    {v1alpha1.ProtocolV2, "-", `{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[13]}]}`, "m answers 400 Bad Request: input x has shape", true},
@@ -110,6 +111,27 @@ func TestPredictIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || usage.Is(err) != tt.mine {
 			t.Errorf("%s: %v, for the person: %v; want %q", name, err, usage.Is(err), tt.want)
 		}
+	}
+}
+
+// TestPredictComesBack: a client that was too fast waits for its turn, and not for long.
+func TestPredictComesBack(t *testing.T) {
+	for wait, want := range map[string]int{"1": 2, "3600": 1, "": 1} {
+		asked := 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked == 1 {
+				w.Header().Set("Retry-After", wait)
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			io.Copy(w, r.Body)
+		}))
+		a := &asker{client: s.Client(), base: s.URL, name: "m", protocol: v1alpha1.ProtocolHTTP}
+		answer, err := a.ask(t.Context(), "-", []byte("hi"), "")
+		if asked != want || (err == nil) != (want == 2) || want == 2 && string(answer) != "hi" {
+			t.Errorf("Retry-After %q: asked %d times, %q, %v", wait, asked, answer, err)
+		}
+		s.Close()
 	}
 }
 

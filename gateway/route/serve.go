@@ -126,6 +126,10 @@ func (p *pass) pay(do func() error) error {
 		return do()
 	}
 	cost := p.settings.route.CostMax(&p.decision)
+	if cost > lim.Budget {
+		p.gauges.refused(p.live.key, "budget")
+		return gateway.Faultf(http.StatusTooManyRequests, "budget_small", "one request to rule %s of route %s may cost more than limits.budgetPerDay allows for all: raise that to at least %.9g", p.decision.Rule, p.call.Name, float64(cost)/1e9)
+	}
 	who := purseKey{Route: p.live.key.String(), Tenant: p.call.Client.Tenant}
 	ok, err := p.spend.reserve(who, cost, lim.Budget, p.began)
 	if err != nil {

@@ -136,7 +136,7 @@ func TestAnswersAreBounded(t *testing.T) {
 func TestAbout(t *testing.T) {
 	w := start(t)
 	route := cascade("0.5")
-	route.Spec.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "0"}
+	route.Spec.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "0.000000001"}
 	w.Set(route)
 	w.services["s"] = func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, r.URL.Path) }
 	r := w.do(request{method: http.MethodGet, path: "/v2/models/r"})
@@ -167,6 +167,20 @@ func TestPaceOfClients(t *testing.T) {
 	w.pass(500 * time.Millisecond)
 	want(t, w.do(request{}), 200)
 	want(t, w.do(request{}), 429)
+}
+
+// TestABudgetThatIsTooSmall: who asks is not told that they have spent what they have not.
+func TestABudgetThatIsTooSmall(t *testing.T) {
+	w := start(t)
+	route := split() // a request costs 1
+	route.Spec.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "0.5"}
+	w.Set(route)
+	w.services["s"] = status(200)
+	r := w.do(request{})
+	want(t, r, 429)
+	if got := text(t, r); !strings.Contains(got, "raise that to at least 1\"") || r.Header.Get("Retry-After") != "" {
+		t.Errorf("%s, %v", got, r.Header)
+	}
 }
 
 func TestBudget(t *testing.T) {

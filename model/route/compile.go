@@ -271,6 +271,9 @@ func compileLimits(spec *v1alpha1.RouteLimits, targets []Target) (Limits, error)
 	if !slices.ContainsFunc(targets, func(t Target) bool { return t.Cost > 0 }) {
 		return Limits{}, fmt.Errorf("limits.budgetPerDay: no target has a cost, so nothing would ever be spent; give targets[].cost")
 	}
+	if v == 0 {
+		return Limits{}, fmt.Errorf("limits.budgetPerDay: 0 lets no request through; leave it out if nothing is to be bounded")
+	}
 	out.Budget, out.Budgeted = int64(math.Floor(v*1e9)), true
 	return out, nil
 }

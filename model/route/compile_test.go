@@ -63,6 +63,9 @@ func TestCompileRefuses(t *testing.T) {
 		`limits.burst: it bounds nothing`:                 func(s *spec) { s.Limits = &v1alpha1.RouteLimits{Burst: 3} },
 		`limits.budgetPerDay: "x" is no number`:           func(s *spec) { s.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "x"} },
 		`limits.budgetPerDay: "99999999999" is no number`: func(s *spec) { s.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "99999999999"} },
+		`limits.budgetPerDay: 0 lets no request through`: func(s *spec) {
+			s.Limits, s.Targets[0].Cost = &v1alpha1.RouteLimits{BudgetPerDay: "0.0"}, "1"
+		},
 		`limits.budgetPerDay: no target has a cost`: func(s *spec) {
 			s.Targets[0].Cost, s.Targets[1].Cost = "", "0"
 			s.Limits = &v1alpha1.RouteLimits{BudgetPerDay: "5"}
