@@ -219,7 +219,8 @@ func TestInferRefuses(t *testing.T) {
 		{"too large, unannounced", inferPath, "", io.MultiReader(bytes.NewReader(make([]byte, bodyMax+1))), 413, "more than the 16777216 bytes"},
 		{"header", inferPath, "9999999", bytes.NewReader(good), 400, "Inference-Header-Content-Length is 9999999"},
 		{"model", "/v2/models/other/infer", "", bytes.NewReader(good), 404, `there is no model \"other\" here; the one that is served is \"m\"`},
-		{"path", "/v1/models/m:predict", "", bytes.NewReader(good), 404, "there is no POST /v1/models/m:predict"},
+		{"path", "/v1/models/m:predict", "", bytes.NewReader(good), 404, "there is no path /v1/models/m:predict; the model is at /v2/models/m, and takes requests at /v2/models/m/infer"},
+		{"method", "/v2/models/m", "", bytes.NewReader(good), 405, "/v2/models/m takes GET, not POST"},
 		{"output", inferPath, "", strings.NewReader(strings.TrimSuffix(string(good), "}") + `,"outputs":[{"name":"z"}]}`), 400, `outputs[0].name is \"z\"; this model has [\"probabilities\"]`},
 	} {
 		code, _, text := r.post(t, c.path, c.header, c.body)
@@ -229,6 +230,9 @@ func TestInferRefuses(t *testing.T) {
 		if _, ok := infer.DecodeError(text); !ok {
 			t.Errorf("%s: %s is no error of the protocol", c.name, text)
 		}
+	}
+	if code, text := r.get(t, inferPath); code != 405 || !strings.Contains(text, inferPath+" takes POST, not GET") {
+		t.Errorf("GET of %s: %d %s", inferPath, code, text)
 	}
 	same(t, r.infer(t, request(row(1)), false), row(1))
 	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "polder_onnx_body_bytes 0\n") {

@@ -89,7 +89,15 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST /v2/models/{model}/infer", func(w http.ResponseWriter, r *http.Request) { s.infer(w, r, r.PathValue("model")) })
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, refuse(http.StatusNotFound, "there is no %s %s; the Open Inference Protocol's paths begin with /v2", r.Method, r.URL.Path))
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+			if _, pattern := mux.Handler(other); pattern != "/" && method != r.Method {
+				w.Header().Set("Allow", method)
+				s.fail(w, refuse(http.StatusMethodNotAllowed, "%s takes %s, not %s", r.URL.Path, method, r.Method))
+				return
+			}
+		}
+		s.fail(w, refuse(http.StatusNotFound, "there is no path %s; the model is at /v2/models/%s, and takes requests at /v2/models/%s/infer", r.URL.Path, s.c.name, s.c.name))
 	})
 	// The one path that is asked all the time takes no way through the patterns.
 	path := "/v2/models/" + s.c.name + "/infer"
