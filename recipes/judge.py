@@ -21,6 +21,7 @@ def figures(net, about, held, learned, prefix=""):
             out["majority_accuracy"] = (right == counts.argmax()).mean()
             if len(number) == 2 and 0 < (right == 1).sum() < len(right):
                 out["auc"] = auc(scores[:, 1] - scores[:, 0], right == 1)
+                out["auc_low"] = out["auc"] - 1.645 * chance(right == 1)
         else:
             right = table.targets(held.labels)
             wrong = net.values(rows).numpy()[:, 0] - right
@@ -53,6 +54,12 @@ def auc(scores, positive):
     return (ranks[positive].sum() - p * (p + 1) / 2) / (p * (n - p))
 
 
+def chance(positive):
+    """The standard error of the AUC of scores that tell nothing: half of these are above 0.5."""
+    n, p = len(positive), int(positive.sum())
+    return ((n + 1) / (12 * p * (n - p))) ** 0.5
+
+
 def verdict(task, found, prefix="test_"):
     """A sentence: does the network beat the simplest ways to answer?"""
     if prefix + "reward" in found:
@@ -62,7 +69,7 @@ def verdict(task, found, prefix="test_"):
         return f"Its actions are rewarded by {mine:.4f} on average; always the same one by {simple:.4f}."
     if task == "classification":
         mine, simple = found[prefix + "accuracy"], found[prefix + "majority_accuracy"]
-        if mine <= simple and found.get(prefix + "auc", 0) <= 0.5:
+        if mine <= simple and found.get(prefix + "auc_low", 0) <= 0.5:
             return f"It did not learn: it is right in {mine:.4f} of cases, and always giving the commonest label is in {simple:.4f}."
         if mine <= simple:
             return (f"Its ranking is of use (AUC {found[prefix + 'auc']:.4f}), its answers are not: they are right in {mine:.4f} of cases, "

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -364,6 +365,22 @@ func TestSimpleControlsWin(t *testing.T) {
 	}
 	if !strings.Contains(string(p.file("README.md")), "seasonal") || !strings.Contains(string(p.file("README.md")), "Use the control") {
 		t.Errorf("the model says of itself:\n%s", p.file("README.md"))
+	}
+}
+
+// TestNoiseIsNotLearned: labels that nothing explains, half of whose models have an AUC above 0.5.
+func TestNoiseIsNotLearned(t *testing.T) {
+	for seed := uint64(1); seed < 4; seed++ {
+		chance := rand.New(rand.NewPCG(seed, 0))
+		var b strings.Builder
+		b.WriteString("a;b;label\n") // and parted by semicolons
+		for range 200 {
+			fmt.Fprintf(&b, "%.4f;%.4f;%s\n", chance.Float64(), chance.Float64(), []string{"no", "yes"}[chance.IntN(4)/3])
+		}
+		m := at(t, map[string]string{"data/d.csv": b.String()}).run("teacher", "EPOCHS=1", "HIDDEN=4")
+		if !(m["test_auc_low"] < m["test_auc"] && m["test_auc_low"] < 0.5) || m["test_accuracy"] > m["test_majority_accuracy"] {
+			t.Errorf("seed %d: %v", seed, m)
+		}
 	}
 }
 

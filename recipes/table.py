@@ -1,6 +1,6 @@
 """Tables: what the data of a recipe is, and how it is told apart.
 
-A table is a CSV file, with or without a line of names, or JSON lines with the same
+A table is a CSV file, parted by commas, tabs or semicolons, with or without a line of names, or JSON lines with the same
 fields each. All columns but the label and the slices are features, which are numbers.
 """
 
@@ -52,7 +52,10 @@ def lines(path):
         names = list(objects[0]) if objects else []
         return [[str(o.get(n, "")) for n in names] for o in objects], names
     with path.open(newline="", encoding="utf-8-sig") as f:
-        rows = [r for r in csv.reader(f) if r]
+        first = f.readline()
+        f.seek(0)
+        comma = next((c for c in ",\t;" if c in first), ",")
+        rows = [r for r in csv.reader(f, delimiter=comma) if r]
     if rows and not any(number(c) for c in rows[0]):
         return rows[1:], rows[0]
     return rows, None

@@ -242,6 +242,8 @@ func TestLearned(t *testing.T) {
 		"learned":         {map[string]string{"test_accuracy": "0.97", "test_majority_accuracy": "0.1"}, ""},
 		"commonest label": {map[string]string{"test_accuracy": "0.1", "test_majority_accuracy": "0.1"}, "commonest label"},
 		"ranks":           {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8"}, ""},
+		"ranks for sure":  {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8", "test_auc_low": "0.7"}, ""},
+		"ranks by chance": {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.51", "test_auc_low": "0.46"}, "always giving the commonest label"},
 		"not a number":    {map[string]string{"loss": "NaN"}, "NaN"},
 		"infinite":        {map[string]string{"test_mae": "+Inf"}, "test_mae"},
 		"control wins":    {map[string]string{"test_mae": "5.2", "test_mean_mae": "9", "test_seasonal_mae": "5.15"}, "control seasonal"},
