@@ -31,8 +31,8 @@ type Services interface {
 type Routes interface {
 	// Has tells whether there is a route of that name. Routes come before services.
 	Has(route types.NamespacedName) bool
-	// Names lists the routes of a namespace, in order.
-	Names(namespace string) []string
+	// Names lists the routes of a namespace over services that speak a protocol, in order.
+	Names(namespace string, protocol v1alpha1.Protocol) []string
 	// Serve answers a request for a route, of a client who may ask it.
 	Serve(w http.ResponseWriter, r *http.Request, c *Call)
 }

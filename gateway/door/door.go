@@ -97,7 +97,7 @@ func New(cfg Config) (*Door, error) {
 type noRoutes struct{}
 
 func (noRoutes) Has(types.NamespacedName) bool                           { return false }
-func (noRoutes) Names(string) []string                                   { return nil }
+func (noRoutes) Names(string, v1alpha1.Protocol) []string                { return nil }
 func (noRoutes) Serve(http.ResponseWriter, *http.Request, *gateway.Call) {}
 
 // noHosts is where there are none.

@@ -79,7 +79,9 @@ func (w *world) Do(key types.NamespacedName, r *http.Request) (*http.Response, e
 }
 
 func (w *world) Has(key types.NamespacedName) bool { return key.Name == "routed" }
-func (w *world) Names(string) []string             { return []string{"routed"} }
+func (w *world) Names(_ string, p v1alpha1.Protocol) []string {
+	return map[v1alpha1.Protocol][]string{v1alpha1.ProtocolOpenAI: {"routed"}}[p]
+}
 func (w *world) Serve(rw http.ResponseWriter, r *http.Request, c *gateway.Call) {
 	who, _ := gateway.ClientOf(r.Context())
 	body, _ := io.ReadAll(r.Body)

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -85,7 +86,7 @@ func (d *Door) models(v *visit) error {
 		return err
 	}
 	list := []entry{}
-	for _, n := range d.cfg.Routes.Names(v.namespace) {
+	for _, n := range d.cfg.Routes.Names(v.namespace, v1alpha1.ProtocolOpenAI) {
 		list = append(list, entry{ID: n, Object: "model", OwnedBy: v.namespace})
 	}
 	for _, i := range d.cfg.Services.Infos(v.namespace) {
@@ -104,6 +105,9 @@ func (d *Door) model(v *visit) error {
 		return err
 	}
 	e := entry{ID: v.name, Object: "model", OwnedBy: v.namespace}
+	if route && !slices.Contains(d.cfg.Routes.Names(v.namespace, v1alpha1.ProtocolOpenAI), v.name) {
+		return notFound("route " + v.name + " leads to no service of protocol openai; `polder route show " + v.name + "` tells where it leads")
+	}
 	if !route {
 		i, ok := d.cfg.Services.Info(key)
 		if !ok || i.Protocol != v1alpha1.ProtocolOpenAI {

@@ -20,6 +20,7 @@ import (
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
 )
 
@@ -263,8 +264,8 @@ func (f *fake) Do(service types.NamespacedName, r *http.Request) (*http.Response
 	return &http.Response{StatusCode: 200, Header: http.Header{"X-Server": {"onnx"}}, Body: io.NopCloser(strings.NewReader(string(text))), ProtoMajor: 1, ProtoMinor: 1}, nil
 }
 
-func (f *fake) Has(r types.NamespacedName) bool { return slices.Contains(f.names, r.Name) }
-func (f *fake) Names(string) []string           { return f.names }
+func (f *fake) Has(r types.NamespacedName) bool          { return slices.Contains(f.names, r.Name) }
+func (f *fake) Names(string, v1alpha1.Protocol) []string { return f.names }
 func (f *fake) Serve(w http.ResponseWriter, r *http.Request, c *gateway.Call) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"to": "route " + c.Key().String(), "path": c.Path, "body": string(c.Body)})
 }

@@ -17,6 +17,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
+	rules "polder.dev/polder/model/route"
 )
 
 // Services answers requests for InferenceServices, and knows what they speak.
@@ -133,11 +134,15 @@ func (t *Router) all() []*live {
 // Has implements gateway.Routes.
 func (t *Router) Has(route types.NamespacedName) bool { return t.find(route) != nil }
 
-// Names implements gateway.Routes.
-func (t *Router) Names(namespace string) []string {
+// Names implements gateway.Routes. A route whose services are not there speaks nothing.
+func (t *Router) Names(namespace string, protocol v1alpha1.Protocol) []string {
 	var out []string
 	for _, l := range t.all() {
-		if l.key.Namespace == namespace {
+		s := l.settings.Load()
+		if l.key.Namespace == namespace && s != nil && s.route != nil && slices.ContainsFunc(s.route.Targets, func(to rules.Target) bool {
+			info, ok := t.cfg.Services.Info(types.NamespacedName{Namespace: namespace, Name: to.Service})
+			return ok && info.Protocol == protocol
+		}) {
 			out = append(out, l.key.Name)
 		}
 	}

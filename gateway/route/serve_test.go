@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,8 +91,14 @@ func TestRefusals(t *testing.T) {
 	want(t, w.do(request{}), 404)
 	w.services["s"] = status(200)
 	want(t, w.do(request{header: http.Header{"Polder-Task": {"ocr"}}}), 200)
-	if !w.Has(split2key()) || len(w.Names("red-1")) != 1 || len(w.Names("blue")) != 0 {
+	if ai := v1alpha1.ProtocolOpenAI; !w.Has(split2key()) || len(w.Names("red-1", ai)) != 1 || len(w.Names("blue", ai)) != 0 || len(w.Names("red-1", v1alpha1.ProtocolV2)) != 0 {
 		t.Error("names")
+	}
+	astray := split()
+	astray.Name, astray.UID = "astray", "astray"
+	astray.Spec.Targets[0].Service, astray.Spec.Targets[1].Service, astray.Spec.Targets[2].Service = "gone", "gone", "gone"
+	if w.Set(astray); !w.Has(types.NamespacedName{Namespace: "red-1", Name: "astray"}) || slices.Contains(w.Names("red-1", v1alpha1.ProtocolOpenAI), "astray") {
+		t.Error("a route over services that are not there is listed")
 	}
 	w.Remove(split2key())
 	if w.Has(split2key()) {
