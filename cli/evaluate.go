@@ -86,6 +86,9 @@ METRIC>=MODEL for not being significantly worse than a model it is compared with
 			return printJSON(cmd.OutOrStdout(), e)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "Evaluation %s is submitted; `polder evaluation show %s` shows what it says.\n", e.Name, e.Name)
+		if gone := absent(cmd.Context(), c, &e.Spec); len(gone) > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "It waits, %s at most, for what is not in namespace %s yet: %s.\n", q.deadline, c.Namespace, strings.Join(gone, ", "))
+		}
 		return nil
 	}
 	q.flags(cmd)
@@ -165,6 +168,26 @@ func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
 		return nil, fmt.Errorf("--program is empty; write a command, such as 'python3 judge.py'")
 	}
 	return e, q.requires(s)
+}
+
+// absent names the models and data sets that are not there now. What cannot be looked up
+// is left to the controller.
+func absent(ctx context.Context, c *kube.Client, s *v1alpha1.EvaluationSpec) (out []string) {
+	look := func(what, name string, o kube.Object) {
+		if name != "" && apierrors.IsNotFound(c.Get(ctx, kube.Key(c.Namespace, name), o)) {
+			out = append(out, what+" "+name)
+		}
+	}
+	for _, m := range s.Models {
+		if n, err := model.ParseName(m.Model); err == nil {
+			look("model", n.Model, &v1alpha1.Model{})
+		}
+	}
+	look("data set", s.Data.Dataset, &v1alpha1.Dataset{})
+	if s.Trained != nil {
+		look("data set", s.Trained.Dataset, &v1alpha1.Dataset{})
+	}
+	return slices.Compact(out)
 }
 
 // pushProgram packs the code of the program that judges, if there is one.

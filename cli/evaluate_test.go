@@ -182,3 +182,19 @@ func TestReportWriter(t *testing.T) {
 		t.Errorf("%d files are left, %v", len(all), err)
 	}
 }
+
+// TestWhatAnEvaluationWaitsFor: a name that was mistyped is told at once, and not in a day.
+func TestWhatAnEvaluationWaitsFor(t *testing.T) {
+	there := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "ocr"}}
+	c := &kube.Client{WithWatch: kubetest.New(t, nil, there), Namespace: "lab"}
+	e, err := asked(t, "ocr", "--against=tutor@production", "--data=d", "--trained=d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"model tutor", "data set d"}, absent(t.Context(), c, &e.Spec)); d != "" {
+		t.Error(d)
+	}
+	if e, err = asked(t, "ocr", "--data=s3://b/d.csv"); err != nil || absent(t.Context(), c, &e.Spec) != nil {
+		t.Errorf("%v", absent(t.Context(), c, &e.Spec))
+	}
+}
