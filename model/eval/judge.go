@@ -31,6 +31,9 @@ func Judge(in *Input) (*Report, error) {
 	in.slice(r)
 	in.sample(r)
 	in.require(r)
+	if s := r.commonest(); s != "" {
+		r.note("%s", s)
+	}
 	r.Verdict = r.sentence()
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("judging: %w", err)

@@ -253,3 +253,25 @@ func TestTheVerdictTellsOfContamination(t *testing.T) {
 		}
 	}
 }
+
+// TestTheVerdictTellsOfTheSimplestAnswer: a model that is no better is told so, whatever it
+// is compared with.
+func TestTheVerdictTellsOfTheSimplestAnswer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		accuracy  float64
+		confusion [][]int64
+		want      string
+	}{
+		"no better": {0.7, [][]int64{{7, 0}, {3, 0}}, " Always answering no is right in 0.7 of the rows, and m in no more."},
+		"worse":     {0.6, [][]int64{{0, 2}, {2, 6}}, " Always answering yes is right in 0.8 of the rows, and m in no more."},
+		"better":    {0.8, [][]int64{{7, 0}, {2, 1}}, ""},
+		"not known": {0.5, [][]int64{{5, 0}, {2, 0}}, ""}, // some answers are of no class
+		"too many":  {0.5, nil, ""},
+		"one class": {1, [][]int64{{10, 0}, {0, 0}}, ""},
+	} {
+		r := &Report{Metric: Accuracy, Data: Data{Rows: 10, Classes: []string{"no", "yes"}}, Models: []Model{{Name: "m", Metrics: map[string]Metric{Accuracy: {Value: tc.accuracy}}, Confusion: tc.confusion}}}
+		if got := r.sentence(); got != "accuracy of m is "+number4(tc.accuracy)+"."+tc.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -59,7 +59,30 @@ func (c *Comparison) sentence(candidate string) string {
 	}
 }
 
-// sentence of the whole report: comparisons on its metric, regressions, requirements.
+// commonest says that the candidate is right no more often than whoever always gives the
+// commonest class; "" where it is, or where that cannot be told.
+func (r *Report) commonest() string {
+	m := r.Models[0]
+	accuracy, ok := m.Metrics[Accuracy]
+	most, all, class := int64(0), int64(0), 0
+	for i, row := range m.Confusion {
+		n := int64(0)
+		for _, c := range row {
+			n += c
+		}
+		if all += n; n > most {
+			most, class = n, i
+		}
+	}
+	share := float64(most) / float64(r.Data.Rows)
+	if !ok || all != r.Data.Rows || most == all || accuracy.Value > share {
+		return ""
+	}
+	return fmt.Sprintf("Always answering %s is right in %s of the rows, and %s in no more.", r.Data.Classes[class], number4(share), m.Name)
+}
+
+// sentence of the whole report: comparisons on its metric, the simplest answer, regressions,
+// contamination, requirements.
 func (r *Report) sentence() string {
 	var out []string
 	for i := range r.Comparisons {
@@ -74,6 +97,9 @@ func (r *Report) sentence() string {
 			s += fmt.Sprintf(" (95 %% interval %s to %s)", number4(*v.Low), number4(*v.High))
 		}
 		out = append(out, s+".")
+	}
+	if s := r.commonest(); s != "" {
+		out = append(out, s)
 	}
 	if n := len(r.Regressions); n == 1 {
 		g := r.Regressions[0]
