@@ -273,6 +273,16 @@ func (o *options) distilRecipes() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (out []string, _ cobra.ShellCompDirective) {
+			all, err := recipes.All()
+			if err != nil || len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			for _, r := range all {
+				out = append(out, r.Name+"\t"+r.What)
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		all, err := recipes.All()

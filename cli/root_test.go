@@ -173,6 +173,7 @@ func TestCompletion(t *testing.T) {
 	for args, want := range map[string][]string{
 		"logs --component ": {"etcd", "kubelet"},
 		"runtime build ":    {"pytorch-cpu"},
+		"distil recipes ":   {"logits", "teacher"},
 		"jobs -o ":          {"json"},
 		"defrag -o ":        {"json", "yaml"},
 		"model ":            {"ls", "pull", "rm", "show"},
