@@ -124,6 +124,17 @@ func TestInitForecast(t *testing.T) {
 	wants(t, "beyond the season", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--season", "4", "--horizon", "5")
 	wants(t, "0 lags", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--lags", "0")
 	wants(t, "column time", 2, "init", "forecast", filepath.Join(t.TempDir(), "xyz"), "--data", file, "--column", "time")
+	again := filepath.Join(t.TempDir(), "new")
+	series := filepath.Join(dir, "data/series.json")
+	wants(t, "after 600 steps", 0, "init", "forecast", again, "--encode", series, "--data", file)
+	got, err := os.ReadFile(filepath.Join(again, "encoded.csv"))
+	if err != nil || !strings.HasPrefix(string(got), "lag_0,lag_1,lag_2,lag_3,season_ago,season_mean\n44.824,40,35.858,32.679,60,60\n") {
+		t.Errorf("%s, %v", got, err)
+	}
+	wants(t, "--data is missing", 2, "init", "forecast", again, "--encode", series)
+	wants(t, "did not write it", 2, "init", "forecast", again, "--encode", file, "--data", file)
+	wants(t, "it has no lags", 2, "init", "forecast", again, "--encode", write(t, "e.json", "{}"), "--data", file)
+	wants(t, "it has no columns", 2, "init", "risk", again, "--encode", write(t, "e.json", "{}"), "--data", file)
 	empty := filepath.Join(t.TempDir(), "empty")
 	wants(t, "README.md", 0, "init", "forecast", empty)
 }

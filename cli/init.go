@@ -85,11 +85,15 @@ func (o *options) initForecast() *cobra.Command {
 		Long: `Write a directory with what it takes to forecast a series: a teacher, a distillation and
 an evaluation, ready to run, and how. With --data the series is cut into windows, the
 latest of which are kept to judge by, and it is told how wrong the simple controls are on
-these: the last value, that of a season ago, and the season's mean. The name of DIR
-becomes that of the model.`,
+these: the last value, that of a season ago, and the season's mean. series.json says how
+rows were made, and with --encode the latest values are made one alike, which a service
+can be asked about. The name of DIR becomes that of the model.`,
 		Example: "  polder init forecast load --data load.csv --column megawatts --season 24 --horizon 6",
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if s.encode != "" {
+			return s.latest(cmd.OutOrStdout(), args[0])
+		}
 		f := &facts{Name: filepath.Base(args[0])}
 		files, err := s.forecast(f)
 		if err != nil {
@@ -103,6 +107,7 @@ becomes that of the model.`,
 	cmd.Flags().IntVar(&s.shape.Horizon, "horizon", 1, "steps ahead")
 	cmd.Flags().IntVar(&s.shape.Season, "season", 0, "steps after which the series repeats; 0: it does not")
 	cmd.Flags().Float64Var(&s.shape.Held, "held", 0.2, "the part to judge by, the latest")
+	cmd.Flags().StringVar(&s.encode, "encode", "", "a series.json: make a row of the latest values of --data alike, into DIR/encoded.csv, and nothing else")
 	return cmd
 }
 
@@ -153,18 +158,12 @@ func (s *starting) risk(f *facts) (map[string]func(io.Writer) error, error) {
 
 // again makes numbers of rows as columns.json says.
 func (s *starting) again(w io.Writer, dir string) error {
-	text, err := os.ReadFile(s.encode)
-	if err != nil {
-		return usage.Error(err)
-	}
 	var e sheet.Encoder
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil || len(e.Columns) == 0 {
-		return usage.Errorf("%s: it is no columns.json of `polder init risk`: %v", s.encode, err)
+	if err := s.written("polder init risk", &e); err != nil {
+		return err
 	}
-	if s.file == "" {
-		return usage.Errorf("--encode: --data is missing; name the CSV file whose rows are to become numbers")
+	if len(e.Columns) == 0 {
+		return usage.Errorf("%s: `polder init risk` did not write it: it has no columns", s.encode)
 	}
 	rows, _, err := readSheet(s.file, "")
 	if err != nil {
@@ -208,7 +207,51 @@ func (s *starting) forecast(f *facts) (map[string]func(io.Writer) error, error) 
 	for _, c := range slices.Sorted(maps.Keys(w.Controls)) {
 		f.Notes = append(f.Notes, fmt.Sprintf("%s (`%s`): %.6g", title[c], c, w.Controls[c]))
 	}
-	return map[string]func(io.Writer) error{"data/train/train.csv": w.Train.Write, "data/held/held.csv": w.Held.Write}, nil
+	return map[string]func(io.Writer) error{
+		"data/train/train.csv": w.Train.Write, "data/held/held.csv": w.Held.Write,
+		"data/series.json": func(out io.Writer) error { return printJSON(out, w.Recipe) },
+	}, nil
+}
+
+// latest makes a row of the latest values as series.json says.
+func (s *starting) latest(w io.Writer, dir string) error {
+	var k sheet.Recipe
+	if err := s.written("polder init forecast", &k); err != nil {
+		return err
+	}
+	if k.Lags == 0 {
+		return usage.Errorf("%s: `polder init forecast` did not write it: it has no lags", s.encode)
+	}
+	rows, _, err := readSheet(s.file, "")
+	if err != nil {
+		return err
+	}
+	out, err := k.Latest(rows)
+	if err != nil {
+		return usage.Errorf("%s: %w", s.file, err)
+	}
+	if err := writeNew(dir, map[string]func(io.Writer) error{"encoded.csv": out.Write}); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: what is seen after %d steps, for `polder predict`; asked is the value %d ahead\n", filepath.Join(dir, "encoded.csv"), len(rows.Rows), k.Horizon)
+	return nil
+}
+
+// written reads what verb wrote, the file of --encode, into v.
+func (s *starting) written(verb string, v any) error {
+	text, err := os.ReadFile(s.encode)
+	if err != nil {
+		return usage.Error(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return usage.Errorf("%s: `%s` did not write it: %w", s.encode, verb, err)
+	}
+	if s.file == "" {
+		return usage.Errorf("--encode: --data is missing; name the CSV file whose rows are to become numbers")
+	}
+	return nil
 }
 
 // nameShape is what a directory must be called for objects to be named after it.

@@ -3,6 +3,7 @@ package sheet
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Shape of the windows that a series is cut into.
@@ -27,6 +28,8 @@ const (
 // Windows are rows of a series: to learn from, and to judge by.
 type Windows struct {
 	Train, Held *Sheet
+	// Recipe is how a row is made of later values alike.
+	Recipe Recipe
 	// Controls are columns that are forecasts by themselves, with how wrong each is on the
 	// rows to judge by, on average.
 	Controls map[string]float64
@@ -55,6 +58,7 @@ func (s *Sheet) Cut(column int, shape Shape) (*Windows, error) {
 	w := &Windows{Train: &Sheet{}, Held: &Sheet{}, Controls: map[string]float64{}}
 	w.Train.Names = header(shape, names)
 	w.Held.Names = w.Train.Names
+	w.Recipe = Recipe{Column: s.Name(column), Lags: shape.Lags, Horizon: shape.Horizon, Season: shape.Season, Means: means, Others: names}
 	count := 0
 	for t := first; t+shape.Horizon < len(series); t++ {
 		row, asked := window(series, others, means, t, shape), series[t+shape.Horizon]
@@ -79,6 +83,68 @@ func (s *Sheet) Cut(column int, shape Shape) (*Windows, error) {
 		w.Controls[k] /= float64(count)
 	}
 	return w, nil
+}
+
+// Recipe is how a row was made of a series, written down, so that the latest values can be
+// made a row of alike.
+type Recipe struct {
+	// Column of the series, by name.
+	Column  string `json:"column"`
+	Lags    int    `json:"lags"`
+	Horizon int    `json:"horizon"`
+	Season  int    `json:"season,omitempty"`
+	// Means of each place in the season; the first is that of the series' first step.
+	Means []float64 `json:"means,omitempty"`
+	// Others are columns that are seen as they are at the present step.
+	Others []string `json:"others,omitempty"`
+}
+
+// Latest makes the row of the last step of s, whose first step has the same place in the
+// season as that of the series that was learned from. It has no label: that is yet to come.
+func (k *Recipe) Latest(s *Sheet) (*Sheet, error) {
+	shape := Shape{Lags: k.Lags, Horizon: k.Horizon, Season: k.Season, Held: 0.5}
+	if err := shape.check(); err != nil {
+		return nil, err
+	}
+	if len(k.Means) != k.Season {
+		return nil, fmt.Errorf("means: there are %d of a season of %d steps", len(k.Means), k.Season)
+	}
+	names := slices.Collect(columns(s))
+	column := slices.Index(names, k.Column)
+	if column < 0 {
+		return nil, fmt.Errorf("there is no column %q; give the series that the model learned from, with its latest values", k.Column)
+	}
+	last, least := len(s.Rows)-1, max(k.Lags, k.Season-k.Horizon+1)
+	if len(s.Rows) < least {
+		return nil, fmt.Errorf("%d steps are too few; a row is made of the latest %d", len(s.Rows), least)
+	}
+	series := make([]float64, len(s.Rows))
+	for t := len(s.Rows) - least; t <= last; t++ {
+		v, ok := number(s.Rows[t][column])
+		if !ok {
+			return nil, fmt.Errorf("row %d, column %s: %.40q is not a number; a series has one at every step", t+1, k.Column, s.Rows[t][column])
+		}
+		series[t] = v
+	}
+	others := make([][]float64, len(k.Others))
+	for i, n := range k.Others {
+		c := slices.Index(names, n)
+		if c < 0 {
+			return nil, fmt.Errorf("there is no column %q, which the model takes", n)
+		}
+		v, ok := number(s.Rows[last][c])
+		if !ok {
+			return nil, fmt.Errorf("row %d, column %s: %.40q is not a number", last+1, n, s.Rows[last][c])
+		}
+		others[i] = make([]float64, len(s.Rows))
+		others[i][last] = v
+	}
+	var row []string
+	for _, v := range window(series, others, k.Means, last, shape) {
+		row = append(row, format(v))
+	}
+	head := header(shape, k.Others)
+	return &Sheet{Names: head[:len(head)-1], Rows: [][]string{row}}, nil
 }
 
 // check says which number of a shape cannot be.
@@ -137,7 +203,7 @@ func header(shape Shape, others []string) []string {
 	for _, n := range others {
 		out = append(out, "now_"+n)
 	}
-	return append(out, "label")
+	return append(out, labelName)
 }
 
 // window is what is seen at step t.

@@ -206,6 +206,42 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestLatest: the row of the last step is what Cut would have made of it.
+func TestLatest(t *testing.T) {
+	s := &Sheet{Names: []string{"day", "other", "load"}}
+	for i := range 400 {
+		s.Rows = append(s.Rows, []string{fmt.Sprintf("day %d", i), fmt.Sprint(-i), fmt.Sprint(i * i % 97)})
+	}
+	shape := Shape{Lags: 3, Horizon: 2, Season: 7, Held: 0.25}
+	w, err := s.Cut(2, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := w.Held.Rows[len(w.Held.Rows)-1] // of the step before the last two
+	got, err := w.Recipe.Latest(&Sheet{Names: s.Names, Rows: s.Rows[:398]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (&Sheet{Names: w.Held.Names[:6], Rows: [][]string{cut[:6]}}); cmp.Diff(want, got) != "" {
+		t.Error(cmp.Diff(want, got))
+	}
+	other := read(t, "load,other,x\n5,1,a\n6,2,b\n7,3,c\n8,4,d\n9,5,e\n1,6,f\n")
+	if got, err := w.Recipe.Latest(other); err != nil || !slices.Equal(got.Rows[0][:3], []string{"1", "9", "8"}) || got.Rows[0][3] != "5" || got.Rows[0][5] != "6" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for want, bad := range map[string]string{
+		"5 steps are too few":       "load,other\n5,1\n6,2\n7,3\n8,4\n9,5\n",
+		`no column "load"`:          "loads,other\n5,1\n",
+		`no column "other"`:         "load,b\n5,1\n6,2\n7,3\n8,4\n9,5\n1,6\n",
+		"row 6, column load":        "load,other\n5,1\n6,2\n7,3\n8,4\n9,5\n,6\n",
+		"row 6, column other: \"\"": "load,other\n5,1\n6,2\n7,3\n8,4\n9,5\n1,\n",
+	} {
+		if _, err := w.Recipe.Latest(read(t, bad)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // TestSeasonWins: of a series that repeats, the season's mean is right and the last value not.
 func TestSeasonWins(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 2))
