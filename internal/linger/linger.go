@@ -5,18 +5,18 @@
 package linger
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"time"
 )
 
 // How many bytes are read that nobody wants, of somebody who is known and of one who is
-// not, and for how long.
+// not; for how long, and for how long while nothing comes.
 const (
 	Known    = 256 << 20
 	Unknown  = 1 << 20
 	patience = 10 * time.Second
+	quiet    = time.Second
 )
 
 // Answer lets answer write a short answer to r, sends it, and then reads what is left of
@@ -25,22 +25,28 @@ const (
 // wraps another has a method Unwrap, and one of its own for Flush if it took the
 // connection over.
 func Answer(w http.ResponseWriter, r *http.Request, limit int64, answer func()) {
-	// HTTP/2 resets a stream and not a connection, and 100-continue asks first.
-	if r.Body == nil || r.Body == http.NoBody || r.ProtoMajor != 1 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+	if r.Body == nil || r.Body == http.NoBody || r.ProtoMajor != 1 { // HTTP/2 resets a stream and not a connection
 		answer()
 		return
 	}
 	control := http.NewResponseController(w)
-	_ = control.EnableFullDuplex() // net/http would read 256 KiB before it answers; what cannot is no connection
+	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		answer()
+		_ = control.SetReadDeadline(time.Now().Add(quiet)) // net/http reads on without one; what cannot is no connection
+		return
+	}
+	_ = control.EnableFullDuplex() // net/http would read 256 KiB before it answers
 	answer()
 	if control.Flush() != nil {
 		return // nobody is there to hear it
 	}
-	until := time.Now().Add(patience)
-	_ = control.SetReadDeadline(until) // as above
-	for limit > 0 && time.Now().Before(until) {
-		n, err := io.CopyN(io.Discard, r.Body, min(limit, 64<<10))
-		if limit -= n; err != nil {
+	// A body may set deadlines of its own when it is read, so the end is set meanwhile.
+	end := time.AfterFunc(quiet, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }) // as above
+	defer end.Stop()
+	piece := make([]byte, 32<<10)
+	for until := time.Now().Add(patience); limit > 0 && time.Now().Before(until); end.Reset(quiet) {
+		n, err := r.Body.Read(piece)
+		if limit -= int64(n); err != nil {
 			return
 		}
 	}
