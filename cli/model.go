@@ -46,7 +46,7 @@ func modelRow(m *v1alpha1.Model, now time.Time) []string {
 
 // mainMetric picks what a model is best known by.
 func mainMetric(m map[string]string) string {
-	for _, k := range []string{"test_accuracy", "accuracy", "val_accuracy", "loss"} {
+	for _, k := range []string{"test_reward", "test_accuracy", "accuracy", "val_accuracy", "test_mae", "loss"} {
 		if v, ok := m[k]; ok {
 			return k + "=" + shortNumber(v)
 		}

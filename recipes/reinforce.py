@@ -7,8 +7,9 @@ Data: "data", a table; "held", rows to judge by, or a part of data is held back;
 optionally, a model of a recipe that the policy begins as. Who rewards is a program: the
 parameter reward names a file beside the table with a function
     reward(row, label, action) -> number
-of the row's numbers, the text of its label (None without labels) and the text of the
-action. Without it an action is worth 1 if it is the label.
+of the row's numbers, the text of its label (None without labels: a table has none if it
+has as many columns as "from" takes) and the text of the action. Without it an action is
+worth 1 if it is the label.
 Parameters: reward, actions (a list; else the labels there are), group, entropy (how much
 it is worth to stay curious), net, hidden, channels, epochs, batch, lr, hold, seed.
 """
@@ -69,19 +70,21 @@ def figures(net, about, reward, held, prefix):
 
 def main():
     seed = job.begin()
-    data, reward = table.read("data"), program()
+    net, about = nets.from_model(job.DATA / "from", "from") if (job.DATA / "from").is_dir() else (None, None)
+    data, reward = table.read("data", net.config["features"] if net else None), program()
     listed = [a for a in job.parameter("actions", "").split(",") if a]
-    if len(listed) < 2 and not data.labels:
-        sys.exit("parameter actions: name two at least, such as yes,no; the data has no labels to take them from")
+    if len(listed) == 1 or not (listed or net or data.labels):
+        sys.exit("parameter actions: name two at least, such as yes,no; without it they are the labels, and the data has none")
     if (job.DATA / "held").is_dir():
         learn, held = data, table.read("held", data.rows.shape[1])
     else:
         keep, away = table.hold(data, job.parameter("hold", 0.2, 0.01, 0.9), seed)
         learn, held = data.part(keep), data.part(away)
-    if (job.DATA / "from").is_dir():
-        net, about = nets.from_model(job.DATA / "from", "from")
-        if not about.get("labels") or net.config["features"] != learn.rows.shape[1]:
-            sys.exit(f"from: the policy must be a classifier of {learn.rows.shape[1]} features")
+    if net:
+        if not about.get("labels") or net.config["net"] == "text":
+            sys.exit("from: the policy must be a model that classifies rows")
+        if listed and listed != about["labels"]:
+            sys.exit(f"parameter actions: the policy that it begins as chooses among {','.join(about['labels'][:20])}; leave actions out, or from")
     else:
         about = {"task": "classification", "features": learn.names, "labels": listed or table.classes(learn.labels)}
         net = nets.Net(nets.wanted(learn.rows.shape[1], len(about["labels"]), "mlp", "32"))
@@ -102,7 +105,7 @@ def main():
     job.fit(net, loss, len(learn), job.parameter("epochs", 40, 1, 100_000), job.parameter("batch", 64, 1), job.parameter("lr", 0.003, 1e-7, 10.0),
             lambda: figures(net, about, reward, held, "val_"))
     found = {**figures(net, about, reward, held, "test_"), **before, "parameters": nets.parameters(net), "rows": len(learn)}
-    says = judge.verdict("classification", found)
+    says = judge.verdict("classification", found) + f" Before it learned, they were rewarded by {before['before_reward']:.4f}."
     nets.publish(net, about, found, f"""# A policy of the recipe reinforce
 
 It takes rows of {rows.shape[1]} numbers and answers how likely each of {len(actions)} actions is. It has {nets.parameters(net):,} parameters, and learned

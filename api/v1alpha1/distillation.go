@@ -32,6 +32,11 @@ type Distillation struct {
 // +kubebuilder:validation:XValidation:rule="has(self.teacher) == has(oldSelf.teacher) && (!has(self.teacher) || self.teacher == oldSelf.teacher)",fieldPath=".teacher",message="spec is immutable: teacher cannot be changed, only cancel and budget can: make another Distillation"
 // +kubebuilder:validation:XValidation:rule="self.student == oldSelf.student",fieldPath=".student",message="spec is immutable: student cannot be changed, only cancel and budget can: make another Distillation"
 // +kubebuilder:validation:XValidation:rule="self.data == oldSelf.data",fieldPath=".data",message="spec is immutable: data cannot be changed, only cancel and budget can: make another Distillation"
+// +kubebuilder:validation:XValidation:rule="has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method)",fieldPath=".method",message="spec is immutable: method cannot be changed, only cancel and budget can: make another Distillation"
+// +kubebuilder:validation:XValidation:rule="has(self.labels) == has(oldSelf.labels) && (!has(self.labels) || self.labels == oldSelf.labels)",fieldPath=".labels",message="spec is immutable: labels cannot be changed, only cancel and budget can: make another Distillation"
+// +kubebuilder:validation:XValidation:rule="has(self.held) == has(oldSelf.held) && (!has(self.held) || self.held == oldSelf.held)",fieldPath=".held",message="spec is immutable: held cannot be changed, only cancel and budget can: make another Distillation"
+// +kubebuilder:validation:XValidation:rule="has(self.requirements) == has(oldSelf.requirements) && (!has(self.requirements) || self.requirements == oldSelf.requirements)",fieldPath=".requirements",message="spec is immutable: requirements cannot be changed, only cancel and budget can: make another Distillation"
+// +kubebuilder:validation:XValidation:rule="has(self.output) == has(oldSelf.output) && (!has(self.output) || self.output == oldSelf.output)",fieldPath=".output",message="spec is immutable: output cannot be changed, only cancel and budget can: make another Distillation"
 // +kubebuilder:validation:XValidation:rule="has(self.teacher) || self.method in ['finetune', 'lora', 'reinforce']",fieldPath=".teacher",message="logits and sequence need a teacher"
 type DistillationSpec struct {
 	// Method: logits (soft labels), sequence (the teacher writes the training data),
@@ -58,7 +63,9 @@ type DistillationSpec struct {
 	// +optional
 	Held *EvaluationData `json:"held,omitempty"`
 	// Requirements of the evaluation at the end; a student that does not meet them is not
-	// registered under the output's name.
+	// registered under the output's name. With method reinforce also reward, the mean on
+	// rows that it has not learned from; where the parameter actions names what to choose
+	// among, reward alone.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional

@@ -59,6 +59,7 @@ func Check(d *v1alpha1.Distillation) error {
 	if s.Student.From == "" && (m == v1alpha1.MethodLora || m == v1alpha1.MethodFinetune && s.Student.Recipe == "finetune") {
 		err = errors.Join(err, refuse("spec.student.from", "method %s begins from a model; name it here", m))
 	}
+	err = errors.Join(err, checkRewards(d))
 	for k := range s.Student.Parameters {
 		if slices.Contains(ours, k) || strings.HasPrefix(k, "data_") || strings.HasPrefix(k, "held_") {
 			err = errors.Join(err, refuse("spec.student.parameters."+k, "the distillation sets it itself, from its other fields; take it out"))

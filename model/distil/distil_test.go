@@ -62,8 +62,16 @@ func TestCheck(t *testing.T) {
 		}, "spec.student.from"},
 		"parameter of ours":   {func(s *v1alpha1.DistillationSpec) { s.Student.Parameters["data_file"] = "x" }, "spec.student.parameters.data_file"},
 		"labels as parameter": {func(s *v1alpha1.DistillationSpec) { s.Student.Parameters["labels"] = "3" }, "spec.student.parameters.labels"},
-		"held for text":       {func(s *v1alpha1.DistillationSpec) { s.Method, s.Student.Recipe = v1alpha1.MethodSequence, "sequence" }, "spec.held"},
-		"budget of nothing":   {func(s *v1alpha1.DistillationSpec) { s.Budget.AcceleratorHours = "0.0" }, "spec.budget.acceleratorHours"},
+		"reward of labels": {func(s *v1alpha1.DistillationSpec) {
+			s.Requirements = []v1alpha1.EvaluationRequirement{{Metric: "reward", Min: "0.5"}}
+		}, "spec.requirements[0].metric"},
+		"labels of actions": {func(s *v1alpha1.DistillationSpec) {
+			policy(s)
+			s.Requirements = append(s.Requirements, v1alpha1.EvaluationRequirement{Metric: "accuracy", Min: "0.5"})
+		}, "spec.requirements[1].metric"},
+		"reward without a bound": {func(s *v1alpha1.DistillationSpec) { policy(s); s.Requirements[0].Min = "" }, "spec.requirements[0].metric"},
+		"held for text":          {func(s *v1alpha1.DistillationSpec) { s.Method, s.Student.Recipe = v1alpha1.MethodSequence, "sequence" }, "spec.held"},
+		"budget of nothing":      {func(s *v1alpha1.DistillationSpec) { s.Budget.AcceleratorHours = "0.0" }, "spec.budget.acceleratorHours"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := sound()
@@ -176,6 +184,52 @@ func TestAModelThatGoesOn(t *testing.T) {
 	}
 }
 
+// policy makes a distillation one by rewards.
+func policy(s *v1alpha1.DistillationSpec) {
+	s.Method, s.Teacher = v1alpha1.MethodReinforce, nil
+	s.Student = v1alpha1.Student{Recipe: "reinforce", Parameters: map[string]string{"actions": "odd,even", "reward": "judge.py"}}
+	s.Requirements = []v1alpha1.EvaluationRequirement{{Metric: "reward", Min: "0.5"}}
+}
+
+// TestAPolicy: where actions are no labels, its rewards judge it, else an evaluation does, too.
+func TestAPolicy(t *testing.T) {
+	d := sound()
+	policy(&d.Spec)
+	if err := Check(d); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(Stages(d), " "); got != "student" {
+		t.Errorf("its stages are %s", got)
+	}
+	for name, tc := range map[string]struct {
+		metrics map[string]string
+		verdict string
+		unmet   string
+	}{
+		"rewarded": {map[string]string{"test_reward": "0.75", "test_constant_reward": "0.25", "before_reward": "0.1"},
+			"Its actions are rewarded by 0.75 on average; always the same one by 0.25; before it learned they were by 0.1.", ""},
+		"too little":   {map[string]string{"test_reward": "0.25"}, "Its actions are rewarded by 0.25 on average.", "reward is 0.25; at least 0.5 is required."},
+		"told by none": {nil, "Its program tells no test_reward.", "reward is required, and was not told."},
+	} {
+		verdict, unmet := Rewarded(d, tc.metrics)
+		if verdict != tc.verdict || strings.Join(unmet, " ") != tc.unmet {
+			t.Errorf("%s: %q, unmet %q", name, verdict, unmet)
+		}
+	}
+	delete(d.Spec.Student.Parameters, "actions")
+	d.Spec.Requirements = append(d.Spec.Requirements, v1alpha1.EvaluationRequirement{Metric: "accuracy", Min: "0.5"})
+	if err := Check(d); err != nil {
+		t.Fatal(err)
+	}
+	e := Judgement(d, &Found{}, &Source{})
+	if got := strings.Join(Stages(d), " "); got != "student evaluation" || len(e.Spec.Requirements) != 1 || e.Spec.Requirements[0].Metric != "accuracy" {
+		t.Errorf("its stages are %s, and it is required %v", got, e.Spec.Requirements)
+	}
+	if len(d.Spec.Requirements) != 2 {
+		t.Errorf("its own requirements are %v now", d.Spec.Requirements)
+	}
+}
+
 // TestAnEndpointsKey: it is never written down, and the cloud's own services are believed.
 func TestAnEndpointsKey(t *testing.T) {
 	d := sound()
@@ -239,18 +293,25 @@ func TestLearned(t *testing.T) {
 		metrics map[string]string
 		want    string // "" learned
 	}{
-		"learned":         {map[string]string{"test_accuracy": "0.97", "test_majority_accuracy": "0.1"}, ""},
-		"commonest label": {map[string]string{"test_accuracy": "0.1", "test_majority_accuracy": "0.1"}, "commonest label"},
-		"ranks":           {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8"}, ""},
-		"ranks for sure":  {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8", "test_auc_low": "0.7"}, ""},
-		"ranks by chance": {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.51", "test_auc_low": "0.46"}, "always giving the commonest label"},
-		"not a number":    {map[string]string{"loss": "NaN"}, "NaN"},
-		"infinite":        {map[string]string{"test_mae": "+Inf"}, "test_mae"},
-		"control wins":    {map[string]string{"test_mae": "5.2", "test_mean_mae": "9", "test_seasonal_mae": "5.15"}, "control seasonal"},
-		"beats controls":  {map[string]string{"test_mae": "3.4", "test_mean_mae": "9", "test_persistence_mae": "3.5"}, ""},
-		"rewarded":        {map[string]string{"test_reward": "0.9", "test_constant_reward": "0.2", "test_accuracy": "0.1", "test_majority_accuracy": "0.5"}, ""},
-		"not rewarded":    {map[string]string{"test_reward": "0.2", "test_constant_reward": "0.2"}, "rewarded"},
-		"says nothing":    {map[string]string{"loss": "0.1"}, ""},
+		"learned":            {map[string]string{"test_accuracy": "0.97", "test_majority_accuracy": "0.1"}, ""},
+		"commonest label":    {map[string]string{"test_accuracy": "0.1", "test_majority_accuracy": "0.1"}, "commonest label"},
+		"ranks":              {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8"}, ""},
+		"ranks for sure":     {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8", "test_auc_low": "0.7"}, ""},
+		"ranks by chance":    {map[string]string{"test_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.51", "test_auc_low": "0.46"}, "always giving the commonest label"},
+		"not a number":       {map[string]string{"loss": "NaN"}, "NaN"},
+		"infinite":           {map[string]string{"test_mae": "+Inf"}, "test_mae"},
+		"control wins":       {map[string]string{"test_mae": "5.2", "test_mean_mae": "9", "test_seasonal_mae": "5.15"}, "control seasonal"},
+		"beats controls":     {map[string]string{"test_mae": "3.4", "test_mean_mae": "9", "test_persistence_mae": "3.5"}, ""},
+		"rewarded":           {map[string]string{"test_reward": "0.9", "test_constant_reward": "0.2", "test_accuracy": "0.1", "test_majority_accuracy": "0.5"}, ""},
+		"not rewarded":       {map[string]string{"test_reward": "0.2", "test_constant_reward": "0.2"}, "rewarded"},
+		"better than before": {map[string]string{"test_accuracy": "0.9", "before_accuracy": "0.8", "test_majority_accuracy": "0.1"}, ""},
+		"as it was":          {map[string]string{"test_accuracy": "0.9", "before_accuracy": "0.9", "test_majority_accuracy": "0.1"}, "was in 0.9000 before"},
+		"ranks as it did":    {map[string]string{"test_accuracy": "0.9", "before_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8", "before_auc": "0.8"}, "before"},
+		"ranks better":       {map[string]string{"test_accuracy": "0.9", "before_accuracy": "0.9", "test_majority_accuracy": "0.9", "test_auc": "0.8", "before_auc": "0.7"}, ""},
+		"wrong as before":    {map[string]string{"test_mae": "3", "before_mae": "3", "test_mean_mae": "9"}, "was by 3 before"},
+		"less wrong":         {map[string]string{"test_mae": "3", "before_mae": "4", "test_mean_mae": "9"}, ""},
+		"rewarded as before": {map[string]string{"test_reward": "0.5", "before_reward": "0.5", "test_constant_reward": "0.2"}, "were by 0.5 before"},
+		"says nothing":       {map[string]string{"loss": "0.1"}, ""},
 	} {
 		err := Learned(tc.metrics)
 		if (err == nil) != (tc.want == "") || err != nil && (!errors.Is(err, ErrNotLearned) || !strings.Contains(err.Error(), tc.want)) {

@@ -4,8 +4,8 @@
 // model/controller/distillation carries it out, the command line shows it beforehand.
 //
 // The stages are, in this order: teacher (only with a teacher, and only if its answers are
-// not there yet), student, evaluation. A student is registered under its name by the
-// controller after all of them.
+// not there yet), student, evaluation (but of a policy whose actions are no labels). A
+// student is registered under its name by the controller after all of them.
 package distil
 
 // The stages.

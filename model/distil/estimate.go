@@ -54,8 +54,11 @@ func alike(a, b *v1alpha1.Distillation, stage string) bool {
 
 // Stages of a distillation, in order.
 func Stages(d *v1alpha1.Distillation) []string {
-	if Taught(d) {
+	switch {
+	case Taught(d):
 		return []string{StageTeacher, StageStudent, StageEvaluation}
+	case !Judged(d):
+		return []string{StageStudent}
 	}
 	return []string{StageStudent, StageEvaluation}
 }

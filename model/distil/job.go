@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -126,7 +127,7 @@ func Judgement(d *v1alpha1.Distillation, f *Found, student *Source) *v1alpha1.Ev
 	if f.Teacher != nil && method(d) == v1alpha1.MethodLogits {
 		e.Spec.Models = append(e.Spec.Models, v1alpha1.EvaluatedModel{Name: SourceTeacher, Model: f.Teacher.Name + "@" + f.Teacher.Digest})
 	}
-	e.Spec.Requirements = d.Spec.Requirements
+	e.Spec.Requirements = slices.DeleteFunc(slices.Clone(d.Spec.Requirements), ofReward)
 	if h := d.Spec.Held; h != nil {
 		e.Spec.Data = *h.DeepCopy()
 		e.Spec.Trained = d.Spec.Data.DeepCopy()

@@ -14,21 +14,57 @@ import (
 var ErrNotLearned = errors.New("the student did not learn")
 
 // Learned judges a student by the figures that its recipe leaves: whether it beats always
-// giving the commonest label, or the best of the simple controls. Figures that are not
-// there are not judged: a program of one's own need not have them.
+// giving the commonest label, or the best of the simple controls, and what it began as.
+// Figures that are not there are not judged: a program of one's own need not have them.
 func Learned(metrics map[string]string) error {
 	for _, k := range slices.Sorted(maps.Keys(metrics)) {
 		if v, err := strconv.ParseFloat(metrics[k], 64); err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
 			return fmt.Errorf("%w: its figure %s is %s; look at the data for numbers without bounds, or lower the parameter lr", ErrNotLearned, k, metrics[k])
 		}
 	}
-	reward, ok := figure(metrics, "test_reward")
-	if constant, known := figure(metrics, "test_constant_reward"); ok && known {
-		if reward <= constant {
-			return fmt.Errorf("%w: its actions are rewarded by %.4g on average, and always the same one by %.4g; give more epochs, or look at the reward program", ErrNotLearned, reward, constant)
-		}
-		return nil
+	if _, ok := figure(metrics, "test_reward"); ok {
+		return learnedActions(metrics)
 	}
+	if err := learnedAnswers(metrics); err != nil {
+		return err
+	}
+	return improved(metrics)
+}
+
+// learnedActions judges a policy by what its actions are rewarded with.
+func learnedActions(metrics map[string]string) error {
+	reward, _ := figure(metrics, "test_reward")
+	if constant, known := figure(metrics, "test_constant_reward"); known && reward <= constant {
+		return fmt.Errorf("%w: its actions are rewarded by %.4g on average, and always the same one by %.4g; give more epochs, or look at the reward program", ErrNotLearned, reward, constant)
+	}
+	if was, known := figure(metrics, "before_reward"); known && reward <= was {
+		return fmt.Errorf("%w: its actions are rewarded by %.4g on average, and were by %.4g before; give more epochs, or raise the parameter lr", ErrNotLearned, reward, was)
+	}
+	return nil
+}
+
+// improved judges a model that went on learning: it is better than what it began as, or
+// ranks better.
+func improved(metrics map[string]string) error {
+	mine, ok := figure(metrics, "test_accuracy")
+	was, known := figure(metrics, "before_accuracy")
+	if ok && known && mine <= was {
+		auc, ranks := figure(metrics, "test_auc")
+		if before, ranked := figure(metrics, "before_auc"); ranks && ranked && auc > before {
+			return nil
+		}
+		return fmt.Errorf("%w: it is right in %.4f of cases, and was in %.4f before; give more epochs or more data, or raise the parameter lr", ErrNotLearned, mine, was)
+	}
+	wrong, ok := figure(metrics, "test_mae")
+	was, known = figure(metrics, "before_mae")
+	if ok && known && wrong >= was {
+		return fmt.Errorf("%w: it is wrong by %.4g on average, and was by %.4g before; give more epochs or more data, or raise the parameter lr", ErrNotLearned, wrong, was)
+	}
+	return nil
+}
+
+// learnedAnswers judges a model by the simplest ways to answer.
+func learnedAnswers(metrics map[string]string) error {
 	mine, ok := figure(metrics, "test_accuracy")
 	common, known := figure(metrics, "test_majority_accuracy")
 	if ok && known && mine <= common {

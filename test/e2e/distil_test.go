@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,17 +22,26 @@ import (
 
 const distilLimit = 5 * time.Minute
 
-// splitDigits puts the digits into the store as the example's page says: rows to learn
-// from, and rows to judge by.
+var digitsSplit sync.Once
+
+// splitDigits puts the digits into the store of the shared cloud, once, as the example's
+// page says: rows to learn from, and rows to judge by. The former lie beside a program
+// that rewards, too.
 func (c *cloud) splitDigits(t testing.TB) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "digits")
-	c.must(t, "dataset", "split", "../../examples/data/digits/digits.csv", dir)
-	c.must(t, "bucket", "create", "digits-split")
-	for _, part := range []string{"train", "held"} {
-		c.must(t, "cp", filepath.Join(dir, part+".csv"), "s3://digits-split/"+part+"/"+part+".csv")
-		c.must(t, "dataset", "freeze", "digits-"+part, "s3://digits-split/"+part+"/")
-	}
+	digitsSplit.Do(func() {
+		dir := filepath.Join(t.TempDir(), "digits")
+		c.must(t, "dataset", "split", "../../examples/data/digits/digits.csv", dir)
+		c.must(t, "bucket", "create", "digits-split")
+		for _, part := range []string{"train", "held"} {
+			c.must(t, "cp", filepath.Join(dir, part+".csv"), "s3://digits-split/"+part+"/"+part+".csv")
+			c.must(t, "dataset", "freeze", "digits-"+part, "s3://digits-split/"+part+"/")
+		}
+		write(t, filepath.Join(dir, "parity.py"), parity)
+		c.must(t, "cp", filepath.Join(dir, "train.csv"), "s3://digits-split/parity/train.csv")
+		c.must(t, "cp", filepath.Join(dir, "parity.py"), "s3://digits-split/parity/parity.py")
+		c.must(t, "dataset", "freeze", "digits-parity", "s3://digits-split/parity/")
+	})
 }
 
 func (c *cloud) distillation(ctx context.Context, t testing.TB, name string) (*v1alpha1.Distillation, error) {

@@ -55,7 +55,7 @@ func progress(stage string, pr *v1alpha1.Progress) string {
 		return text
 	}
 	text := fmt.Sprintf("epoch %d of %d", pr.Epoch, pr.Epochs)
-	for _, k := range []string{"test_accuracy", "val_accuracy", "test_mae", "val_mae", "val_reward"} {
+	for _, k := range []string{"test_reward", "val_reward", "test_accuracy", "val_accuracy", "test_mae", "val_mae"} {
 		if v := pr.Metrics[k]; v != "" {
 			text += ", " + k + " " + v
 			break

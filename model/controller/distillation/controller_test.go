@@ -338,6 +338,35 @@ func TestBudgetEndsWhatRuns(t *testing.T) {
 	}
 }
 
+// TestAPolicyIsJudgedByItsRewards: no evaluation could say what is right.
+func TestAPolicyIsJudgedByItsRewards(t *testing.T) {
+	for name, tc := range map[string]struct {
+		metrics map[string]string
+		state   v1alpha1.State
+		want    string
+	}{
+		"rewarded":    {map[string]string{"test_reward": "0.8", "test_constant_reward": "0.2"}, v1alpha1.StateSucceeded, "rewarded by 0.8 on average; always the same one by 0.2"},
+		"too little":  {map[string]string{"test_reward": "0.4", "test_constant_reward": "0.2"}, v1alpha1.StateFailed, "at least 0.5 is required.; the student is not registered"},
+		"not at all":  {map[string]string{"test_reward": "0.2", "test_constant_reward": "0.2"}, v1alpha1.StateFailed, "did not learn"},
+		"as it began": {map[string]string{"test_reward": "0.8", "test_constant_reward": "0.2", "before_reward": "0.8"}, v1alpha1.StateFailed, "were by 0.8 before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := distillation()
+			d.Spec.Method, d.Spec.Teacher = v1alpha1.MethodReinforce, nil
+			d.Spec.Student = v1alpha1.Student{Recipe: "reinforce", Parameters: map[string]string{"actions": "odd,even"}}
+			d.Spec.Requirements = []v1alpha1.EvaluationRequirement{{Metric: "reward", Min: "0.5"}}
+			c := open(t, d)
+			c.want(c.look(), v1alpha1.StateRunning, "student", "")
+			c.finish("digits-s1234", digestC, tc.metrics)
+			got := c.look()
+			c.want(got, tc.state, "", tc.want)
+			if registered := len(c.copied) > 0; registered != (tc.state == v1alpha1.StateSucceeded) || got.Status.Evaluation != "" {
+				t.Errorf("registered as %v, judged by %q", c.copied, got.Status.Evaluation)
+			}
+		})
+	}
+}
+
 // TestTheRegistryIsOutOfOrder: what cannot be done is tried again, and nothing half made.
 func TestTheRegistryIsOutOfOrder(t *testing.T) {
 	c := open(t, distillation(), modelOf("big", digestA, nil))

@@ -37,7 +37,7 @@ type plan struct {
 type step func(w *world, p *plan) (decided bool)
 
 // steps in the order of their authority.
-var steps = []step{ended, cancelled, valid, present, affordable, taught, learned, judged, registered}
+var steps = []step{ended, cancelled, valid, present, affordable, taught, learned, rewarded, judged, registered}
 
 func decide(w *world) *plan {
 	p := &plan{status: *w.d.Status.DeepCopy()}
@@ -174,8 +174,27 @@ func learned(w *world, p *plan) bool {
 	return false
 }
 
+// rewarded sees to what is required of a policy's rewards, which no evaluation can tell.
+func rewarded(w *world, p *plan) bool {
+	if w.d.Spec.Method != v1alpha1.MethodReinforce || w.candidate == nil {
+		return false
+	}
+	verdict, unmet := distil.Rewarded(w.d, w.candidate.Spec.Metrics)
+	if !distil.Judged(w.d) {
+		p.status.Verdict = verdict
+	}
+	if len(unmet) == 0 {
+		return false
+	}
+	kept := fmt.Sprintf("; the student is not registered, and kept as Model %s", distil.CandidateName(w.d))
+	return p.end(w, v1alpha1.StateFailed, "RequirementsUnmet", clip(strings.Join(unmet, " "))+kept)
+}
+
 // judged sees to the evaluation.
 func judged(w *world, p *plan) bool {
+	if !distil.Judged(w.d) {
+		return false
+	}
 	p.status.Stage = distil.StageEvaluation
 	e := w.evaluation
 	if e == nil {
