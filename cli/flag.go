@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"polder.dev/polder/internal/usage"
@@ -14,7 +15,6 @@ import (
 
 // What cobra says of flags, in words that are those of its sources.
 var (
-	flagMissing  = regexp.MustCompile(`^required flag\(s\) (.*) not set$`)
 	flagTogether = regexp.MustCompile(`^if any flags in the group \[(.*)\] are set they must all be set; missing \[(.*)\]$`)
 	flagApart    = regexp.MustCompile(`^if any flags in the group \[.*\] are set none of the others can be; \[(.*)\] were all set$`)
 )
@@ -23,10 +23,6 @@ var (
 func flagFault(err error) error {
 	if err == nil {
 		return nil
-	}
-	if m := flagMissing.FindStringSubmatch(err.Error()); m != nil {
-		names := strings.Split(strings.ReplaceAll(m[1], `"`, ""), ", ")
-		return usage.Errorf("%s must be given; --help tells what for", dashed(names, ", "))
 	}
 	if m := flagTogether.FindStringSubmatch(err.Error()); m != nil {
 		return usage.Errorf("%s belong together: give %s, too", dashed(strings.Fields(m[1]), " and "), dashed(strings.Fields(m[2]), " and "))
@@ -68,4 +64,19 @@ func dashed(names []string, between string) string {
 		out[i] = fmt.Sprint("--", n)
 	}
 	return strings.Join(out, between)
+}
+
+// missing names the flags that c needs and was not given, and what to give them.
+func missing(c *cobra.Command) error {
+	var flags []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if needed := f.Annotations[cobra.BashCompOneRequiredFlag]; len(needed) > 0 && needed[0] == "true" && !f.Changed {
+			_, what := pflag.UnquoteUsage(f)
+			flags = append(flags, fmt.Sprintf("--%s (%s)", f.Name, what))
+		}
+	})
+	if len(flags) == 0 {
+		return nil
+	}
+	return usage.Errorf("%s needs %s; `%[1]s --help` tells more", c.CommandPath(), strings.Join(flags, " and "))
 }

@@ -69,16 +69,18 @@ func root(engine func(dataDir *string) Engine) *cobra.Command {
 
 // misuse makes every complaint about a command line one that costs exit code 2.
 func misuse(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usage.Error(err)
-			}
-			if err := c.ValidateRequiredFlags(); err != nil {
-				return flagFault(err)
-			}
-			return flagFault(c.ValidateFlagGroups())
+	check := cmd.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs // as cobra has it for commands without verbs; others are below
+	}
+	cmd.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usage.Error(err)
 		}
+		if err := missing(c); err != nil {
+			return err
+		}
+		return flagFault(c.ValidateFlagGroups())
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.Args = cobra.ArbitraryArgs

@@ -124,13 +124,17 @@ func TestMisuseIsExitCode2(t *testing.T) {
 		{"bucket create b --copies 0", "at least 1"},
 		{"bucket versioning b maybe", "on or off"},
 		{"bucket policy set b", "NAME and FILE"},
-		{"evaluate x", "--data must be given"},
 		{"evaluate x --data d --deadline soon", `--deadline "soon" is no duration, such as 90s`},
 		{"advise --data a --rows 5", "--data and --rows exclude each other"},
 		{"advise --rows 1.5", `--rows "1.5" is no whole number`},
 		{"advise --per-day many", `--per-day "many" is no number`},
 		{"advise --rows", "flag needs an argument: --rows"},
 		{"route create a --specialist b", "--specialist and --general belong together: give --general, too"},
+		{"evaluate m", "polder evaluate needs --data (rows to judge on"},
+		{"sim --pods x", "polder sim needs --nodes (file of nodes: sn,"},
+		{"sim", ") and --pods (file of pods: "},
+		{"node add", "polder node add needs --emulate (directory or file to read devices from); `polder node add --help` tells more"},
+		{"devices explain", "needs --file (file of the requirement"},
 	} {
 		code, out, errs, _ := program(t, strings.Fields(strings.ReplaceAll(tc.args, "''", "!"))...)
 		if code != 2 || !strings.Contains(errs, tc.want) || !strings.HasPrefix(errs, "polder: ") || strings.Count(errs, "\n") != 1 {
