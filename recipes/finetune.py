@@ -4,7 +4,7 @@ Data: "from", a model that a recipe made; "data", a table with the same features
 with labels; rows to judge by in "held", or a part of data is held back. Labels that the
 model does not know give it a new last layer.
 Parameters: epochs, batch, lr (small, since the model knows already), labels (how many
-rows' labels are used: -1 all), hold, seed, task.
+rows' labels are used: -1 all), hold, seed. The task is the model's.
 """
 
 import sys

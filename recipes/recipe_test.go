@@ -237,6 +237,44 @@ func TestModelsGoOnLearning(t *testing.T) {
 	}
 }
 
+// TestNumbersGoOnLearning: a model of numbers, which nobody has to tell what its task is.
+func TestNumbersGoOnLearning(t *testing.T) {
+	var table strings.Builder
+	for i := range 400 {
+		a, b := float64(i%20), float64(i/20)
+		fmt.Fprintf(&table, "%g,%g,%g\n", a, b, 3*a-b*b/4)
+	}
+	data := map[string]string{"data/t.csv": table.String()}
+	first := at(t, data)
+	was := first.run("teacher", "TASK=regression", "EPOCHS=2", "LABELS=50")["test_mae"]
+	data["from"] = first.output()
+	for _, recipe := range []string{"finetune", "lora"} {
+		if m := at(t, data).run(recipe, "EPOCHS=20", "LR=0.003"); m["before_mae"] != was || m["test_mae"] > was/2 {
+			t.Errorf("%s: from %v to %v", recipe, was, m)
+		}
+	}
+}
+
+// TestAPolicyGoesOn: from a model that classifies, with rows that have no label.
+func TestAPolicyGoesOn(t *testing.T) {
+	train, held := digits(t)
+	first := at(t, map[string]string{"data/d.csv": train, "held/d.csv": held})
+	first.run("teacher", "EPOCHS=1", "LABELS=100")
+	bare := func(table string) string {
+		var out strings.Builder
+		for line := range strings.Lines(table) {
+			out.WriteString(line[:strings.LastIndex(line, ",")] + "\n")
+		}
+		return out.String()
+	}
+	program := "def reward(row, label, action):\n    assert label is None\n    return float(action == ('1' if sum(row[:32]) > sum(row[32:]) else '0'))\n"
+	p := at(t, map[string]string{"from": first.output(), "data/d.csv": bare(train), "data/judge.py": program, "held/d.csv": bare(held)})
+	if m := p.run("reinforce", "REWARD=judge.py", "EPOCHS=12", "LR=0.01"); m["test_reward"] < 0.7 || m["test_reward"] <= m["before_reward"] || m["test_reward"] <= m["test_constant_reward"] {
+		t.Errorf("rewards are %v", m)
+	}
+	p.fails("leave actions out", "reinforce", "REWARD=judge.py", "ACTIONS=a,b")
+}
+
 // TestRewards: a policy learns from a program that rewards, which is not about labels.
 func TestRewards(t *testing.T) {
 	train, held := digits(t)

@@ -149,12 +149,12 @@ func TestJobs(t *testing.T) {
 	if got := StudentJob(d, f).Spec.Parameters["labels"]; got != "-1" {
 		t.Errorf("labels are %s", got)
 	}
-	e := Judgement(d, f, &Source{Name: "digits-candidate", Digest: digestB, Image: "i"})
+	e := Judgement(d, f, &Source{Name: "digits-candidate", Digest: digestB, Image: "i"}, nil)
 	if len(e.Spec.Models) != 2 || e.Spec.Models[0].Model != "digits-candidate@"+digestB || e.Spec.Data.Dataset != "test" || e.Spec.Trained.Dataset != "train" {
 		t.Errorf("it is judged by %+v", e.Spec)
 	}
 	d.Spec.Held = nil
-	if e := Judgement(d, f, &Source{Image: "i"}); e.Spec.Data.Image != "i" || e.Spec.Data.File != HeldFile {
+	if e := Judgement(d, f, &Source{Image: "i"}, nil); e.Spec.Data.Image != "i" || e.Spec.Data.File != HeldFile {
 		t.Errorf("without held it is judged on %+v", e.Spec.Data)
 	}
 }
@@ -175,8 +175,15 @@ func TestAModelThatGoesOn(t *testing.T) {
 	if last.Name != "from" || last.Image != "i" || j.Spec.Parameters["labels"] != "-1" || j.Spec.Workers != 2 || j.Spec.Command[1] != "lora.py" {
 		t.Errorf("it runs %v with %v on %+v", j.Spec.Command, j.Spec.Parameters, j.Spec.Data)
 	}
-	if e := Judgement(d, &Found{}, &Source{}); len(e.Spec.Models) != 1 {
+	if e := Judgement(d, &Found{}, &Source{}, nil); len(e.Spec.Models) != 1 {
 		t.Errorf("it is judged beside %v", e.Spec.Models)
+	}
+	if e := Judgement(d, &Found{}, &Source{}, map[string]string{"test_mae": "0.5"}); e.Spec.Task != v1alpha1.TaskRegression {
+		t.Errorf("a model of numbers is judged as one of %s", e.Spec.Task)
+	}
+	d.Spec.Student.Parameters = map[string]string{"task": "forecast"}
+	if e := Judgement(d, &Found{}, &Source{}, map[string]string{"test_mae": "0.5"}); e.Spec.Task != v1alpha1.TaskForecast {
+		t.Errorf("a forecast is judged as %s", e.Spec.Task)
 	}
 	d.Spec.Labels = ptr.To[int64](50)
 	if got := StudentJob(d, &Found{}).Spec.Parameters["labels"]; got != "50" {
@@ -221,7 +228,7 @@ func TestAPolicy(t *testing.T) {
 	if err := Check(d); err != nil {
 		t.Fatal(err)
 	}
-	e := Judgement(d, &Found{}, &Source{})
+	e := Judgement(d, &Found{}, &Source{}, nil)
 	if got := strings.Join(Stages(d), " "); got != "student evaluation" || len(e.Spec.Requirements) != 1 || e.Spec.Requirements[0].Metric != "accuracy" {
 		t.Errorf("its stages are %s, and it is required %v", got, e.Spec.Requirements)
 	}

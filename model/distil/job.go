@@ -116,13 +116,14 @@ func labels(d *v1alpha1.Distillation) int64 {
 	return n
 }
 
-// Judgement is the evaluation of the student, beside the teacher where that is a model.
-func Judgement(d *v1alpha1.Distillation, f *Found, student *Source) *v1alpha1.Evaluation {
+// Judgement is the evaluation of the student, of which metrics are known, beside the teacher
+// where that is a model.
+func Judgement(d *v1alpha1.Distillation, f *Found, student *Source, metrics map[string]string) *v1alpha1.Evaluation {
 	e := &v1alpha1.Evaluation{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Evaluation"},
 		ObjectMeta: meta(d, StageEvaluation),
 	}
-	e.Spec.Task = Task(d)
+	e.Spec.Task = task(d, metrics)
 	e.Spec.Models = []v1alpha1.EvaluatedModel{{Name: StageStudent, Model: student.Name + "@" + student.Digest}}
 	if f.Teacher != nil && method(d) == v1alpha1.MethodLogits {
 		e.Spec.Models = append(e.Spec.Models, v1alpha1.EvaluatedModel{Name: SourceTeacher, Model: f.Teacher.Name + "@" + f.Teacher.Digest})
@@ -138,10 +139,14 @@ func Judgement(d *v1alpha1.Distillation, f *Found, student *Source) *v1alpha1.Ev
 	return e
 }
 
-// Task that the student is for.
-func Task(d *v1alpha1.Distillation) v1alpha1.Task {
+// task that the student is for. One that goes on learning, or has it from its teacher, need
+// not be told: its figures tell.
+func task(d *v1alpha1.Distillation, metrics map[string]string) v1alpha1.Task {
 	if t := d.Spec.Student.Parameters["task"]; t != "" && method(d) != v1alpha1.MethodSequence {
 		return v1alpha1.Task(t)
+	}
+	if _, wrong := figure(metrics, "test_mae"); wrong {
+		return v1alpha1.TaskRegression
 	}
 	return v1alpha1.TaskClassification
 }

@@ -37,7 +37,7 @@ func (r *Reconciler) act(ctx context.Context, w *world, p *plan) error {
 		if err := r.mountable(ctx, student); err != nil {
 			return err
 		}
-		return r.create(ctx, w, distil.Judgement(w.d, &w.found, student))
+		return r.create(ctx, w, distil.Judgement(w.d, &w.found, student, w.figures()))
 	case enroll:
 		return r.enroll(ctx, w)
 	}

@@ -31,6 +31,14 @@ type world struct {
 	output           *v1alpha1.Model // what has the output's name now
 }
 
+// figures of the student, as its job left them.
+func (w *world) figures() map[string]string {
+	if w.candidate == nil { // it has the output's name already
+		return w.output.Spec.Metrics
+	}
+	return w.candidate.Spec.Metrics
+}
+
 // read looks at everything that matters for d.
 func (r *Reconciler) read(ctx context.Context, d *v1alpha1.Distillation) (*world, error) {
 	w := &world{d: d, now: r.deps.Clock.Now(), invalid: distil.Check(d), found: distil.Found{Code: r.cfg.Code, Recipes: r.cfg.Recipes}}
