@@ -5,6 +5,7 @@
 package apiserver
 
 import (
+	"context"
 	"crypto/rand"
 	_ "embed" // the policies beside this file
 	"encoding/base64"
@@ -14,29 +15,67 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/client-go/rest"
 	"k8s.io/component-base/cli"
+	logs "k8s.io/component-base/logs/api/v1"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/system/layout"
 )
 
 //go:embed admission.yaml
-var admission []byte
+var admissionRules []byte
 
 //go:embed audit.yaml
 var audit []byte
 
 // Main becomes kube-apiserver for the cloud c, until SIGTERM.
-func Main(c layout.Cloud) int {
-	cmd := app.NewAPIServerCommand()
-	cmd.SetArgs(flags(c))
-	return cli.Run(cmd)
+func Main(c layout.Cloud) int { return cli.Run(command(flags(c))) }
+
+// command is kube-apiserver with our policies, as args say.
+func command(args []string) *cobra.Command {
+	o := options.NewServerRunOptions()
+	settling(o.Admission.GenericAdmission)
+	cmd := &cobra.Command{
+		Use: "kube-apiserver", SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			rest.SetDefaultWarningHandler(rest.NoWarnings{}) // of what it asks itself
+			return o.GenericServerRunOptions.ComponentGlobalsRegistry.Set()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o) },
+	}
+	for _, set := range o.Flags().FlagSets {
+		cmd.Flags().AddFlagSet(set)
+	}
+	cmd.SetContext(genericapiserver.SetupSignalContext())
+	cmd.SetArgs(args)
+	return cmd
+}
+
+// run serves as o says until ctx ends.
+func run(ctx context.Context, o *options.ServerRunOptions) error {
+	if err := logs.ValidateAndApply(o.Logs, utilfeature.DefaultFeatureGate); err != nil {
+		return err
+	}
+	whole, err := o.Complete(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(whole.Validate()...); err != nil {
+		return err
+	}
+	return app.Run(ctx, whole)
 }
 
 // Files writes what the flags point to.
 func Files(c layout.Cloud) error {
-	if err := pki.WriteFile(c.Path("etc", "admission.yaml"), admission); err != nil {
+	if err := pki.WriteFile(c.Path("etc", "admission.yaml"), admissionRules); err != nil {
 		return err
 	}
 	if err := pki.WriteFile(c.Path("etc", "audit.yaml"), audit); err != nil {
@@ -80,8 +119,9 @@ func flags(c layout.Cloud) []string {
 		"client-ca-file":                     c.Cert("ca"),
 		"anonymous-auth":                     "false",
 		"authorization-mode":                 "Node,RBAC",
-		"enable-admission-plugins":           "NodeRestriction",
-		"allow-privileged":                   "true", // drivers of devices need it; admission keeps it from tenants
+		"enable-admission-plugins":           "NodeRestriction," + pluginName,
+		"disable-admission-plugins":          validating.PluginName, // ours is it, and more
+		"allow-privileged":                   "true",                // drivers of devices need it; admission keeps it from tenants
 		"admission-control-config-file":      c.Path("etc", "admission.yaml"),
 		"encryption-provider-config":         c.Path("etc", "encryption.yaml"),
 		"audit-policy-file":                  c.Path("etc", "audit.yaml"),
