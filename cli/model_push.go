@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"polder.dev/polder/api/v1alpha1"
@@ -24,8 +25,10 @@ import (
 	"polder.dev/polder/model/pack"
 )
 
-// recordLimit is how long an import waits until the version before it is recorded.
-const recordLimit = time.Minute
+const (
+	recordLimit = time.Minute     // until the version before an import is recorded
+	removeLimit = 2 * time.Minute // until a model that is removed is gone
+)
 
 // importing is what is said on the command line of a model that is imported.
 type importing struct {
@@ -76,6 +79,12 @@ func (o *options) modelPush() *cobra.Command {
 func (o *options) push(cmd *cobra.Command, c *kube.Client, name string, s *format.Summary, in importing) error {
 	ctx := cmd.Context()
 	m := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: name}}
+	var have v1alpha1.Model // none where this is the first version
+	if err := c.Get(ctx, kube.Key(c.Namespace, name), &have); err == nil {
+		if err := staying(&have); err != nil {
+			return err
+		}
+	}
 	m.Spec.Licence, m.Spec.Framework, m.Spec.Classification = or(in.licence, s.Licence), s.Framework, in.class
 	if in.source == "" {
 		user, err := c.User(ctx)
@@ -123,6 +132,14 @@ func sources(s *format.Summary) []pack.File {
 	return out
 }
 
+// staying returns an error if m is to go, with all that is put into its repository.
+func staying(m *v1alpha1.Model) error {
+	if m.DeletionTimestamp == nil {
+		return nil
+	}
+	return usage.Errorf("model %s is being removed: import it when it is gone, or under another name", m.Name)
+}
+
 // writeImport makes the Model, or has the one of its name hold this version, once the
 // one before is recorded. fresh is false where it is a version already.
 func writeImport(ctx context.Context, c *kube.Client, m *v1alpha1.Model) (fresh bool, err error) {
@@ -144,6 +161,9 @@ func writeImport(ctx context.Context, c *kube.Client, m *v1alpha1.Model) (fresh 
 	}
 	err = waitModel(limit, c, m.Name, func(now *v1alpha1.Model) (bool, error) {
 		known = now.Spec.Digest == m.Spec.Digest || recorded(now, m.Spec.Digest)
+		if err := staying(now); err != nil {
+			return false, err
+		}
 		return known || recorded(now, now.Spec.Digest), nil
 	})
 	if err != nil || known {
@@ -242,30 +262,42 @@ func unused(ctx context.Context, c *kube.Client, what string, used func(model.Na
 	return usage.Errorf("%s is used by service %s: have that serve another model, or remove it, first", what, by[0])
 }
 
+// removeModel removes a model and waits until the cloud's controller has taken its
+// artifacts out of the registry.
 func removeModel(cmd *cobra.Command, c *kube.Client, m *v1alpha1.Model) error {
 	ctx := cmd.Context()
 	if err := unused(ctx, c, "model "+m.Name, func(n model.Name) bool { return n.Model == m.Name }); err != nil {
 		return err
 	}
-	images, err := store(ctx, c)
-	if err != nil {
-		return err
-	}
-	if err := c.Delete(ctx, m); err != nil {
+	if err := c.Delete(ctx, m); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("removing model %s: %w", m.Name, err)
+	}
+	limit, cancel := context.WithTimeout(ctx, removeLimit)
+	defer cancel()
+	said := "the cloud's controller has said nothing; `polder status` tells whether it runs"
+	for {
+		var now v1alpha1.Model
+		err := c.Get(limit, kube.Key(m.Namespace, m.Name), &now)
+		if apierrors.IsNotFound(err) || err == nil && now.UID != m.UID {
+			break
+		}
+		if err == nil {
+			if why := apimeta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionRemoved); why != nil && why.Message != said {
+				said = why.Message
+				fmt.Fprintf(cmd.ErrOrStderr(), "Model %s is still there: %s\n", m.Name, said)
+			}
+			err = pause(limit, modelLookEvery)
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("model %s is to go, and still there after %v: %s", m.Name, removeLimit, said)
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until model %s is gone: %w", m.Name, err)
+		}
 	}
 	all := map[string]bool{m.Spec.Digest: true}
 	for _, v := range m.Status.Versions {
 		all[v.Digest] = true
-	}
-	var errs []error
-	for d := range all {
-		if err := pack.Remove(ctx, images, repository(m), digest.Digest(d)); err != nil && !gone(err) {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("model %s is removed, not all of its artifacts are: %w", m.Name, err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Model %s is removed, with %s.\n", m.Name, plural(int64(len(all)), "version"))
 	return nil

@@ -90,6 +90,9 @@ func runControllers(ctx context.Context, c layout.Cloud) error {
 	if err := aliases.Register(m); err != nil {
 		return err
 	}
+	if err := remover(log, m, store); err != nil {
+		return err
+	}
 	mounts, err := newMounter(store, c.Path("mounts"))
 	if err != nil {
 		return err

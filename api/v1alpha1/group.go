@@ -63,6 +63,9 @@ const (
 	// digests of models by what they were for, such as teacher and from. It becomes
 	// spec.lineage.parents of the Model.
 	AnnotationParents = Group + "/parents"
+	// FinalizerArtifacts keeps a Model that is removed until its artifacts have left the
+	// registry. Whoever takes it away keeps them there.
+	FinalizerArtifacts = Group + "/artifacts"
 	// AnnotationForget, on a Model, is the digest of a version that is to leave
 	// status.versions. Its controller takes the annotation away when it has done so; one
 	// that spec or an alias means stays.

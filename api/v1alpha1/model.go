@@ -116,7 +116,7 @@ type ModelStatus struct {
 	// +optional
 	Aliases []ModelAliasStatus `json:"aliases,omitempty"`
 	// Conditions: Promoted is False while an alias that is wanted does not hold, and says
-	// why.
+	// why; Removed says why a Model that is to go is still there.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -125,6 +125,10 @@ type ModelStatus struct {
 
 // ConditionPromoted: every alias that is wanted holds.
 const ConditionPromoted = "Promoted"
+
+// ConditionRemoved, of a Model that is to go: False while work uses it, Unknown while the
+// registry does not remove its artifacts. Its message says who uses it, or why.
+const ConditionRemoved = "Removed"
 
 // ModelVersion is what the spec was when the version was published.
 type ModelVersion struct {

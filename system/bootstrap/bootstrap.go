@@ -34,6 +34,7 @@ import (
 	"polder.dev/polder/model/controller/alias"
 	"polder.dev/polder/model/controller/distillation"
 	"polder.dev/polder/model/controller/evaluation"
+	"polder.dev/polder/model/controller/removal"
 	"polder.dev/polder/model/controller/route"
 	"polder.dev/polder/model/image"
 	"polder.dev/polder/model/registry"
@@ -147,7 +148,7 @@ func collect(c layout.Cloud, o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range [][]byte{train.RBAC, serve.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC, evaluation.RBAC, route.RBAC, httproute.RBAC, httproute.Class} {
+	for _, text := range [][]byte{train.RBAC, serve.RBAC, distillation.RBAC, volume.RBAC, volume.Manifest, firewall.RBAC, tenant.RBAC, offer.RBAC, dra.RBAC, controller.RBAC, queue.RBAC, store.RBAC, alias.RBAC, removal.RBAC, evaluation.RBAC, route.RBAC, httproute.RBAC, httproute.Class} {
 		objects, err := parse(text)
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -246,13 +248,59 @@ func (c *cloud) modelGoes(t *testing.T, first, second, third string) {
 	if err != nil || len(attached) != 2 {
 		t.Fatalf("what refers to it: %+v, %v", attached, err)
 	}
-	c.must(t, "model", "rm", "ocr")
+	m := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "ocr"}}
+	if err := c.api(t).Delete(brief(t), m); err != nil { // as kubectl does
+		t.Fatal(err)
+	}
+	c.isGone(t, m)
 	for _, d := range []string{first, second, third, fourth, attached[0].Digest.String(), attached[1].Digest.String()} {
 		if there, err := images.Exists(brief(t), repository+"@"+d); err != nil || there {
 			t.Errorf("%s is there after the model was removed: %v, %v", d, there, err)
 		}
 	}
 	c.says(t, 2, []string{"there is no model ocr"}, "model", "rm", "ocr")
+	c.namespaceGoes(t, images)
+}
+
+// namespaceGoes with its models and their artifacts.
+func (c *cloud) namespaceGoes(t *testing.T, images *registry.Client) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leaving"}}
+	if err := c.api(t).Create(brief(t), ns); err != nil {
+		t.Fatal(err)
+	}
+	c.must(t, "model", "push", weights(t, 6, "mit"), "ocr", "--namespace", ns.Name)
+	var m v1alpha1.Model
+	if err := c.api(t).Get(brief(t), kube.Key(ns.Name, "ocr"), &m); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := images.Exists(brief(t), m.Spec.Reference); err != nil || !there {
+		t.Fatalf("%s is there: %v, %v", m.Spec.Reference, there, err)
+	}
+	if err := c.api(t).Delete(brief(t), ns); err != nil {
+		t.Fatal(err)
+	}
+	c.isGone(t, ns)
+	if there, err := images.Exists(brief(t), m.Spec.Reference); err != nil || there {
+		t.Errorf("%s is there after its namespace was removed: %v, %v", m.Spec.Reference, there, err)
+	}
+}
+
+// isGone waits until an object that was removed is not there any more.
+func (c *cloud) isGone(t *testing.T, o client.Object) {
+	t.Helper()
+	waitFor(t, podLimit, fmt.Sprintf("the end of %T %s", o, o.GetName()), func(ctx context.Context) error {
+		err := c.api(t).Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if m, ok := o.(*v1alpha1.Model); ok {
+			return fmt.Errorf("it is there: %+v", m.Status.Conditions)
+		}
+		return errors.New("it is there")
+	})
 }
 
 // TestPromoteUnderLoad: a service follows an alias from version to version and back, and

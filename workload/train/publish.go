@@ -136,6 +136,9 @@ func (r *Reconciler) writeModel(ctx context.Context, m *v1alpha1.Model) error {
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(m), &have); err != nil {
 		return fmt.Errorf("reading model %s: %w", m.Name, err)
 	}
+	if have.DeletionTimestamp != nil {
+		return fmt.Errorf("creating model %s: the one of this name is being removed; it is made when that is gone", m.Name)
+	}
 	want := m.Spec
 	want.Classification, want.Aliases, want.Gates = have.Spec.Classification, have.Spec.Aliases, have.Spec.Gates // a person's words
 	if apiequality.Semantic.DeepEqual(have.Spec, want) {

@@ -1,6 +1,6 @@
 // Package alias keeps the versions of Models and lets their aliases mean what persons
 // want them to mean, when the gates let the versions through. Only system imports it. It
-// is the only writer of a Model's status.
+// is the only writer of a Model's status, until the Model is to go.
 //
 //   - A version is recorded as it was published, and its record never changes. Who
 //     replaces a Model's spec does so only when the version in it is recorded
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -45,6 +46,9 @@ var RBAC []byte
 
 // Name is the controller's name, in logs and as the reporter of its events.
 const Name = "polder-model"
+
+// conflictEvery is when a write is tried again that somebody else was quicker than.
+const conflictEvery = 100 * time.Millisecond
 
 // Deps are what a Controller works with. All are needed.
 type Deps struct {
@@ -127,8 +131,11 @@ func (c *Controller) Reconcile(ctx context.Context, m *v1alpha1.Model) (reconcil
 		next := m.DeepCopy()
 		next.Status = status
 		err := c.client.Status().Patch(ctx, next, client.MergeFromWithOptions(m, client.MergeFromWithOptimisticLock{}))
-		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			return reconcile.Result{}, nil // what changed it brings us here again
+		if apierrors.IsConflict(err) { // what changed it need not bring us here again
+			return reconcile.Result{RequeueAfter: conflictEvery}, nil
+		}
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil
 		}
 		if err != nil {
 			return reconcile.Result{}, fmt.Errorf("writing the status of model %s: %w", m.Name, err)
@@ -136,24 +143,24 @@ func (c *Controller) Reconcile(ctx context.Context, m *v1alpha1.Model) (reconcil
 		c.tell(ctx, m, told)
 		m = next
 	}
-	return reconcile.Result{}, c.answer(ctx, m)
+	return c.answer(ctx, m)
 }
 
 // answer takes away the wish that a version be forgotten, once the status says so.
-func (c *Controller) answer(ctx context.Context, m *v1alpha1.Model) error {
+func (c *Controller) answer(ctx context.Context, m *v1alpha1.Model) (reconcile.Result, error) {
 	if _, asked := m.Annotations[v1alpha1.AnnotationForget]; !asked {
-		return nil
+		return reconcile.Result{}, nil
 	}
 	next := m.DeepCopy()
 	delete(next.Annotations, v1alpha1.AnnotationForget)
 	err := c.client.Patch(ctx, next, client.MergeFromWithOptions(m, client.MergeFromWithOptimisticLock{}))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictEvery}, nil
 	}
-	if err != nil {
-		return fmt.Errorf("writing model %s: %w", m.Name, err)
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("writing model %s: %w", m.Name, err)
 	}
-	return nil
+	return reconcile.Result{}, nil
 }
 
 // tell records what happened to aliases.

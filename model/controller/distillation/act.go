@@ -126,6 +126,9 @@ func (r *Reconciler) enroll(ctx context.Context, w *world) error {
 	if err := r.deps.Live.Get(ctx, client.ObjectKeyFromObject(m), &have); err != nil {
 		return fmt.Errorf("reading model %s: %w", name, err)
 	}
+	if have.DeletionTimestamp != nil {
+		return fmt.Errorf("creating model %s: the one of this name is being removed; it is made when that is gone", name)
+	}
 	m.Spec.Classification, m.Spec.Aliases, m.Spec.Gates = have.Spec.Classification, have.Spec.Aliases, have.Spec.Gates // a person's words
 	if apiequality.Semantic.DeepEqual(have.Spec, m.Spec) {
 		return nil
