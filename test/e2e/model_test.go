@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -300,6 +301,53 @@ func (c *cloud) isGone(t *testing.T, o client.Object) {
 			return fmt.Errorf("it is there: %+v", m.Status.Conditions)
 		}
 		return errors.New("it is there")
+	})
+}
+
+// TestModelsChangeAfterARestart: an API server that has just started lets clients that know
+// nothing of Polder change and remove models, as soon as it answers them. What it knows by
+// then is a matter of chance, hence more than one start.
+func TestModelsChangeAfterARestart(t *testing.T) {
+	const starts = 3
+	c := shared(t)
+	c.imports(t, weights(t, 7, "mit"), "restarted")
+	m := &v1alpha1.Model{}
+	for i := range starts {
+		c.serverKilled(t)
+		waitFor(t, time.Minute, "an answer of the next API server", func(ctx context.Context) error {
+			return c.api(t).Get(ctx, kube.Key("default", "restarted"), m)
+		})
+		before := m.DeepCopy()
+		metav1.SetMetaDataLabel(&m.ObjectMeta, "start", fmt.Sprint(i))
+		if err := c.api(t).Patch(brief(t), m, kube.Changes(before)); err != nil {
+			t.Errorf("a change that was asked for at once is refused: %v", err)
+		}
+	}
+	if err := c.api(t).Delete(brief(t), m); err != nil {
+		t.Errorf("a removal is refused: %v", err)
+	}
+	c.isGone(t, m)
+}
+
+// serverKilled kills the API server with SIGKILL.
+func (c *cloud) serverKilled(t *testing.T) {
+	t.Helper()
+	s, err := c.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := s.component("kube-apiserver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(server.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, 10*time.Second, "the death of the API server", func(context.Context) error {
+		if err := syscall.Kill(server.PID, 0); err != syscall.ESRCH {
+			return fmt.Errorf("process %d is there: %v", server.PID, err)
+		}
+		return nil
 	})
 }
 
