@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"polder.dev/polder/controlplane/apiserver"
 	"polder.dev/polder/gateway/auth"
 	"polder.dev/polder/gateway/door"
 	"polder.dev/polder/gateway/httproute"
@@ -37,10 +38,16 @@ import (
 // partGateway is the component's name, and that of its certificate and kubeconfig.
 const partGateway = "gateway"
 
+// gatewayHost is the name of the gateway's Service.
+const gatewayHost = "gateway.polder-system"
+
+// gatewayInside is the gateway's address for pods, and the audience of tokens that are for
+// it alone.
+const gatewayInside = "https://" + gatewayHost + ".svc"
+
 // gatewayHosts are the names of the gateway's Service.
 func gatewayHosts() []string {
-	const s = "gateway.polder-system"
-	return []string{s, s + ".svc", s + ".svc.cluster.local"}
+	return []string{gatewayHost, gatewayHost + ".svc", gatewayHost + ".svc.cluster.local"}
 }
 
 // gatewayGarbage is how much the gateway's memory grows before it is tidied, in percent:
@@ -61,7 +68,7 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return err
 	}
-	keys, err := auth.New(log, m.GetClient(), time.Now)
+	keys, err := auth.New(log, m.GetClient(), []string{gatewayInside, apiserver.Issuer}, time.Now)
 	if err != nil {
 		return err
 	}

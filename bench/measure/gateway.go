@@ -268,7 +268,7 @@ func serveFront(ctx context.Context, addr, upstream, dir string) error {
 	debug.SetGCPercent(garbage)
 	log := slog.New(slog.DiscardHandler)
 	reg := prometheus.NewRegistry()
-	keys, err := auth.New(log, noServer{}, time.Now)
+	keys, err := auth.New(log, noServer{}, []string{"gateway"}, time.Now)
 	if err != nil {
 		return err
 	}

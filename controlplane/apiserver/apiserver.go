@@ -104,6 +104,9 @@ resources:
 `, base64.StdEncoding.EncodeToString(key)))
 }
 
+// Issuer of the tokens of service accounts, and the audience of those that name no other.
+const Issuer = "https://kubernetes.default.svc.cluster.local"
+
 func flags(c layout.Cloud) []string {
 	node := c.NodeIP().String()
 	all := map[string]string{
@@ -129,7 +132,7 @@ func flags(c layout.Cloud) []string {
 		"audit-log-maxsize":                  "50",
 		"audit-log-maxbackup":                "5",
 		"service-cluster-ip-range":           c.ServiceCIDR().String(),
-		"service-account-issuer":             "https://kubernetes.default.svc.cluster.local",
+		"service-account-issuer":             Issuer,
 		"service-account-key-file":           c.Path("pki", "serviceaccount.key"),
 		"service-account-signing-key-file":   c.Path("pki", "serviceaccount.key"),
 		"kubelet-certificate-authority":      c.Cert("ca"),

@@ -37,6 +37,8 @@ type Auth struct {
 	log    *slog.Logger
 	client client.Client
 	now    func() time.Time
+	// audiences that tokens may be for.
+	audiences []string
 	keys   *keys
 	ask    singleflight.Group
 	asking *semaphore.Weighted
@@ -52,13 +54,14 @@ type answer[T any] struct {
 	until time.Time
 }
 
-// New returns an Auth that knows no keys yet; c creates reviews.
-func New(log *slog.Logger, c client.Client, now func() time.Time) (*Auth, error) {
-	if log == nil || c == nil || now == nil {
+// New returns an Auth that knows no keys yet; c creates reviews. A token must be for one
+// of the audiences.
+func New(log *slog.Logger, c client.Client, audiences []string, now func() time.Time) (*Auth, error) {
+	if log == nil || c == nil || len(audiences) == 0 || now == nil {
 		return nil, errors.New("gateway auth: a dependency is missing")
 	}
 	return &Auth{
-		log: log, client: c, now: now, keys: newKeys(), asking: semaphore.NewWeighted(reviewsMax),
+		log: log, client: c, audiences: audiences, now: now, keys: newKeys(), asking: semaphore.NewWeighted(reviewsMax),
 		whose: map[digest]answer[*authenticationv1.UserInfo]{}, allowed: map[string]answer[bool]{},
 	}, nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	stdcmp "cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,6 +35,7 @@ type api struct {
 	client.Client
 	mu      sync.Mutex
 	users   map[string]string // by token
+	of      map[string]string // audience of a token; none: the gateway's
 	may     map[string]bool   // by user and what
 	fail    error
 	reviews atomic.Int64
@@ -57,7 +59,7 @@ func (a *api) Create(ctx context.Context, o client.Object, _ ...client.CreateOpt
 	switch o := o.(type) {
 	case *authenticationv1.TokenReview:
 		if u := a.users[o.Spec.Token]; u != "" {
-			o.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: u, Groups: []string{"system:authenticated"}}}
+			o.Status = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{stdcmp.Or(a.of[o.Spec.Token], "gateway")}, User: authenticationv1.UserInfo{Username: u, Groups: []string{"system:authenticated"}}}
 		}
 	case *authorizationv1.SubjectAccessReview:
 		r := o.Spec.ResourceAttributes
@@ -80,10 +82,11 @@ func newAuth(t *testing.T) (*Auth, *api, *clock) {
 	c := &clock{}
 	c.at.Store(1_800_000_000)
 	server := &api{
-		users: map[string]string{"token-ana": "ana", "token-sa": "system:serviceaccount:jobs:default"},
+		users: map[string]string{"token-ana": "ana", "token-sa": "system:serviceaccount:jobs:default", "token-far": "ana"},
+		of:    map[string]string{"token-sa": "cloud", "token-far": "vault"},
 		may:   map[string]bool{"ana team inferenceservices svc": true, "ana team modelroutes r": true, "admin team inferenceservices svc": true},
 	}
-	a, err := New(slog.New(slog.DiscardHandler), server, c.now)
+	a, err := New(slog.New(slog.DiscardHandler), server, []string{"gateway", "cloud"}, c.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +151,7 @@ func TestWho(t *testing.T) {
 		{"nearly a key", request("Bearer " + secret[:len(secret)-1]), gateway.Client{}, 401},
 		{"token", request("Bearer token-ana"), gateway.Client{Tenant: "acme", Namespace: "team", Name: "ana"}, 0},
 		{"service account", request("Bearer token-sa"), gateway.Client{Tenant: "jobs", Namespace: "jobs", Name: "system:serviceaccount:jobs:default"}, 0},
+		{"token that is for somebody else", request("Bearer token-far"), gateway.Client{}, 401},
 		{"certificate", withCertificate(request(""), "admin", true), gateway.Client{Tenant: "acme", Namespace: "team", Name: "admin"}, 0},
 		{"certificate that nobody has checked", withCertificate(request(""), "admin", false), gateway.Client{}, 401},
 		{"a wrong key beside a certificate", withCertificate(request("Bearer wrong"), "admin", true), gateway.Client{}, 401},

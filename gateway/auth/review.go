@@ -24,12 +24,12 @@ func (a *Auth) holder(ctx context.Context, token string) (*authenticationv1.User
 		return u, nil
 	}
 	v, err := a.once(ctx, "token\x00"+hex.EncodeToString(sum[:]), func(ctx context.Context) (any, error) {
-		t := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
+		t := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: a.audiences}}
 		if err := a.client.Create(ctx, t); err != nil {
 			return nil, fmt.Errorf("asking whose a token is: %w", err)
 		}
 		var u *authenticationv1.UserInfo
-		if t.Status.Authenticated {
+		if t.Status.Authenticated && slices.ContainsFunc(t.Status.Audiences, func(s string) bool { return slices.Contains(a.audiences, s) }) {
 			u = &t.Status.User
 		}
 		remember(a, a.whose, sum, u, u != nil)

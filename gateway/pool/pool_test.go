@@ -169,6 +169,9 @@ func (s *stage) ask(ctx context.Context, method, body string) (string, error) {
 		return "", err
 	}
 	defer resp.Body.Close()
+	if resp.Header.Get(v1alpha1.HeaderRevision) == "" {
+		s.t.Error("the answer does not say of which revision it is")
+	}
 	b, err := io.ReadAll(resp.Body)
 	return string(b), err
 }

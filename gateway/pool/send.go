@@ -111,6 +111,7 @@ func (p *Pool) send(rep *replica, s *service, r *http.Request, b *body) (*http.R
 	resp, err := p.asks.RoundTrip(out)
 	if err == nil {
 		resp.Body = answerOf(resp.Body, ctx, leave)
+		resp.Header.Set(v1alpha1.HeaderRevision, rep.revision.name)
 		return resp, nil
 	}
 	if isRefused(err) && r.Context().Err() == nil {

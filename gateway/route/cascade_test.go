@@ -16,7 +16,7 @@ func TestCascadeOfBatches(t *testing.T) {
 		w.Set(cascade("0.5"))
 		body, h := rows(t, binary, 1, 10, 0.5, 11, 0, 12, 0.625, 13)
 		r := w.do(request{body: body, header: h})
-		want(t, r, 200, "Polder-Route: r/all", "Polder-Target: small,large", "Polder-Escalated: 2/4")
+		want(t, r, 200, "Polder-Route: r/all", "Polder-Target: small,large", "Polder-Escalated: 2/4", "Polder-Cost: 11", "Polder-Revision: ")
 		if got := probabilities(t, r); !slices.Equal(got, []float32{1, 0.75, 0, 0.875}) {
 			t.Errorf("binary %v: %v", binary, got)
 		}
@@ -25,7 +25,7 @@ func TestCascadeOfBatches(t *testing.T) {
 		}
 		body, h = rows(t, binary, 1, 10, 0, 11)
 		r = w.do(request{body: body, header: h})
-		want(t, r, 200, "Polder-Target: small", "Polder-Escalated: no")
+		want(t, r, 200, "Polder-Target: small", "Polder-Escalated: no", "Polder-Cost: 1")
 		body, h = rows(t, binary, 0.5, 10, 0.6, 11)
 		r = w.do(request{body: body, header: h})
 		want(t, r, 200, "Polder-Target: large", "Polder-Escalated: yes")

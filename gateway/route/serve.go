@@ -15,10 +15,11 @@ import (
 
 // Headers of an answer that say what was decided.
 const (
-	headerRoute     = "Polder-Route"     // ROUTE/RULE
-	headerTarget    = "Polder-Target"    // who has answered; several, if rows were merged
-	headerEscalated = "Polder-Escalated" // of a cascade: no, yes, K/N rows, or failed
-	headerCache     = "Polder-Cache"     // of a route with a cache: hit or miss
+	headerRoute     = v1alpha1.HeaderRoute
+	headerTarget    = v1alpha1.HeaderTarget
+	headerEscalated = v1alpha1.HeaderEscalated
+	headerCost      = v1alpha1.HeaderCost
+	headerCache     = "Polder-Cache" // of a route with a cache: hit or miss
 )
 
 // pass is one request on its way through a route.
@@ -184,6 +185,13 @@ func (p *pass) send(resp *http.Response) {
 	h := resp.Header
 	h.Del(headerEscalated)
 	h.Del(headerCache)
+	h.Del(headerCost)
+	if strings.Contains(p.targets, ",") {
+		h.Del(v1alpha1.HeaderRevision) // it is of one of them
+	}
+	if p.spent > 0 {
+		h.Set(headerCost, strconv.FormatFloat(float64(p.spent)/1e9, 'f', -1, 64))
+	}
 	h.Set(headerRoute, p.call.Name+"/"+p.decision.Rule)
 	h.Set(headerTarget, p.targets)
 	if p.escalated != "" {
@@ -236,6 +244,7 @@ func (p *pass) fromCache(k *kept) {
 		h[name] = v
 	}
 	h.Set("Content-Length", strconv.Itoa(len(k.body)))
+	h.Del(headerCost) // it costs nothing a second time
 	h.Set("Age", strconv.Itoa(int(p.cfg.Now().Sub(k.at)/time.Second)))
 	h.Set(headerRoute, p.call.Name+"/"+k.rule)
 	h.Set(headerTarget, k.targets)
