@@ -39,9 +39,9 @@ type Auth struct {
 	now    func() time.Time
 	// audiences that tokens may be for.
 	audiences []string
-	keys   *keys
-	ask    singleflight.Group
-	asking *semaphore.Weighted
+	keys      *keys
+	ask       singleflight.Group
+	asking    *semaphore.Weighted
 
 	mu      sync.Mutex
 	whose   map[digest]answer[*authenticationv1.UserInfo] // by token

@@ -61,6 +61,8 @@ type Answered struct {
 	Seconds []float64
 	// RowsPerSecond with many rows in a request; 0: not measured.
 	RowsPerSecond float64
+	// TokensPerSecond of texts; 0: not told by the service.
+	TokensPerSecond float64
 	// JoulesPerRow; 0: not told by the machine.
 	JoulesPerRow float64
 }
@@ -141,7 +143,7 @@ func (in *Input) checkAnswers(m *Answered) error {
 			return err
 		}
 	}
-	if !finite(m.RowsPerSecond, m.JoulesPerRow) || !finite(m.Seconds...) {
+	if !finite(m.RowsPerSecond, m.TokensPerSecond, m.JoulesPerRow) || !finite(m.Seconds...) {
 		return fmt.Errorf("a measured time is not a number")
 	}
 	return nil

@@ -169,6 +169,9 @@ func (in *Input) measured(out *Model, m *Answered) {
 	if m.RowsPerSecond > 0 {
 		out.Metrics[Throughput] = Metric{Value: m.RowsPerSecond}
 	}
+	if m.TokensPerSecond > 0 {
+		out.Metrics[TokenRate] = Metric{Value: m.TokensPerSecond}
+	}
 	if m.JoulesPerRow > 0 {
 		out.Metrics[EnergyPer1K] = Metric{Value: m.JoulesPerRow * 1000}
 	}
@@ -261,8 +264,8 @@ func (in *Input) sample(r *Report) {
 		if one {
 			a.Values = pick(m.Values, at)
 		}
-		if x := in.measures(m, at); in.Task == TaskGeneration && len(x) > 0 && x[len(x)-1].hits != nil {
-			a.Correct = x[len(x)-1].hits
+		if in.Task == TaskGeneration && len(m.Text) > 0 && len(in.ExpectedText) > 0 {
+			a.Correct, _, _ = texts(pick(in.ExpectedText, at), pick(m.Text, at))
 		}
 		r.Models[i].Answers = a
 	}

@@ -1,9 +1,6 @@
 package eval
 
-import (
-	"math"
-	"strings"
-)
+import "math"
 
 // aucClassesMax bounds what is worked out for each class apart.
 const aucClassesMax = 64
@@ -53,12 +50,9 @@ func (in *Input) measures(m *Answered, at []int) []measure {
 		if len(m.Text) == 0 || len(in.ExpectedText) == 0 {
 			break
 		}
-		e, p := pick(in.ExpectedText, at), pick(m.Text, at)
-		hits := make([]bool, len(e))
-		for i := range e {
-			hits[i] = strings.Join(strings.Fields(e[i]), " ") == strings.Join(strings.Fields(p[i]), " ")
-		}
-		out = append(out, share(ExactMatch, hits))
+		exact, f1, rouge := texts(pick(in.ExpectedText, at), pick(m.Text, at))
+		out = append(out, share(ExactMatch, exact),
+			measure{metric: TokenF1, rows: f1, stat: meanOf(f1), steps: len(f1)}, measure{metric: RougeL, rows: rouge, stat: meanOf(rouge), steps: len(rouge)})
 	}
 	return out
 }

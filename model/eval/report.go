@@ -29,12 +29,15 @@ const (
 	F1          = "f1"  // macro: the mean over classes
 	AUC         = "auc" // area under the curve; with several classes the mean of one against the rest
 	ExactMatch  = "exact_match"
+	TokenF1     = "token_f1" // words that both texts have
+	RougeL      = "rouge_l"  // words that both texts have in the same order
 	MAE         = "mae"
 	RMSE        = "rmse"
 	Score       = "score"
 	LatencyP50  = "latency_p50_seconds" // of one request with one row
 	LatencyP99  = "latency_p99_seconds"
 	Throughput  = "throughput_rows_per_second" // with batches
+	TokenRate   = "tokens_per_second"          // of texts, where the service counts them
 	CostPer1K   = "cost_per_1000"
 	EnergyPer1K = "energy_joules_per_1000"
 )

@@ -22,9 +22,13 @@ func Metrics(task string, scored bool) []string {
 	case TaskRegression, TaskForecast:
 		out = append(out, MAE, RMSE)
 	case TaskGeneration:
-		out = append(out, ExactMatch)
+		out = append(out, ExactMatch, TokenF1, RougeL)
 	}
-	return append(out, measuredMetrics...)
+	out = append(out, measuredMetrics...)
+	if task == TaskGeneration {
+		out = append(out, TokenRate)
+	}
+	return out
 }
 
 // Check says what is wrong with a requirement of an evaluation of the task, whose models
@@ -43,7 +47,7 @@ func (q *Requirement) Check(task string, models []string, scored bool) error {
 	if q.NotWorseThan == "" {
 		return nil
 	}
-	if slices.Contains(measuredMetrics, q.Metric) {
+	if slices.Contains(measuredMetrics, q.Metric) || q.Metric == TokenRate {
 		return fmt.Errorf("notWorseThan: %s is not compared row by row; give it a max or min", q.Metric)
 	}
 	if len(models) < 2 {
@@ -102,6 +106,8 @@ func hint(metric string) string {
 		return "; give spec.costPerHour"
 	case EnergyPer1K:
 		return "; this machine does not tell its energy"
+	case TokenRate:
+		return "; the service does not count its tokens"
 	case AUC:
 		return "; it needs probabilities and rows of two classes"
 	}

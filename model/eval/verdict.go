@@ -9,7 +9,7 @@ import (
 // shares are metrics between 0 and 1, whose differences are told in points.
 func isShare(metric string) bool {
 	switch metric {
-	case Accuracy, F1, AUC, ExactMatch:
+	case Accuracy, F1, AUC, ExactMatch, TokenF1, RougeL:
 		return true
 	}
 	return false

@@ -48,8 +48,8 @@ var english = words{
 	points: "points", aloneIs: "%s of %s is %s%s.", reqMin: "at least %s", reqMax: "at most %s", reqNot: "not significantly worse than %s",
 	tasks: map[string]string{eval.TaskClassification: "classification", eval.TaskRegression: "regression", eval.TaskForecast: "forecast", eval.TaskGeneration: "generation"},
 	metrics: map[string]string{
-		eval.Accuracy: "accuracy", eval.F1: "F1 (macro)", eval.AUC: "AUC", eval.ExactMatch: "exact match", eval.MAE: "MAE", eval.RMSE: "RMSE", eval.Score: "score",
-		eval.LatencyP50: "latency, median", eval.LatencyP99: "latency, 99 %", eval.Throughput: "rows per second", eval.CostPer1K: "cost per 1,000", eval.EnergyPer1K: "energy per 1,000 (J)",
+		eval.Accuracy: "accuracy", eval.F1: "F1 (macro)", eval.AUC: "AUC", eval.ExactMatch: "exact match", eval.TokenF1: "F1 of words", eval.RougeL: "ROUGE-L", eval.MAE: "MAE", eval.RMSE: "RMSE", eval.Score: "score",
+		eval.LatencyP50: "latency, median", eval.LatencyP99: "latency, 99 %", eval.Throughput: "rows per second", eval.CostPer1K: "cost per 1,000", eval.EnergyPer1K: "energy per 1,000 (J)", eval.TokenRate: "tokens per second",
 	},
 }
 
@@ -66,8 +66,8 @@ var chinese = words{
 	points: "个百分点", aloneIs: "%[2]s 的%[1]s为 %[3]s%[4]s。", reqMin: "不低于 %s", reqMax: "不高于 %s", reqNot: "不显著劣于 %s",
 	tasks: map[string]string{eval.TaskClassification: "分类", eval.TaskRegression: "回归", eval.TaskForecast: "预测", eval.TaskGeneration: "生成"},
 	metrics: map[string]string{
-		eval.Accuracy: "准确率", eval.F1: "F1(宏平均)", eval.AUC: "AUC", eval.ExactMatch: "完全匹配", eval.MAE: "平均绝对误差", eval.RMSE: "均方根误差", eval.Score: "得分",
-		eval.LatencyP50: "延迟中位数", eval.LatencyP99: "99 % 延迟", eval.Throughput: "每秒行数", eval.CostPer1K: "每千次成本", eval.EnergyPer1K: "每千次能耗(焦)",
+		eval.Accuracy: "准确率", eval.F1: "F1(宏平均)", eval.AUC: "AUC", eval.ExactMatch: "完全匹配", eval.TokenF1: "词级 F1", eval.RougeL: "ROUGE-L", eval.MAE: "平均绝对误差", eval.RMSE: "均方根误差", eval.Score: "得分",
+		eval.LatencyP50: "延迟中位数", eval.LatencyP99: "99 % 延迟", eval.Throughput: "每秒行数", eval.CostPer1K: "每千次成本", eval.EnergyPer1K: "每千次能耗(焦)", eval.TokenRate: "每秒词元数",
 	},
 }
 
@@ -140,7 +140,7 @@ func (w *words) requirement(r *eval.Report, j *eval.Judgement) string {
 
 func share(metric string) bool {
 	switch metric {
-	case eval.Accuracy, eval.F1, eval.AUC, eval.ExactMatch:
+	case eval.Accuracy, eval.F1, eval.AUC, eval.ExactMatch, eval.TokenF1, eval.RougeL:
 		return true
 	}
 	return false
