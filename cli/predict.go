@@ -229,7 +229,7 @@ func (a *asker) once(ctx context.Context, method, path, content string, body []b
 	if resp.StatusCode < 300 {
 		return answer, resp.Header, 0, nil
 	}
-	err = fmt.Errorf("%s answers %s: %s", a.name, resp.Status, faultOf(answer))
+	err = fmt.Errorf("%s answers %s: %s", a.name, resp.Status, infer.Reason(answer))
 	if resp.StatusCode == http.StatusTooManyRequests {
 		seconds, _ := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 32)
 		return nil, nil, time.Duration(seconds) * time.Second, err
@@ -238,24 +238,6 @@ func (a *asker) once(ctx context.Context, method, path, content string, body []b
 		return nil, nil, 0, usage.Error(err)
 	}
 	return nil, nil, 0, err
-}
-
-// faultOf is the sentence of an answer that says what is wrong, in any protocol's form.
-func faultOf(answer []byte) string {
-	if text, ok := infer.DecodeError(answer); ok {
-		return text
-	}
-	var openAI struct {
-		Error struct {
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(answer, &openAI) == nil && openAI.Error.Message != "" {
-		return openAI.Error.Message
-	}
-	const textMax = 512
-	text := strings.TrimSpace(strings.ToValidUTF8(string(answer[:min(len(answer), textMax)]), "?"))
-	return or(text, "it does not say why")
 }
 
 // print shows an answer: of a classifier the likeliest class of each row, of others what

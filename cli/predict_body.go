@@ -96,16 +96,9 @@ func rowsBody(m *infer.ModelMetadata, rows [][]float64) ([]byte, error) {
 	if len(m.Inputs) > 1 {
 		return nil, usage.Errorf("the model takes %d inputs; write a whole request of the Open Inference Protocol", len(m.Inputs))
 	}
-	shape := []int64{int64(len(rows))}
-	want := int64(1)
-	for _, d := range in.Shape[min(1, len(in.Shape)):] {
-		if d < 0 { // whatever the rows have
-			d = max(1, int64(len(rows[0]))/want)
-		}
-		shape, want = append(shape, d), want*d
-	}
-	if want != int64(len(rows[0])) {
-		return nil, usage.Errorf("a row has %d numbers, and the model takes %d, of shape %s", len(rows[0]), want, infer.FormatShape(in.Shape))
+	shape, err := in.Rows(len(rows), len(rows[0]))
+	if err != nil {
+		return nil, usage.Error(err)
 	}
 	type tensor struct {
 		Name     string         `json:"name"`

@@ -135,19 +135,6 @@ const (
 	APIKeyExpires = "expires"
 )
 
-// Headers of an answer of the gateway, which say who has answered.
-const (
-	// HeaderRevision is the revision of the InferenceService.
-	HeaderRevision = "Polder-Revision"
-	// HeaderRoute is the ModelRoute and its rule, ROUTE/RULE; HeaderTarget who of it has
-	// answered, several if rows were put together; HeaderEscalated, of a cascade, is no,
-	// yes, K/N rows, or failed; HeaderCost is what the request cost by the targets' cost.
-	HeaderRoute     = "Polder-Route"
-	HeaderTarget    = "Polder-Target"
-	HeaderEscalated = "Polder-Escalated"
-	HeaderCost      = "Polder-Cost"
-)
-
 // ResourceInfer is, below inferenceservices and modelroutes, the subresource that a user
 // must be allowed to create in order to be served by the gateway.
 const ResourceInfer = "infer"

@@ -27,6 +27,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
+	"polder.dev/polder/model/infer"
 )
 
 var key = types.NamespacedName{Namespace: "team", Name: "svc"}
@@ -169,7 +170,7 @@ func (s *stage) ask(ctx context.Context, method, body string) (string, error) {
 		return "", err
 	}
 	defer resp.Body.Close()
-	if resp.Header.Get(v1alpha1.HeaderRevision) == "" {
+	if resp.Header.Get(infer.HeaderRevision) == "" {
 		s.t.Error("the answer does not say of which revision it is")
 	}
 	b, err := io.ReadAll(resp.Body)

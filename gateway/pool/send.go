@@ -16,6 +16,7 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
 	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/model/infer"
 )
 
 // errLate is the cause of a context whose answer took too long.
@@ -111,7 +112,7 @@ func (p *Pool) send(rep *replica, s *service, r *http.Request, b *body) (*http.R
 	resp, err := p.asks.RoundTrip(out)
 	if err == nil {
 		resp.Body = answerOf(resp.Body, ctx, leave)
-		resp.Header.Set(v1alpha1.HeaderRevision, rep.revision.name)
+		resp.Header.Set(infer.HeaderRevision, rep.revision.name)
 		return resp, nil
 	}
 	if isRefused(err) && r.Context().Err() == nil {

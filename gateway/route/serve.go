@@ -10,15 +10,16 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/gateway"
+	"polder.dev/polder/model/infer"
 	rules "polder.dev/polder/model/route"
 )
 
 // Headers of an answer that say what was decided.
 const (
-	headerRoute     = v1alpha1.HeaderRoute
-	headerTarget    = v1alpha1.HeaderTarget
-	headerEscalated = v1alpha1.HeaderEscalated
-	headerCost      = v1alpha1.HeaderCost
+	headerRoute     = infer.HeaderRoute
+	headerTarget    = infer.HeaderTarget
+	headerEscalated = infer.HeaderEscalated
+	headerCost      = infer.HeaderCost
 	headerCache     = "Polder-Cache" // of a route with a cache: hit or miss
 )
 
@@ -187,7 +188,7 @@ func (p *pass) send(resp *http.Response) {
 	h.Del(headerCache)
 	h.Del(headerCost)
 	if strings.Contains(p.targets, ",") {
-		h.Del(v1alpha1.HeaderRevision) // it is of one of them
+		h.Del(infer.HeaderRevision) // it is of one of them
 	}
 	if p.spent > 0 {
 		h.Set(headerCost, strconv.FormatFloat(float64(p.spent)/1e9, 'f', -1, 64))

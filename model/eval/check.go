@@ -65,6 +65,9 @@ func (r *Report) checkModel(m *Model) error {
 	if err := checkMetrics("metrics", m.Metrics); err != nil {
 		return err
 	}
+	if n := len(m.By); n > OriginsMax {
+		return fmt.Errorf("by: there are %d, the limit is %d", n, OriginsMax)
+	}
 	if n := len(m.Slices); n > SlicesMax {
 		return fmt.Errorf("slices: there are %d, the limit is %d", n, SlicesMax)
 	}

@@ -26,11 +26,13 @@ type Input struct {
 	Slices []Column
 	// Models that answered; the first is the candidate.
 	Models []Answered
+	// Prompts of a generation, for a program that judges.
+	Prompts []string
 	// Scored: the answers' Scores were given by a program, and verdicts are about them.
 	Scored bool
 	// Requirements of the candidate.
 	Requirements []Requirement
-	// CostPerHour of what the models ran on; 0: not told.
+	// CostPerHour of what models ran on that are no service; 0: not told.
 	CostPerHour float64
 	// Contamination, Machine and Notes are taken into the report as they are.
 	Contamination *Contamination
@@ -46,7 +48,9 @@ type Column struct {
 
 // Answered is what one model answered to the rows, in their order.
 type Answered struct {
-	Name, Reference, Digest, Service string
+	Name, Reference, Digest, Service, Route string
+	// By says who has answered, of a service or route.
+	By []Origin
 	// Predicted class of each row, by its number in Data.Classes; -1: none of them.
 	Predicted []int
 	// Probability of each class, [rows × classes]; empty where the model tells none.
@@ -57,8 +61,12 @@ type Answered struct {
 	Text []string
 	// Scores of the program.
 	Scores []float64
-	// Seconds that requests with one row took, each.
+	// Seconds that requests with one row took, each, and what they cost together; 0: not
+	// told.
 	Seconds []float64
+	Cost    float64
+	// CostPerHour of what answered; 0: not told.
+	CostPerHour float64
 	// RowsPerSecond with many rows in a request; 0: not measured.
 	RowsPerSecond float64
 	// TokensPerSecond of texts; 0: not told by the service.
@@ -143,7 +151,7 @@ func (in *Input) checkAnswers(m *Answered) error {
 			return err
 		}
 	}
-	if !finite(m.RowsPerSecond, m.TokensPerSecond, m.JoulesPerRow) || !finite(m.Seconds...) {
+	if !finite(m.Cost, m.CostPerHour, m.RowsPerSecond, m.TokensPerSecond, m.JoulesPerRow) || !finite(m.Seconds...) {
 		return fmt.Errorf("a measured time is not a number")
 	}
 	return nil

@@ -64,7 +64,7 @@ func (in *Input) names() []string {
 
 // model is one model's numbers on all rows.
 func (in *Input) model(r *Report, m *Answered, ms []measure) Model {
-	out := Model{Name: m.Name, Reference: m.Reference, Digest: m.Digest, Service: m.Service, Metrics: map[string]Metric{}}
+	out := Model{Name: m.Name, Reference: m.Reference, Digest: m.Digest, Service: m.Service, Route: m.Route, By: m.By, Metrics: map[string]Metric{}}
 	for i := range ms {
 		v, ok := in.metricOf(&ms[i], m.Name)
 		if !ok {
@@ -78,6 +78,12 @@ func (in *Input) model(r *Report, m *Answered, ms []measure) Model {
 		out.Calibration = in.calibration(m)
 	}
 	in.measured(&out, m)
+	if len(m.By) > 1 && m.Service != "" {
+		r.note("Rows of %s were answered by %d revisions of the service: it changed while it was judged, or has a canary.", m.Name, len(m.By))
+	}
+	if len(out.By) > OriginsMax {
+		out.By = out.By[:OriginsMax]
+	}
 	return out
 }
 
@@ -158,12 +164,8 @@ func (in *Input) measured(out *Model, m *Answered) {
 			out.Metrics[name] = v
 		}
 		out.Latency = histogram(sorted)
-		if in.CostPerHour > 0 {
-			sum := 0.0
-			for _, s := range m.Seconds {
-				sum += s
-			}
-			out.Metrics[CostPer1K] = Metric{Value: in.CostPerHour / 3600 * sum / float64(len(m.Seconds)) * 1000}
+		if v := in.cost(m); v > 0 {
+			out.Metrics[CostPer1K] = Metric{Value: v}
 		}
 	}
 	if m.RowsPerSecond > 0 {
@@ -175,6 +177,24 @@ func (in *Input) measured(out *Model, m *Answered) {
 	if m.JoulesPerRow > 0 {
 		out.Metrics[EnergyPer1K] = Metric{Value: m.JoulesPerRow * 1000}
 	}
+}
+
+// cost of a thousand requests with one row: what the gateway has told, else that of the
+// time that they took.
+func (in *Input) cost(m *Answered) float64 {
+	n := float64(len(m.Seconds))
+	if m.Cost > 0 {
+		return m.Cost / n * 1000
+	}
+	hour := m.CostPerHour
+	if m.Service == "" && m.Route == "" {
+		hour = in.CostPerHour
+	}
+	sum := 0.0
+	for _, s := range m.Seconds {
+		sum += s
+	}
+	return hour / 3600 * sum / n * 1000
 }
 
 // histogram of sorted seconds, ten buckets to a power of ten.

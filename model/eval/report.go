@@ -11,6 +11,7 @@ const (
 	ClassesMax     = 4096
 	SlicesMax      = 256 // values of all slice columns together
 	ComparisonsMax = 64
+	OriginsMax     = 64 // of a model
 )
 
 // Tasks, as in the API.
@@ -92,10 +93,13 @@ type Data struct {
 // Model is one model's numbers.
 type Model struct {
 	Name string `json:"name"`
-	// Reference and digest of the artifact, or the service that was asked.
+	// Reference and digest of the artifact, or the service or route that was asked.
 	Reference string `json:"reference,omitempty"`
 	Digest    string `json:"digest,omitempty"`
 	Service   string `json:"service,omitempty"`
+	Route     string `json:"route,omitempty"`
+	// By says who has answered the rows, of a service or route, as far as answers tell.
+	By []Origin `json:"by,omitempty"`
 	// Metrics by name.
 	Metrics map[string]Metric `json:"metrics"`
 	Slices  []Slice           `json:"slices,omitempty"`
@@ -107,6 +111,16 @@ type Model struct {
 	Latency     *Latency `json:"latency,omitempty"`
 	// Answers row by row, of the rows of the report's sample.
 	Answers *Answers `json:"answers,omitempty"`
+}
+
+// Origin is who has answered some rows.
+type Origin struct {
+	// Target of a route.
+	Target string `json:"target,omitempty"`
+	// Revision of a service, and digest of the model that it serves.
+	Revision string `json:"revision,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	Rows     int64  `json:"rows"`
 }
 
 // Metric is a number with its confidence interval of 95 %.

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -69,6 +71,25 @@ func DecodeError(body []byte) (message string, ok bool) {
 		return "", false
 	}
 	return *said.Error, true
+}
+
+// Reason is the sentence of an answer that says what is wrong, in the form of this protocol,
+// of OpenAI's API, or whatever it is.
+func Reason(body []byte) string {
+	if text, ok := DecodeError(body); ok {
+		return text
+	}
+	var openAI struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &openAI) == nil && openAI.Error.Message != "" {
+		return openAI.Error.Message
+	}
+	const textMax = 512
+	text := strings.TrimSpace(strings.ToValidUTF8(string(body[:min(len(body), textMax)]), "?"))
+	return cmp.Or(text, "it does not say why")
 }
 
 // encoder writes JSON. The standard library's needs the data copied into other types.

@@ -23,6 +23,19 @@ const (
 	ContentBinary = "application/octet-stream"
 )
 
+// Headers of an answer of the gateway, which say who has answered.
+const (
+	// HeaderRevision is the revision of the InferenceService.
+	HeaderRevision = "Polder-Revision"
+	// HeaderRoute is the ModelRoute and its rule, ROUTE/RULE; HeaderTarget who of it has
+	// answered, several if rows were put together; HeaderEscalated, of a cascade, is no,
+	// yes, K/N rows, or failed; HeaderCost is what the request cost by the targets' cost.
+	HeaderRoute     = "Polder-Route"
+	HeaderTarget    = "Polder-Target"
+	HeaderEscalated = "Polder-Escalated"
+	HeaderCost      = "Polder-Cost"
+)
+
 // The parameters that the extension for binary data gives a meaning.
 const (
 	parameterSize   = "binary_data_size"   // of a tensor: its bytes

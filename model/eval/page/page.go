@@ -180,11 +180,7 @@ func facts(r *eval.Report, t *words) [][2]string {
 	}
 	for i := range r.Models {
 		m := &r.Models[i]
-		if m.Digest != "" {
-			add(m.Name, m.Digest)
-		} else {
-			add(m.Name, m.Service)
-		}
+		add(m.Name, t.whoIs(m))
 	}
 	return out
 }

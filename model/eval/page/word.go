@@ -20,6 +20,7 @@ type words struct {
 	confusionAbout, expected, predicted, more                     string
 	better, worse, none, same                                     string
 	points, aloneIs, reqMin, reqMax, reqNot                       string
+	service, route, answeredBy                                    string
 	tasks, metrics                                                map[string]string
 }
 
@@ -46,6 +47,7 @@ var english = words{
 	confidence: "confidence", right: "right", coverage: "Surest answers", answered: "share that is answered", confusion: "Confusion of %s", confusionAbout: "How often rows of a class (left) got an answer (top).", expected: "expected", predicted: "answered", more: "and %d more slices, which the report has",
 	better: "%s is better than %s", worse: "%s is worse than %s", none: "No significant difference between %s and %s", same: "%s: %s %s (%s, p %s).",
 	points: "points", aloneIs: "%s of %s is %s%s.", reqMin: "at least %s", reqMax: "at most %s", reqNot: "not significantly worse than %s",
+	service: "service %s", route: "route %s", answeredBy: "%d by %s",
 	tasks: map[string]string{eval.TaskClassification: "classification", eval.TaskRegression: "regression", eval.TaskForecast: "forecast", eval.TaskGeneration: "generation"},
 	metrics: map[string]string{
 		eval.Accuracy: "accuracy", eval.F1: "F1 (macro)", eval.AUC: "AUC", eval.ExactMatch: "exact match", eval.TokenF1: "F1 of words", eval.RougeL: "ROUGE-L", eval.MAE: "MAE", eval.RMSE: "RMSE", eval.Score: "score",
@@ -64,6 +66,7 @@ var chinese = words{
 	confidence: "置信度", right: "正确率", coverage: "最有把握的回答", answered: "采纳比例", confusion: "%s 的混淆矩阵", confusionAbout: "行为真实类别,列为模型回答,数字为行数。", expected: "真实", predicted: "回答", more: "另有 %d 个分片,见报告",
 	better: "%s 优于 %s", worse: "%s 劣于 %s", none: "%s 与 %s 无显著差异", same: "%s:%s %s(%s,p %s)。",
 	points: "个百分点", aloneIs: "%[2]s 的%[1]s为 %[3]s%[4]s。", reqMin: "不低于 %s", reqMax: "不高于 %s", reqNot: "不显著劣于 %s",
+	service: "服务 %s", route: "路由 %s", answeredBy: "%d 行由 %s 回答",
 	tasks: map[string]string{eval.TaskClassification: "分类", eval.TaskRegression: "回归", eval.TaskForecast: "预测", eval.TaskGeneration: "生成"},
 	metrics: map[string]string{
 		eval.Accuracy: "准确率", eval.F1: "F1(宏平均)", eval.AUC: "AUC", eval.ExactMatch: "完全匹配", eval.TokenF1: "词级 F1", eval.RougeL: "ROUGE-L", eval.MAE: "平均绝对误差", eval.RMSE: "均方根误差", eval.Score: "得分",
@@ -83,6 +86,30 @@ func (w *words) metricName(metric string) string {
 		return s
 	}
 	return short(metric, 40)
+}
+
+// whoIs says what a model of a report is: a digest, or a service or route and who answered
+// for it.
+func (w *words) whoIs(m *eval.Model) string {
+	out := m.Digest
+	switch {
+	case m.Service != "":
+		out = fmt.Sprintf(w.service, short(m.Service, 64))
+	case m.Route != "":
+		out = fmt.Sprintf(w.route, short(m.Route, 64))
+	}
+	for _, o := range m.By {
+		var by []string
+		for _, s := range []string{o.Target, o.Revision, strings.TrimPrefix(o.Digest, "sha256:")} {
+			if s != "" {
+				by = append(by, short(s, 24))
+			}
+		}
+		if len(by) > 0 {
+			out += "; " + fmt.Sprintf(w.answeredBy, o.Rows, strings.Join(by, " "))
+		}
+	}
+	return out
 }
 
 // comparison is a comparison in a sentence.

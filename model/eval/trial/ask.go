@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,21 +27,20 @@ const (
 // answer has model i answer all rows, and times it.
 func (r *runner) answer(ctx context.Context, i int) error {
 	m, n := &r.models[i], len(r.table.Rows)
-	if _, err := m.model.Rows(r.rows(m, 0, 1), 1); err != nil { // what comes first takes longer
+	if _, err := m.model.Rows(ctx, r.rows(m, 0, 1), len(m.order), 1); err != nil { // what comes first takes longer
 		return err
 	}
 	var spent time.Duration
 	joules := r.deps.Meter.Joules()
-	for from := 0; from < n; from += batch {
+	for from := 0; from < n; from += m.batch {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		to := min(from+batch, n)
-		rows := r.rows(m, from, to)
-		before := r.deps.Now()
-		out, err := m.model.Rows(rows, batch)
-		spent += r.deps.Now().Sub(before)
+		to := min(from+m.batch, n)
+		out, sent, err := r.ask(ctx, i, from, to)
+		spent += sent.Took
 		if err == nil {
+			r.by(i, sent.By)
 			err = r.take(i, out, to-from)
 		}
 		if err != nil {
@@ -53,8 +53,53 @@ func (r *runner) answer(ctx context.Context, i int) error {
 	if spent > 0 {
 		a.RowsPerSecond = float64(n) / spent.Seconds()
 	}
-	a.JoulesPerRow = (r.deps.Meter.Joules() - joules) / float64(n)
+	if !r.plan.Models[i].Remote() { // what a service uses is not this machine's
+		a.JoulesPerRow = (r.deps.Meter.Joules() - joules) / float64(n)
+	}
 	return nil
+}
+
+// ask asks model i about rows, and says how long that took.
+func (r *runner) ask(ctx context.Context, i, from, to int) ([]infer.Tensor, Sent, error) {
+	m := &r.models[i]
+	rows := r.rows(m, from, to)
+	before := r.deps.Now()
+	out, err := m.model.Rows(ctx, rows, len(m.order), batch)
+	sent := Sent{Took: r.deps.Now().Sub(before)}
+	if s, ok := m.model.(Service); ok && err == nil {
+		sent = s.Sent()
+		r.again[i] += int64(sent.Again)
+	}
+	return out, sent, err
+}
+
+// by counts who has answered rows of model i.
+func (r *runner) by(i int, by []eval.Origin) {
+	a := &r.in.Models[i]
+	for _, o := range by {
+		at := slices.IndexFunc(a.By, func(k eval.Origin) bool {
+			return k.Target == o.Target && k.Revision == o.Revision && k.Digest == o.Digest
+		})
+		if at < 0 {
+			a.By, at = append(a.By, eval.Origin{Target: o.Target, Revision: o.Revision, Digest: o.Digest}), len(a.By)
+		}
+		a.By[at].Rows += o.Rows
+	}
+}
+
+// tell notes what a reader must know of services.
+func (r *runner) tell() {
+	remote := false
+	for i := range r.plan.Models {
+		e := &r.plan.Models[i]
+		remote = remote || e.Remote()
+		if n := r.again[i]; n > 0 {
+			r.in.Notes = append(r.in.Notes, fmt.Sprintf("Requests to %s were asked again %d times after an error; latencies are of those that were answered.", e.Name, n))
+		}
+	}
+	if remote {
+		r.in.Notes = append(r.in.Notes, "Services and routes were asked through the gateway, one request at a time: their latencies hold its part and the network's, and their replicas run on machines that are not told here.")
+	}
 }
 
 // rows from up to, without, to, with the features that a model takes.
@@ -93,6 +138,9 @@ func (r *runner) take(i int, out []infer.Tensor, n int) error {
 func (r *runner) takeClasses(i int, out []infer.Tensor, n int) error {
 	t := (&infer.Response{Outputs: out}).Scores()
 	if t == nil {
+		if said := words(out, n); said != nil {
+			return r.takeWords(i, said)
+		}
 		return fmt.Errorf("it has the outputs %s; a classifier has an output probabilities or logits, [rows, classes]", names(out))
 	}
 	p, k, err := infer.Probabilities(t)
@@ -121,6 +169,44 @@ func (r *runner) takeClasses(i int, out []infer.Tensor, n int) error {
 				a.Probability[at+to] = float32(v)
 			}
 		}
+	}
+	return nil
+}
+
+// words are the classes that an answer names without telling how likely they are: its only
+// output, of strings or whole numbers, one for each of n rows; nil if it is no such answer.
+func words(out []infer.Tensor, n int) []string {
+	if len(out) != 1 || out[0].Len() != n {
+		return nil
+	}
+	var said []string
+	switch d := out[0].Data.(type) {
+	case [][]byte:
+		for _, b := range d {
+			said = append(said, string(b))
+		}
+	case []int64, []int32, []int16, []int8, []uint64, []uint32, []uint16, []uint8:
+		v, _ := out[0].Float64s() // they are numbers
+		for _, x := range v {
+			said = append(said, strconv.FormatFloat(x, 'f', -1, 64))
+		}
+	}
+	return said
+}
+
+// takeWords keeps classes that model i names. A number counts among its labels, if it has
+// any.
+func (r *runner) takeWords(i int, said []string) error {
+	s := r.models[i].model.Serving()
+	a := &r.in.Models[i]
+	for _, w := range said {
+		if n, err := strconv.Atoi(w); err == nil && s != nil && len(s.Labels) > 0 {
+			if n < 0 || n >= len(s.Labels) {
+				return fmt.Errorf("it answers class %d, and has %d labels", n, len(s.Labels))
+			}
+			w = s.Labels[n]
+		}
+		a.Predicted = append(a.Predicted, slices.Index(r.in.Data.Classes, table.Class(w)))
 	}
 	return nil
 }
@@ -198,21 +284,20 @@ func (r *runner) spent(i int) time.Duration {
 }
 
 func (r *runner) turn(ctx context.Context, i, from, to int) error {
-	m, n := &r.models[i], len(r.table.Rows)
+	n := len(r.table.Rows)
 	for at := from - warming; at < to; at++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		j := (at + n*warming) % n
-		row := r.rows(m, j, j+1)
-		before := r.deps.Now()
-		_, err := m.model.Rows(row, 1)
-		took := r.deps.Now().Sub(before)
+		_, sent, err := r.ask(ctx, i, j, j+1)
 		if err != nil {
 			return err
 		}
 		if at >= from {
-			r.in.Models[i].Seconds = append(r.in.Models[i].Seconds, took.Seconds())
+			a := &r.in.Models[i]
+			a.Seconds = append(a.Seconds, sent.Took.Seconds())
+			a.Cost += sent.Cost
 		}
 	}
 	return nil

@@ -10,6 +10,13 @@ import (
 // PlanVariable has a Plan, as JSON.
 const PlanVariable = "POLDER_EVALUATION"
 
+// Where the pod finds what it needs to ask the gateway.
+const (
+	DirGateway = "/polder/gateway"
+	FileCA     = "ca.crt"
+	FileToken  = "token"
+)
+
 // Plan is what a trial is told to do.
 type Plan struct {
 	Task string `json:"task"`
@@ -27,6 +34,10 @@ type Plan struct {
 	Sandbox string `json:"sandbox,omitempty"`
 	// Program: answers are judged by one; see StageVariable.
 	Program bool `json:"program,omitempty"`
+	// System and TokensMax of a generation: what a service is told before the prompt, and
+	// how many tokens an answer may have.
+	System    string `json:"system,omitempty"`
+	TokensMax int32  `json:"tokensMax,omitempty"`
 }
 
 // Entrant is one model that takes part: its files, or a service that is asked.
@@ -35,11 +46,30 @@ type Entrant struct {
 	Dir       string `json:"dir,omitempty"`
 	Reference string `json:"reference,omitempty"`
 	Digest    string `json:"digest,omitempty"`
-	// Service by name, and where it is asked: an address up to, but without, /v2/models/.
+	// Service or Route by name, and where it is asked: an address up to, but without,
+	// /v2/models/ or /v1/.
 	Service string `json:"service,omitempty"`
+	Route   string `json:"route,omitempty"`
 	URL     string `json:"url,omitempty"`
-	// Labels of a service's classes; empty: 0, 1, 2 and so on.
+	// Labels of a service's classes; empty: as it says itself, else 0, 1, 2 and so on.
 	Labels []string `json:"labels,omitempty"`
+	// Revisions of a service that are known, and the digest of the model that each serves.
+	Revisions map[string]string `json:"revisions,omitempty"`
+	// CostPerHour of what answers, of a service.
+	CostPerHour float64 `json:"costPerHour,omitempty"`
+	// TimeoutSeconds that a request may take, with what has to be woken for it.
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+}
+
+// Remote reports whether an entrant is asked over the network.
+func (e *Entrant) Remote() bool { return e.Service != "" || e.Route != "" }
+
+// What is the entrant in words.
+func (e *Entrant) What() string {
+	if e.Route != "" {
+		return "route " + e.Route
+	}
+	return "service " + e.Service
 }
 
 // Data is a table in a directory.

@@ -38,13 +38,15 @@ const scoreLineMax = 1 << 20
 type asked struct {
 	Row      int64  `json:"row"`
 	Model    string `json:"model"`
+	Prompt   string `json:"prompt,omitempty"`
 	Expected any    `json:"expected"`
 	Answer   any    `json:"answer"`
 }
 
 // WriteAnswers writes what a program reads: a line for each answer, model by model, with
 // the fields row, model, expected and answer. Classes are called by their names, and
-// an answer that is none of them is null; values of a forecast are lists.
+// an answer that is none of them is null; values of a forecast are lists. Of a generation
+// there is also the prompt.
 func WriteAnswers(w io.Writer, in *eval.Input) error {
 	out := bufio.NewWriter(w)
 	e := json.NewEncoder(out)
@@ -57,6 +59,8 @@ func WriteAnswers(w io.Writer, in *eval.Input) error {
 				if c := in.Models[m].Predicted[i]; c >= 0 {
 					line.Answer = in.Data.Classes[c]
 				}
+			case eval.TaskGeneration:
+				line.Prompt, line.Expected, line.Answer = in.Prompts[i], in.ExpectedText[i], in.Models[m].Text[i]
 			default:
 				h := max(in.Horizon, 1)
 				line.Expected, line.Answer = numbersOf(in.ExpectedValues[i*h:(i+1)*h]), numbersOf(in.Models[m].Values[i*h:(i+1)*h])

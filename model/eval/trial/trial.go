@@ -29,13 +29,47 @@ import (
 
 // A Model answers rows. Its methods are called one after the other.
 type Model interface {
-	// Width is how many numbers a row has.
+	// Width is how many numbers a row has; 0: that is not known.
 	Width() (int, error)
 	// Serving is what the model says of itself; nil where it says nothing.
 	Serving() *infer.Serving
-	// Rows answers rows of Width numbers each, at most batch at a time.
-	Rows(rows []float32, batch int) ([]infer.Tensor, error)
+	// Rows answers rows of width numbers each, at most batch at a time.
+	Rows(ctx context.Context, rows []float32, width, batch int) ([]infer.Tensor, error)
 	Close()
+}
+
+// A Service is a Model that is asked over the network.
+type Service interface {
+	Model
+	// Batch is how many rows of width numbers a request may have.
+	Batch(width int) int
+	// Sent tells of the latest answer.
+	Sent() Sent
+}
+
+// A Writer answers prompts.
+type Writer interface {
+	Write(ctx context.Context, prompt string) (Written, error)
+}
+
+// Written is an answer to a prompt.
+type Written struct {
+	Text string
+	// Tokens of the text; 0: not told.
+	Tokens int64
+	Sent   Sent
+}
+
+// Sent tells of a request that was answered.
+type Sent struct {
+	// Took is the time from when it was sent, the time that counts, to the end of the answer.
+	Took time.Duration
+	// Again is how often it was asked before without success.
+	Again int
+	// By says who has answered how many of the rows.
+	By []eval.Origin
+	// Cost of it, as the gateway tells; 0: not told.
+	Cost float64
 }
 
 // Trouble is an error that may be over when the trial is run again; all others stay.
@@ -48,8 +82,10 @@ func (t *Trouble) Unwrap() error { return t.Err }
 
 // Deps are what a trial works with.
 type Deps struct {
-	// Open opens the model of an entrant.
+	// Open opens the model of an entrant, a Service where it is one.
 	Open func(ctx context.Context, e Entrant) (Model, error)
+	// Writer returns what answers prompts for an entrant.
+	Writer func(ctx context.Context, e Entrant) (Writer, error)
 	// Now tells the time, for latencies.
 	Now func() time.Time
 	// Tell is told how many rows of all were answered.
@@ -73,7 +109,7 @@ func Ask(ctx context.Context, p *Plan, d Deps) (*eval.Input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	r := &runner{plan: p, deps: d, table: t, in: &eval.Input{
+	r := &runner{plan: p, deps: d, table: t, again: make([]int64, len(p.Models)), in: &eval.Input{
 		Task: p.Task, Seed: p.Seed, Rows: t.Rows, Requirements: p.Requirements, CostPerHour: p.CostPerHour, Scored: p.Program,
 		Data:    eval.Data{Digest: t.Digest, File: file, Label: t.Label, Features: t.Features},
 		Machine: &eval.Machine{Processor: processor(), Threads: p.Threads, Sandbox: p.Sandbox},
@@ -81,25 +117,41 @@ func Ask(ctx context.Context, p *Plan, d Deps) (*eval.Input, error) {
 	for i, name := range p.Data.Slices {
 		r.in.Slices = append(r.in.Slices, eval.Column{Name: name, Values: t.Slices[i]})
 	}
-	if err := r.open(ctx); err != nil {
+	for _, e := range p.Models {
+		r.in.Models = append(r.in.Models, eval.Answered{
+			Name: e.Name, Reference: e.Reference, Digest: e.Digest, Service: e.Service, Route: e.Route, CostPerHour: e.CostPerHour,
+		})
+	}
+	if p.Task == eval.TaskGeneration {
+		err = r.write(ctx)
+	} else {
+		err = r.judge(ctx)
+	}
+	if err != nil {
 		return nil, err
+	}
+	r.tell()
+	return r.in, nil
+}
+
+// judge has models answer rows.
+func (r *runner) judge(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
 	}
 	defer r.close()
 	if err := r.expect(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.contaminated(); err != nil {
-		return nil, fmt.Errorf("trained: %w", err)
+		return fmt.Errorf("trained: %w", err)
 	}
 	for i := range r.models {
 		if err := r.answer(ctx, i); err != nil {
-			return nil, fmt.Errorf("model %s: %w", p.Models[i].Name, err)
+			return fmt.Errorf("model %s: %w", r.plan.Models[i].Name, err)
 		}
 	}
-	if err := r.time(ctx); err != nil {
-		return nil, err
-	}
-	return r.in, nil
+	return r.time(ctx)
 }
 
 // runner is one trial under way.
@@ -109,12 +161,14 @@ type runner struct {
 	table  *table.Table
 	in     *eval.Input
 	models []entered
+	again  []int64 // requests to each model that were asked again
 	done   int64
 }
 
 // entered is a model that takes part.
 type entered struct {
 	model Model
+	batch int   // rows at a time
 	order []int // of the table's features
 	class []int // of each class of the model its number in the report; -1: none
 }
@@ -196,8 +250,7 @@ func (r *runner) open(ctx context.Context) error {
 			r.close()
 			return fmt.Errorf("model %s: %w", e.Name, err)
 		}
-		r.models = append(r.models, entered{model: m})
-		r.in.Models = append(r.in.Models, eval.Answered{Name: e.Name, Reference: e.Reference, Digest: e.Digest, Service: e.Service})
+		r.models = append(r.models, entered{model: m, batch: batch})
 		if err := r.fit(&r.models[len(r.models)-1]); err != nil {
 			r.close()
 			return fmt.Errorf("model %s: %w", e.Name, err)
@@ -223,7 +276,10 @@ func (r *runner) fit(m *entered) error {
 	if m.order, err = r.table.Order(names); err != nil {
 		return err
 	}
-	if len(m.order) != width {
+	if s, ok := m.model.(Service); ok {
+		m.batch = min(batch, max(1, s.Batch(len(m.order))))
+	}
+	if width != 0 && len(m.order) != width {
 		return fmt.Errorf("it takes %d features, the table has %d; are data.label and data.slices right?", width, len(m.order))
 	}
 	return nil

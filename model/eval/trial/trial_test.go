@@ -33,7 +33,7 @@ func (m *nearest) Width() (int, error)     { return m.width, nil }
 func (m *nearest) Serving() *infer.Serving { return m.serving }
 func (m *nearest) Close()                  { m.closed = true }
 
-func (m *nearest) Rows(rows []float32, _ int) ([]infer.Tensor, error) {
+func (m *nearest) Rows(_ context.Context, rows []float32, _, _ int) ([]infer.Tensor, error) {
 	var out []float32
 	for at := 0; at < len(rows); at += m.width {
 		out = append(out, m.output(rows[at:at+m.width])...)

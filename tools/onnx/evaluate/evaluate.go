@@ -1,4 +1,4 @@
-// Package evaluate judges models in ONNX: it is what the pod of an Evaluation runs. The
+// Package evaluate judges models in ONNX, and services that it asks: it is what the pod of an Evaluation runs. The
 // plan is in the environment, progress and the report go to the output
 // (polder.dev/polder/model/eval/trial has both), and only the program polder-onnx imports
 // it.
@@ -11,10 +11,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"polder.dev/polder/model/eval"
+	"polder.dev/polder/model/eval/remote"
 	"polder.dev/polder/model/eval/trial"
+	"polder.dev/polder/model/infer"
 	"polder.dev/polder/tools/onnx/session"
 )
 
@@ -29,18 +32,11 @@ func Run(ctx context.Context, out io.Writer, env func(string) string) error {
 	if stage == trial.StageJudge {
 		return judge(out, trial.DirState, trial.DirScores)
 	}
-	if err := session.Start(); err != nil {
-		return &trial.Trouble{Err: err}
+	d, err := deps(plan, out)
+	if err != nil {
+		return err
 	}
-	in, err := trial.Ask(ctx, plan, trial.Deps{
-		Open: func(_ context.Context, e trial.Entrant) (trial.Model, error) {
-			if e.Dir == "" {
-				return nil, errors.New("it is no model in ONNX")
-			}
-			return session.Open(e.Dir, session.Options{Threads: plan.Threads})
-		},
-		Now: time.Now, Tell: trial.Teller(out, time.Now), Meter: trial.NewMeter("/"),
-	})
+	in, err := trial.Ask(ctx, plan, *d)
 	if ctx.Err() != nil {
 		return &trial.Trouble{Err: fmt.Errorf("the evaluation was told to end: %w", ctx.Err())}
 	}
@@ -51,6 +47,50 @@ func Run(ctx context.Context, out io.Writer, env func(string) string) error {
 		return leave(in, trial.DirState, trial.DirAnswers)
 	}
 	return say(out, in)
+}
+
+// deps starts what the entrants need: the library where there are models, the gateway where
+// there are services.
+func deps(p *trial.Plan, out io.Writer) (*trial.Deps, error) {
+	var g *remote.Gateway
+	if slices.ContainsFunc(p.Models, func(e trial.Entrant) bool { return e.Remote() }) {
+		var err error
+		if g, err = remote.New(filepath.Join(trial.DirGateway, trial.FileCA), filepath.Join(trial.DirGateway, trial.FileToken), time.Now); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(p.Models, func(e trial.Entrant) bool { return e.Dir != "" }) {
+		if err := session.Start(); err != nil {
+			return nil, &trial.Trouble{Err: err}
+		}
+	}
+	return &trial.Deps{
+		Open: func(ctx context.Context, e trial.Entrant) (trial.Model, error) {
+			switch {
+			case e.Remote():
+				return g.Open(ctx, p.Task, e)
+			case e.Dir == "":
+				return nil, errors.New("it is no model in ONNX")
+			}
+			s, err := session.Open(e.Dir, session.Options{Threads: p.Threads})
+			return local{s}, err
+		},
+		Writer: func(_ context.Context, e trial.Entrant) (trial.Writer, error) {
+			if !e.Remote() {
+				return nil, errors.New("a model in ONNX writes no text; name a service or route that speaks OpenAI's API")
+			}
+			return g.Writer(p, e), nil
+		},
+		Now: time.Now, Tell: trial.Teller(out, time.Now), Meter: trial.NewMeter("/"),
+	}, nil
+}
+
+// local is a model that is run here.
+type local struct{ *session.Session }
+
+// Rows implements trial.Model.
+func (l local) Rows(_ context.Context, rows []float32, _, batch int) ([]infer.Tensor, error) {
+	return l.Session.Rows(rows, batch)
 }
 
 func say(out io.Writer, in *eval.Input) error {

@@ -152,7 +152,8 @@ func TestProgram(t *testing.T) {
 	p.Program = true
 	in, err := trial.Ask(t.Context(), p, trial.Deps{
 		Open: func(_ context.Context, e trial.Entrant) (trial.Model, error) {
-			return session.Open(e.Dir, session.Options{})
+			s, err := session.Open(e.Dir, session.Options{})
+			return local{s}, err
 		},
 		Now: time.Now, Tell: func(int64, int64) {},
 	})

@@ -108,7 +108,7 @@ func (s *Session) Joins() bool { return s.joins }
 
 // Metadata as the protocol tells it.
 func (s *Session) Metadata(name string) infer.ModelMetadata {
-	return infer.ModelMetadata{Name: name, Platform: "onnxruntime_onnx", Inputs: s.inputs, Outputs: s.outputs}
+	return infer.ModelMetadata{Name: name, Platform: "onnxruntime_onnx", Inputs: s.inputs, Outputs: s.outputs, Serving: s.serving}
 }
 
 // datatypes that can be given and taken. The library's binding for Go cannot do those of

@@ -137,7 +137,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	s := open(t, infertest.Random(1, 8, 3).Bytes(), `{"serving":{"task":"classification","labels":["a","b","c"]}}`)
 	want := infer.ModelMetadata{
-		Name: "m", Platform: "onnxruntime_onnx",
+		Serving: &infer.Serving{Task: infer.TaskClassification, Labels: []string{"a", "b", "c"}},
+		Name:    "m", Platform: "onnxruntime_onnx",
 		Inputs:  []infer.TensorMetadata{{Name: "x", Datatype: infer.FP32, Shape: []int64{-1, 8}}},
 		Outputs: []infer.TensorMetadata{{Name: "probabilities", Datatype: infer.FP32, Shape: []int64{-1, 3}}},
 	}
