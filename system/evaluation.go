@@ -26,7 +26,7 @@ func evaluator(log *slog.Logger, m manager.Manager, clients kubernetes.Interface
 	c, err := evaluation.New(log, evaluation.Deps{
 		Client: m.GetClient(), Live: m.GetAPIReader(), Mounter: mounts, Logs: &podLogs{clients}, Keeper: &reportKeeper{store},
 		Events: m.GetEventRecorder(evaluation.Name), Clock: clock.RealClock{}, Metrics: metrics.Registry,
-	}, evaluation.Config{Sandbox: "gvisor", CopyImage: copier}) // as the policy polder-sandbox says
+	}, evaluation.Config{Sandbox: "gvisor", CopyImage: copier, Gateway: gatewayInside}) // as the policy polder-sandbox says
 	if err != nil {
 		return err
 	}
@@ -53,13 +53,22 @@ func (p *podLogs) Read(ctx context.Context, namespace, pod, container string, ta
 type reportKeeper struct{ store *registry.Client }
 
 // Keep implements evaluation.Keeper.
-func (k *reportKeeper) Keep(ctx context.Context, reference, name string, report []byte) (v1alpha1.ReportReference, error) {
+func (k *reportKeeper) Keep(ctx context.Context, e *v1alpha1.Evaluation, reference string, report []byte) (v1alpha1.ReportReference, error) {
+	subject := reference
+	if reference == "" {
+		reference = v1alpha1.ReportRepository(e.Namespace, e.Name)
+	}
 	_, ref, err := k.store.Repository(reference)
 	if err != nil {
 		return v1alpha1.ReportReference{}, err
 	}
-	d, err := pack.AttachTo(ctx, k.store, reference, digest.Digest(ref.Identifier()), pack.TypeEvaluation,
-		map[string]string{v1alpha1.LabelEvaluation: name}, report)
+	var d digest.Digest
+	note := map[string]string{v1alpha1.LabelEvaluation: e.Name}
+	if subject == "" {
+		d, err = pack.Put(ctx, k.store, reference, pack.TypeEvaluation, note, report)
+	} else {
+		d, err = pack.AttachTo(ctx, k.store, reference, digest.Digest(ref.Identifier()), pack.TypeEvaluation, note, report)
+	}
 	if err != nil {
 		return v1alpha1.ReportReference{}, err
 	}

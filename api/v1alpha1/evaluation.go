@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Evaluation judges models on the same rows: quality with confidence intervals, latency,
+// Evaluation judges models, services and routes on the same rows: quality with confidence intervals, latency,
 // cost, and whether the first of them is better, worse or not to be told apart from the
 // others.
 //
@@ -10,7 +10,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:resource:scope=Namespaced,shortName=ev,categories=polder
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
-// +kubebuilder:printcolumn:name="Models",type=string,JSONPath=`.spec.models[*].model`
+// +kubebuilder:printcolumn:name="Models",type=string,JSONPath=`.spec.models[*].name`
 // +kubebuilder:printcolumn:name="Passed",type=boolean,JSONPath=`.status.passed`
 // +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verdict`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -43,12 +43,15 @@ type EvaluationSpec struct {
 	// Trained is what they were trained on: rows that are in both are told of.
 	// +optional
 	Trained *EvaluationData `json:"trained,omitempty"`
+	// Generation says how services are asked for texts, at that task.
+	// +optional
+	Generation *EvaluationGeneration `json:"generation,omitempty"`
 	// Program that judges answers instead of the built-in metrics: it reads rows as JSON
-	// lines with the fields row, model, expected and answer from its input, and writes
+	// lines with the fields row, model, expected, answer and, of texts, prompt from its input, and writes
 	// lines with row, model and score. It runs in the directory of its code.
 	// +optional
 	Program *EvaluationProgram `json:"program,omitempty"`
-	// Runtime that models in ONNX run in.
+	// Runtime that models in ONNX run in, and that services are asked from.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:default=onnx-cpu
@@ -58,7 +61,7 @@ type EvaluationSpec struct {
 	// +optional
 	Resources WorkerResources `json:"resources,omitempty,omitzero"`
 	// CostPerHour of what the pod uses, in whatever unit the organisation counts in, as a
-	// decimal number. Costs of a thousand requests are told by it.
+	// decimal number. Costs of a thousand requests to models are told by it.
 	// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(\.[0-9]{1,9})?$`
 	// +optional
 	CostPerHour string `json:"costPerHour,omitempty"`
@@ -90,9 +93,11 @@ const (
 	TaskGeneration     Task = "generation"
 )
 
-// EvaluatedModel is a model in an evaluation: one in ONNX, by name, or a service.
+// EvaluatedModel is a model in an evaluation: one in ONNX, by name, or a service or route
+// that is asked through the gateway.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.model) != has(self.service)",message="give one of model and service"
+// +kubebuilder:validation:XValidation:rule="(has(self.model) ? 1 : 0) + (has(self.service) ? 1 : 0) + (has(self.route) ? 1 : 0) == 1",message="give one of model, service and route"
+// +kubebuilder:validation:XValidation:rule="!has(self.model) || !has(self.labels) && !has(self.costPerHour)",message="labels and costPerHour are of a service or route: a model has its labels in model.json, and costs what the pod does"
 type EvaluatedModel struct {
 	// Name in the report.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
@@ -102,10 +107,42 @@ type EvaluatedModel struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@([a-z][-a-z0-9]{0,31}|sha256:[a-f0-9]{64}))?$`
 	// +optional
 	Model string `json:"model,omitempty"`
-	// Service is an InferenceService or ModelRoute of the same namespace.
+	// Service is an InferenceService of the same namespace, which is asked as it is.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
 	// +optional
 	Service string `json:"service,omitempty"`
+	// Route is a ModelRoute of the same namespace.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	// +optional
+	Route string `json:"route,omitempty"`
+	// Labels of the classes that a service or route answers, in their order, where its
+	// server does not tell them; empty: 0, 1, 2 and so on.
+	// +kubebuilder:validation:MaxItems=4096
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=atomic
+	// +optional
+	Labels []string `json:"labels,omitempty"`
+	// CostPerHour of what answers requests to a service or route, one at a time. Without
+	// it a route costs what its targets do, and a service nothing that is told.
+	// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(\.[0-9]{1,9})?$`
+	// +optional
+	CostPerHour string `json:"costPerHour,omitempty"`
+}
+
+// EvaluationGeneration says how texts are asked for: by OpenAI's chat completions, at
+// temperature 0 and with the seed of the evaluation.
+type EvaluationGeneration struct {
+	// MaxTokens that an answer may have.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=131072
+	// +kubebuilder:default=256
+	// +optional
+	MaxTokens int32 `json:"maxTokens,omitempty"`
+	// System is the message before each prompt; empty: there is none.
+	// +kubebuilder:validation:MaxLength=8192
+	// +optional
+	System string `json:"system,omitempty"`
 }
 
 // EvaluationData is a table: CSV, or JSON lines.
@@ -175,8 +212,9 @@ type EvaluationProgram struct {
 // EvaluationRequirement is a bound of one metric. For metrics where less is better, such
 // as mae and latency, min and max keep their plain meaning.
 type EvaluationRequirement struct {
-	// Metric: accuracy, f1, auc, exact_match, mae, rmse, score, latency_p50_seconds,
-	// latency_p99_seconds, cost_per_1000.
+	// Metric: accuracy, f1, auc, mae, rmse, exact_match, token_f1, rouge_l, score,
+	// latency_p50_seconds, latency_p99_seconds, throughput_rows_per_second, cost_per_1000,
+	// energy_joules_per_1000, tokens_per_second; docs/formats/evaluation.md.
 	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9_]{0,62}$`
 	Metric string `json:"metric"`
 	// Min and Max that the value may have, as decimal numbers.
@@ -231,7 +269,8 @@ type EvaluationStatus struct {
 	// +listType=atomic
 	// +optional
 	Unmet []string `json:"unmet,omitempty"`
-	// Report: the artifact that refers to the candidate, with all numbers as JSON.
+	// Report: the artifact with all numbers as JSON. It refers to the candidate, if that is
+	// a model.
 	// +optional
 	Report *ReportReference `json:"report,omitempty"`
 	// StartTime and CompletionTime.
@@ -253,12 +292,31 @@ type EvaluatedResult struct {
 	// Model that was judged, by digest.
 	// +optional
 	Model *ModelReference `json:"model,omitempty"`
-	// Service that was asked instead.
+	// Service or Route that was asked instead.
 	// +optional
 	Service string `json:"service,omitempty"`
+	// +optional
+	Route string `json:"route,omitempty"`
+	// By says who has answered for a service or route, as far as its answers tell.
+	// +listType=atomic
+	// +optional
+	By []EvaluationOrigin `json:"by,omitempty"`
 	// Metrics by name.
 	// +optional
 	Metrics map[string]MetricValue `json:"metrics,omitempty"`
+}
+
+// EvaluationOrigin is who has answered some of the rows.
+type EvaluationOrigin struct {
+	// Target of a route.
+	// +optional
+	Target string `json:"target,omitempty"`
+	// Revision of a service, and digest of the model that it serves.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	Rows   int64  `json:"rows"`
 }
 
 // MetricValue is a number with its confidence interval of 95 %, in decimal notation.
@@ -293,6 +351,11 @@ type ReportReference struct {
 	Reference string `json:"reference"`
 	// Digest of its manifest.
 	Digest string `json:"digest"`
+}
+
+// ReportRepository is where the report of an evaluation lies whose candidate is no model.
+func ReportRepository(namespace, evaluation string) string {
+	return "reports/" + namespace + "/" + evaluation
 }
 
 // EvaluationList is a list of Evaluations.

@@ -56,6 +56,33 @@ func Attach(ctx context.Context, c *registry.Client, repository string, img v1.I
 	return err
 }
 
+// Put pushes text as an artifact of the given type that refers to nothing, and returns the
+// digest of its manifest. The same words always make the same digest.
+func Put(ctx context.Context, c *registry.Client, repository, artifactType string, annotations map[string]string, text []byte) (digest.Digest, error) {
+	repo, ref, err := c.Repository(repository)
+	if err != nil {
+		return "", err
+	}
+	d, err := put(ctx, repo, nil, artifactType, annotations, text)
+	if err != nil {
+		return "", fmt.Errorf("pushing to %s: %w", ref.Context().RepositoryStr(), registry.Reason(err))
+	}
+	return d, nil
+}
+
+// put pushes text with its manifest.
+func put(ctx context.Context, repo *oras.Repository, subject *ocispec.Descriptor, artifactType string, annotations map[string]string, text []byte) (digest.Digest, error) {
+	b, err := manifestOf(ctx, repo, subject, artifactType, annotations, text)
+	if err != nil {
+		return "", err
+	}
+	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := repo.Manifests().Push(ctx, m, bytes.NewReader(b)); err != nil { // and the index of referrers, where the registry keeps none
+		return "", err
+	}
+	return m.Digest, nil
+}
+
 // AttachTo pushes text as an artifact of the given type that refers to the manifest
 // subject, which is in the repository already, and returns the digest of its
 // manifest. The same words always make the same digest, so that attaching twice is
@@ -77,20 +104,16 @@ func AttachTo(
 	if err != nil {
 		return fail(err)
 	}
-	b, err := referring(ctx, repo, ocispec.Descriptor{MediaType: to.MediaType, Digest: to.Digest, Size: to.Size}, artifactType, annotations, text)
+	d, err := put(ctx, repo, &ocispec.Descriptor{MediaType: to.MediaType, Digest: to.Digest, Size: to.Size}, artifactType, annotations, text)
 	if err != nil {
 		return fail(err)
 	}
-	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := repo.Manifests().Push(ctx, m, bytes.NewReader(b)); err != nil { // and the index of referrers, where the registry keeps none
-		return fail(err)
-	}
-	return m.Digest, nil
+	return d, nil
 }
 
-// referring pushes the blobs of what refers to subject, and returns the manifest.
-func referring(
-	ctx context.Context, repo *oras.Repository, subject ocispec.Descriptor, artifactType string, annotations map[string]string, text []byte,
+// manifestOf pushes the blobs of an artifact, and returns the manifest.
+func manifestOf(
+	ctx context.Context, repo *oras.Repository, subject *ocispec.Descriptor, artifactType string, annotations map[string]string, text []byte,
 ) ([]byte, error) {
 	d := ocispec.Descriptor{MediaType: artifactType, Digest: digest.FromBytes(text), Size: int64(len(text))}
 	if err := send(ctx, repo.Blobs(), d, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }); err != nil {
@@ -103,7 +126,7 @@ func referring(
 	}
 	return json.Marshal(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
-		Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{d}, Subject: &subject, Annotations: annotations,
+		Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{d}, Subject: subject, Annotations: annotations,
 	})
 }
 

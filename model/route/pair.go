@@ -29,7 +29,7 @@ func About(e *v1alpha1.Evaluation, svc *v1alpha1.InferenceService) (result *v1al
 		r := &e.Status.Models[i]
 		switch {
 		case r.Service == svc.Name:
-			return r, true
+			return r, judged(r, digest)
 		case r.Model == nil:
 		case digest != "" && r.Model.Digest == digest:
 			served = r
@@ -41,6 +41,19 @@ func About(e *v1alpha1.Evaluation, svc *v1alpha1.InferenceService) (result *v1al
 		return served, true
 	}
 	return other, false
+}
+
+// judged reports whether a service that was judged itself serves still what it did then, as
+// far as that was told.
+func judged(r *v1alpha1.EvaluatedResult, digest string) bool {
+	told := false
+	for _, o := range r.By {
+		if o.Digest != "" && o.Digest == digest {
+			return true
+		}
+		told = told || o.Digest != ""
+	}
+	return !told || digest == ""
 }
 
 // Pair are an evaluation's results for the targets of a cascade.

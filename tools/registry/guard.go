@@ -26,7 +26,7 @@ const (
 // owned are the first segments of the repositories that belong to the namespace
 // in their second, and the kind of group polder.dev that stands for them there:
 // who may get, create or delete its objects may pull, push or delete.
-var owned = map[string]string{"code": "trainjobs", "data": "trainjobs", "images": "trainjobs", "models": "models"}
+var owned = map[string]string{"code": "trainjobs", "data": "trainjobs", "images": "trainjobs", "models": "models", "reports": "evaluations"}
 
 // volumeTag is how the tags begin under which the cloud finds a model's files as an image
 // that pods mount (model/pack). Who could write one could have a service run on other

@@ -264,6 +264,27 @@ func TestTheGateAsksForAnEvaluation(t *testing.T) {
 	}
 }
 
+// A service that was judged is not the version, even where the version has answered for it:
+// what it serves can change.
+func TestAServiceOpensNoGate(t *testing.T) {
+	h := newHouse(t)
+	h.want("production", 1)
+	h.change(gate(v1alpha1.ModelGate{Evaluation: true, Against: true}))
+	h.publish(2, "")
+	h.want("production", 2)
+	e := &v1alpha1.Evaluation{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "svc"}, Status: passes}
+	e.Spec.Models = []v1alpha1.EvaluatedModel{{Name: "m", Service: "ocr"}}
+	e.Status.Models = []v1alpha1.EvaluatedResult{{Name: "m", Service: "ocr", By: []v1alpha1.EvaluationOrigin{{Revision: "ocr-2", Digest: digest(2), Rows: 10}}}}
+	if err := h.client.Create(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	e.Status = v1alpha1.EvaluationStatus{State: v1alpha1.StateSucceeded, Passed: true, Models: e.Status.Models}
+	if err := h.client.Status().Update(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	h.expect(h.look(), "production", 1, "there is none")
+}
+
 func TestTheFirstVersionNeedsNoComparison(t *testing.T) {
 	h := newHouse(t)
 	h.change(gate(v1alpha1.ModelGate{Evaluation: true, Against: true}))

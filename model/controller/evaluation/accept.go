@@ -28,6 +28,8 @@ const (
 	ReasonNoVariant      = "NoVariant"
 	ReasonNoData         = "NoData"
 	ReasonNoArtifact     = "NoArtifact"
+	ReasonNoService      = "NoService"
+	ReasonNotReady       = "ServiceNotReady"
 )
 
 const (
@@ -45,14 +47,10 @@ func (c *Controller) accept(ctx context.Context, l *look) error {
 		return nil
 	}
 	models := make([]v1alpha1.EvaluatedResult, 0, len(l.e.Spec.Models))
-	for i, m := range l.e.Spec.Models {
-		found, why, err := c.model(ctx, l.e.Namespace, m)
-		if err != nil {
+	for i := range l.e.Spec.Models {
+		found, ok, err := c.entry(ctx, l, i)
+		if err != nil || !ok {
 			return err
-		}
-		if why != "" {
-			l.wait(ReasonUnknownModel, fmt.Sprintf("spec.models[%d].model: %s", i, why), c.cfg.Wait)
-			return nil
 		}
 		models = append(models, found)
 	}
@@ -76,18 +74,55 @@ func (c *Controller) accept(ctx context.Context, l *look) error {
 	return nil
 }
 
+// entry finds what an entry of the spec names. ok is false where it cannot be judged, or
+// not yet.
+func (c *Controller) entry(ctx context.Context, l *look, i int) (found v1alpha1.EvaluatedResult, ok bool, err error) {
+	m := &l.e.Spec.Models[i]
+	if !remote(m) {
+		found, why, err := c.model(ctx, l.e.Namespace, *m)
+		if err == nil && why != "" {
+			l.wait(ReasonUnknownModel, fmt.Sprintf("spec.models[%d].model: %s", i, why), c.cfg.Wait)
+		}
+		return found, why == "", err
+	}
+	field := "service"
+	if m.Route != "" {
+		field = "route"
+	}
+	found = v1alpha1.EvaluatedResult{Name: m.Name, Service: m.Service, Route: m.Route}
+	s, err := c.service(ctx, l.e, m)
+	switch {
+	case err != nil:
+		return found, false, err
+	case s.wrong != "":
+		message := fmt.Sprintf("spec.models[%d].%s: %s", i, field, s.wrong)
+		l.set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, ReasonInvalidSpec, message)
+		l.fail(ReasonInvalidSpec, message)
+	case s.why != "":
+		l.wait(s.reason, fmt.Sprintf("spec.models[%d].%s: %s", i, field, s.why), c.cfg.Wait)
+	}
+	return found, s.why == "" && s.wrong == "", nil
+}
+
 // invalid says what is wrong with a spec, whatever the cloud has.
 func (c *Controller) invalid(e *v1alpha1.Evaluation) error {
 	var names []string
-	for i, m := range e.Spec.Models {
-		if m.Service != "" {
-			return fmt.Errorf("spec.models[%d].service: services are not judged yet; name the model that %s serves in spec.models[%d].model", i, m.Service, i)
+	t := task(e)
+	for i := range e.Spec.Models {
+		m := &e.Spec.Models[i]
+		switch {
+		case remote(m) && c.cfg.Gateway == "":
+			return fmt.Errorf("spec.models[%d]: this cloud has no gateway to ask services through; name a model", i)
+		case !remote(m) && t == eval.TaskGeneration:
+			return fmt.Errorf("spec.models[%d].model: models in ONNX write no text; at the task generation name a service or route that speaks OpenAI's API", i)
 		}
 		names = append(names, m.Name)
 	}
-	t := task(e)
-	if t == eval.TaskGeneration {
-		return errors.New("spec.task: models in ONNX are judged at the tasks classification, regression and forecast")
+	switch {
+	case t == eval.TaskGeneration && e.Spec.Trained != nil:
+		return errors.New("spec.trained: texts are not looked for in training data; leave it out at the task generation")
+	case t != eval.TaskGeneration && e.Spec.Generation != nil:
+		return fmt.Errorf("spec.generation: it is for the task generation, and the task is %s", t)
 	}
 	if p := e.Spec.Program; p != nil && !workload.IsReference(p.Code.Image) {
 		return fmt.Errorf("spec.program.code.image %q is not an image reference: write it as code/NAMESPACE/NAME@sha256:DIGEST", p.Code.Image)

@@ -1,8 +1,8 @@
-// Package evaluation is the controller of Evaluations: it has a pod run the models over
-// the data, reads what the pod says, and keeps the report. Only system imports it. It
+// Package evaluation is the controller of Evaluations: it has a pod run models over the
+// data, and ask services, reads what the pod says, and keeps the report. Only system imports it. It
 // meets the rest of the house through API objects and three interfaces of its own:
 // Mounter (a model becomes mountable), Logs (what a container has printed) and Keeper (a
-// report becomes an artifact that refers to the candidate).
+// report becomes an artifact, that refers to the candidate where that is a model).
 //
 //   - What is judged is pinned when the evaluation is accepted: status.models has digests,
 //     and an alias that moves later changes nothing.
@@ -12,7 +12,9 @@
 //     once. The Job goes after the status was written, so a controller that is killed at
 //     any moment finds it again.
 //   - Complete and Failed never become False again.
-//   - The pod has no rights, no token, and reads models and data only.
+//   - The pod has no rights, no token, and reads models and data only. One that asks
+//     services has an account that may ask those, and the container that does a token that
+//     is for the gateway alone.
 //
 // It refuses to judge by itself (model/eval does, in the pod) and to believe a report that
 // is of other models than it asked for.
@@ -67,10 +69,10 @@ type Logs interface {
 	Read(ctx context.Context, namespace, pod, container string, tail int64) (io.ReadCloser, error)
 }
 
-// Keeper keeps a report as an artifact that refers to the model at reference. The same
-// report always gets the same digest.
+// Keeper keeps a report as an artifact that refers to the model at reference, or, if that is
+// empty, to nothing. The same report always gets the same digest.
 type Keeper interface {
-	Keep(ctx context.Context, reference, evaluation string, report []byte) (v1alpha1.ReportReference, error)
+	Keep(ctx context.Context, e *v1alpha1.Evaluation, reference string, report []byte) (v1alpha1.ReportReference, error)
 }
 
 // Deps are what a Controller works with. All are needed.
@@ -100,6 +102,9 @@ type Config struct {
 	Sandbox string
 	// CopyImage copies from the object store; "" if there is no store.
 	CopyImage string
+	// Gateway is its address for pods, and the audience of tokens for it; "" if there is
+	// none.
+	Gateway string
 }
 
 // Controller runs Evaluations.
@@ -306,6 +311,11 @@ func (c *Controller) act(ctx context.Context, l *look) error {
 	if l.create != nil {
 		if live, err := c.wanted(ctx, l); err != nil || !live {
 			return err
+		}
+		if asks(l.e) {
+			if err := c.admit(ctx, l.e); err != nil {
+				return err
+			}
 		}
 		if err := c.deps.Client.Create(ctx, l.create); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("creating job %s: %w", l.create.Name, err)

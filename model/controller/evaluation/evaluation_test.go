@@ -67,12 +67,15 @@ func (c *cloud) Read(_ context.Context, namespace, pod, container string, _ int6
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
-func (c *cloud) Keep(_ context.Context, reference, evaluation string, report []byte) (v1alpha1.ReportReference, error) {
+func (c *cloud) Keep(_ context.Context, e *v1alpha1.Evaluation, reference string, report []byte) (v1alpha1.ReportReference, error) {
 	if c.keeps != nil {
 		return v1alpha1.ReportReference{}, c.keeps
 	}
 	c.kept = append(c.kept, report)
 	name, _, _ := strings.Cut(reference, "@")
+	if reference == "" {
+		name = v1alpha1.ReportRepository(e.Namespace, e.Name)
+	}
 	return v1alpha1.ReportReference{Reference: name + "@" + digest(99), Digest: digest(99)}, nil
 }
 
@@ -106,7 +109,7 @@ func (c *cloud) restart() {
 	k, err := New(slog.New(slog.DiscardHandler), Deps{
 		Client: c.client, Live: c.client, Mounter: c, Logs: c, Keeper: c, Events: events.NewFakeRecorder(1000),
 		Clock: c.clock, Metrics: prometheus.NewRegistry(),
-	}, Config{Sandbox: "gvisor", CopyImage: "system/fetch@" + digest(7)})
+	}, Config{Sandbox: "gvisor", CopyImage: "system/fetch@" + digest(7), Gateway: "https://gateway.example"})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -250,7 +253,7 @@ func (c *cloud) output(change func(*eval.Report)) string {
 	p := c.plan()
 	in := &eval.Input{Task: p.Task, Seed: p.Seed, Requirements: p.Requirements, Data: eval.Data{Digest: digest(3), Classes: []string{"a", "b"}}}
 	for _, m := range p.Models {
-		in.Models = append(in.Models, eval.Answered{Name: m.Name, Reference: m.Reference, Digest: m.Digest})
+		in.Models = append(in.Models, eval.Answered{Name: m.Name, Reference: m.Reference, Digest: m.Digest, Service: m.Service, Route: m.Route})
 	}
 	for i := range 200 {
 		in.Rows, in.Expected = append(in.Rows, int64(i)), append(in.Expected, i%2)
@@ -440,7 +443,7 @@ func TestRefused(t *testing.T) {
 		"an unknown metric":          {func(e *v1alpha1.Evaluation) { e.Spec.Requirements[0].Metric = "beauty" }, v1alpha1.StateFailed, "spec.requirements[0].metric: there is no \"beauty\""},
 		"nothing asked":              {func(e *v1alpha1.Evaluation) { e.Spec.Requirements[0].Min = "" }, v1alpha1.StateFailed, "asks for nothing"},
 		"an unknown rival":           {func(e *v1alpha1.Evaluation) { e.Spec.Requirements[0].NotWorseThan = "x" }, v1alpha1.StateFailed, "there are large"},
-		"text":                       {func(e *v1alpha1.Evaluation) { e.Spec.Task = v1alpha1.TaskGeneration }, v1alpha1.StateFailed, "spec.task"},
+		"text":                       {func(e *v1alpha1.Evaluation) { e.Spec.Task = v1alpha1.TaskGeneration }, v1alpha1.StateFailed, "models in ONNX write no text"},
 		"rows upside down":           {func(e *v1alpha1.Evaluation) { e.Spec.Data.Rows = &v1alpha1.RowRange{From: 5, To: 5} }, v1alpha1.StateFailed, "spec.data.rows"},
 		"no image reference":         {func(e *v1alpha1.Evaluation) { e.Spec.Data = v1alpha1.EvaluationData{Image: "A B"} }, v1alpha1.StateFailed, "spec.data.image"},
 	} {

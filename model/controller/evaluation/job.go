@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/model/eval"
 	"polder.dev/polder/model/eval/trial"
 	"polder.dev/polder/model/registry"
 	"polder.dev/polder/storage/dataset"
@@ -73,18 +74,11 @@ func (c *Controller) begin(ctx context.Context, l *look) error {
 	if err != nil {
 		return err
 	}
-	images := make([]string, len(l.status.Models))
-	for i, m := range l.status.Models {
-		images[i], err = c.deps.Mounter.Volume(ctx, m.Model.Reference)
-		if errors.Is(err, registry.ErrNotFound) {
-			l.fail(ReasonNoArtifact, fmt.Sprintf("spec.models[%d].model: the registry has no %s", i, m.Model.Reference))
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("making a volume of model %s: %w", m.Model.Reference, err)
-		}
+	entrants, images, err := c.entrants(ctx, l)
+	if err != nil || entrants == nil {
+		return err
 	}
-	plan, err := planOf(l.e, l.status.Models, sandbox)
+	plan, err := planOf(l.e, entrants, sandbox)
 	if err != nil {
 		l.fail(ReasonInvalidSpec, err.Error())
 		return nil
@@ -99,14 +93,56 @@ func (c *Controller) begin(ctx context.Context, l *look) error {
 	return nil
 }
 
+// entrants are what the pod is told of each model, and the images that models are mounted
+// from; there are none where one is missing.
+func (c *Controller) entrants(ctx context.Context, l *look) ([]trial.Entrant, []string, error) {
+	var out []trial.Entrant
+	images := make([]string, len(l.status.Models))
+	for i, m := range l.status.Models {
+		spec := &l.e.Spec.Models[i]
+		if remote(spec) {
+			s, err := c.service(ctx, l.e, spec)
+			if err != nil {
+				return nil, nil, err
+			}
+			if why := cmp.Or(s.why, s.wrong); why != "" {
+				l.hold(why, c.cfg.Wait)
+				return nil, nil, nil
+			}
+			e, err := c.entrant(l.e, spec, s)
+			if err != nil {
+				l.fail(ReasonInvalidSpec, fmt.Sprintf("spec.models[%d].%v", i, err))
+				return nil, nil, nil
+			}
+			out = append(out, e)
+			continue
+		}
+		var err error
+		images[i], err = c.deps.Mounter.Volume(ctx, m.Model.Reference)
+		if errors.Is(err, registry.ErrNotFound) {
+			l.fail(ReasonNoArtifact, fmt.Sprintf("spec.models[%d].model: the registry has no %s", i, m.Model.Reference))
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("making a volume of model %s: %w", m.Model.Reference, err)
+		}
+		out = append(out, trial.Entrant{Name: m.Name, Dir: path.Join(dirModels, m.Name), Reference: m.Model.Reference, Digest: m.Model.Digest})
+	}
+	return out, images, nil
+}
+
+// tokensDefault is what the API server fills in where spec.generation is there.
+const tokensDefault = 256
+
 // planOf is what the pod is told.
-func planOf(e *v1alpha1.Evaluation, models []v1alpha1.EvaluatedResult, sandbox string) (string, error) {
+func planOf(e *v1alpha1.Evaluation, entrants []trial.Entrant, sandbox string) (string, error) {
 	p := trial.Plan{
-		Task: task(e), Seed: e.Spec.Seed, Data: tableOf(&e.Spec.Data, dirData),
+		Task: task(e), Seed: e.Spec.Seed, Data: tableOf(&e.Spec.Data, dirData), Models: entrants,
 		Threads: int(workload.Threads(e.Spec.Resources)), Sandbox: sandbox, Program: e.Spec.Program != nil,
 	}
-	for _, m := range models {
-		p.Models = append(p.Models, trial.Entrant{Name: m.Name, Dir: path.Join(dirModels, m.Name), Reference: m.Model.Reference, Digest: m.Model.Digest})
+	if p.Task == eval.TaskGeneration {
+		g := ptr.Deref(e.Spec.Generation, v1alpha1.EvaluationGeneration{})
+		p.System, p.TokensMax = g.System, cmp.Or(g.MaxTokens, tokensDefault)
 	}
 	if e.Spec.Trained != nil {
 		p.Trained = ptr.To(tableOf(e.Spec.Trained, dirTrained))
@@ -179,11 +215,17 @@ func (c *Controller) podOf(e *v1alpha1.Evaluation, plan string, v, judge v1alpha
 		SecurityContext:          confined(),
 	}
 	for i, m := range e.Spec.Models {
+		if images[i] == "" {
+			continue
+		}
 		name := "model-" + strconv.Itoa(i)
 		spec.Volumes = append(spec.Volumes, imageVolume(name, images[i]))
 		main.VolumeMounts = append(main.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path.Join(dirModels, m.Name), ReadOnly: true})
 	}
 	c.withData(&spec, &main, e, sets)
+	if asks(e) {
+		withGateway(&spec, &main, e, c.cfg.Gateway)
+	}
 	spec.Containers = []corev1.Container{main}
 	if e.Spec.Program != nil {
 		withProgram(&spec, e, judge)

@@ -22,6 +22,8 @@ import (
 )
 
 const (
+	// nameMax of what a pod calls something.
+	nameMax = 256
 	// tail is how many lines are read for progress.
 	tail = 8
 	// warnAfter is how long a pod may be absent before the Job's events are read.
@@ -234,7 +236,11 @@ func (c *Controller) finish(ctx context.Context, l *look, pods []corev1.Pod) err
 		l.fail("NoReport", err.Error())
 		return nil
 	}
-	ref, err := c.deps.Keeper.Keep(ctx, l.status.Models[0].Model.Reference, l.e.Name, text)
+	reference := ""
+	if m := l.status.Models[0].Model; m != nil {
+		reference = m.Reference
+	}
+	ref, err := c.deps.Keeper.Keep(ctx, l.e, reference, text)
 	if err != nil {
 		return fmt.Errorf("keeping the report: %w", err)
 	}
@@ -248,7 +254,12 @@ func matches(r *eval.Report, l *look) error {
 		return errors.New("the pod reports of something else than it was asked")
 	}
 	for i, m := range r.Models {
-		if want := l.status.Models[i]; m.Name != want.Name || m.Digest != want.Model.Digest {
+		want := l.status.Models[i]
+		digest := "" // which no service has, whatever it serves
+		if want.Model != nil {
+			digest = want.Model.Digest
+		}
+		if m.Name != want.Name || m.Digest != digest || m.Service != want.Service || m.Route != want.Route {
 			return fmt.Errorf("the pod reports of model %s where it was asked of %s", clip(m.Name, 64), want.Name)
 		}
 	}
@@ -259,7 +270,12 @@ func matches(r *eval.Report, l *look) error {
 func (l *look) succeed(r *eval.Report, ref *v1alpha1.ReportReference) {
 	s := &l.status
 	for i, m := range r.Models {
-		s.Models[i].Metrics = map[string]v1alpha1.MetricValue{}
+		s.Models[i].Metrics, s.Models[i].By = map[string]v1alpha1.MetricValue{}, nil
+		for _, o := range m.By {
+			s.Models[i].By = append(s.Models[i].By, v1alpha1.EvaluationOrigin{
+				Target: clip(o.Target, nameMax), Revision: clip(o.Revision, nameMax), Digest: clip(o.Digest, nameMax), Rows: o.Rows,
+			})
+		}
 		for name, v := range m.Metrics {
 			s.Models[i].Metrics[name] = metricValue(v)
 		}

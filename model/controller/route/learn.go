@@ -30,7 +30,7 @@ func (c *Controller) learn(ctx context.Context, w *world, next *v1alpha1.ModelRo
 		}
 		wait("EvaluationRuns", fmt.Sprintf("Evaluation %s has not ended yet%s", name, said))
 		return false
-	case !strings.HasPrefix(e.Status.Report.Reference, "models/"+next.Namespace+"/"):
+	case !strings.HasPrefix(e.Status.Report.Reference, "models/"+next.Namespace+"/") && !strings.HasPrefix(e.Status.Report.Reference, v1alpha1.ReportRepository(next.Namespace, name)+"@"):
 		wait("ForeignReport", fmt.Sprintf("The report of evaluation %s is not of namespace %s.", name, next.Namespace))
 		return false
 	}
