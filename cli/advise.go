@@ -236,7 +236,7 @@ func pairOf(e *v1alpha1.Evaluation, known func(digest string) string) *advice.Pa
 		if m.Model != nil {
 			return or(known(m.Model.Digest), m.Model.Name)
 		}
-		return or(m.Service, m.Name)
+		return or(or(m.Service, m.Route), m.Name)
 	}
 	return &advice.Pair{
 		Evaluation: e.Name, Specialist: title(one), General: title(other), Metric: cmp.Metric, Quality: both(cmp.Metric),

@@ -39,7 +39,10 @@ type judging struct {
 	runtime                        string
 	cpu, memory                    string
 	program, programDir, programIn string
-	costPerHour                    string
+	costPerHour                    []string
+	classes                        []string
+	system                         string
+	maxTokens                      int32
 	seed                           int64
 	deadline                       time.Duration
 	replace                        bool
@@ -49,19 +52,23 @@ type judging struct {
 func (o *options) evaluate() *cobra.Command {
 	var q judging
 	cmd := &cobra.Command{
-		Use:   "evaluate MODEL --data DATA",
-		Short: "Judge a model, alone or against others, on the same rows",
+		Use:   "evaluate MODEL|service/NAME|route/NAME --data DATA",
+		Short: "Judge a model, service or route, alone or against others, on the same rows",
 		Long: `Judge a model on rows that it has not learned from, alone or against others: quality
 with confidence intervals, latency and cost, and whether it is better, worse or not to be
-told apart. MODEL is NAME, NAME@ALIAS or NAME@sha256:DIGEST.
+told apart. MODEL is NAME, NAME@ALIAS or NAME@sha256:DIGEST. A service or route is asked
+through the gateway, as any client asks it; with --task generation it is asked for texts, by
+OpenAI's API.
 
 DATA is a data set (polder dataset), s3://BUCKET/PREFIX, s3://BUCKET/FILE.csv, or an image
 such as data/NAMESPACE/NAME@sha256:DIGEST. It holds a table: CSV, or JSON lines.
 
 --require says what the model must reach to pass: METRIC>=NUMBER, METRIC<=NUMBER, or
 METRIC>=MODEL for not being significantly worse than a model it is compared with.`,
-		Example: "  polder evaluate ocr-student --against ocr-digits@production --data digits-v1 --label digit \\\n    --require 'accuracy>=0.95' --require 'accuracy>=ocr-digits' --follow",
-		Args:    exactly("MODEL"), ValidArgsFunction: o.completeModels,
+		Example: "  polder evaluate ocr-student --against ocr-digits@production --data digits-v1 --label digit \\\n    --require 'accuracy>=0.95' --require 'accuracy>=ocr-digits' --follow\n" +
+			"  polder evaluate route/digits --against service/student --against service/teacher --data digits-v1 --follow\n" +
+			"  polder evaluate service/llama --task generation --max-tokens 64 --data s3://tests/questions.jsonl --label answer",
+		Args: exactly("MODEL"), ValidArgsFunction: o.completeJudged,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e, err := q.build(args[0])
@@ -92,14 +99,39 @@ METRIC>=MODEL for not being significantly worse than a model it is compared with
 		return nil
 	}
 	q.flags(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("against", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return o.completeJudged(cmd, nil, typed)
+	})
 	return o.flags(cmd, "json")
 }
+
+// completeJudged offers models, services and routes.
+func (o *options) completeJudged(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, done := o.completeModels(cmd, args, typed)
+	for prefix, complete := range map[string]cobra.CompletionFunc{asService: o.completeServices, asRoute: o.completeRoutes} {
+		more, _ := complete(cmd, args, typed) // of what cannot be listed none is offered
+		for _, name := range more {
+			names = append(names, prefix+name)
+		}
+	}
+	slices.Sort(names)
+	return names, done
+}
+
+// What names of services and routes begin with.
+const (
+	asService = "service/"
+	asRoute   = "route/"
+)
 
 func (q *judging) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&q.name, "name", "", "name of the evaluation (default: the model's, and some letters)")
-	f.StringArrayVar(&q.against, "against", nil, "model to compare with; may be repeated")
-	f.StringVar(&q.task, "task", eval.TaskClassification, "classification, regression or forecast")
+	f.StringArrayVar(&q.against, "against", nil, "model, service/NAME or route/NAME to compare with; may be repeated")
+	f.StringVar(&q.task, "task", eval.TaskClassification, "classification, regression, forecast or generation")
 	f.StringVar(&q.data, "data", "", "rows to judge on: DATASET, s3://BUCKET/PREFIX or an image")
 	f.StringVar(&q.file, "file", "", "file in the data (default: the only table there is)")
 	f.StringVar(&q.label, "label", "", "column of right answers, by name, or by number from 1 where there are no names (default: the last)")
@@ -114,29 +146,33 @@ func (q *judging) flags(cmd *cobra.Command) {
 	f.StringVar(&q.program, "program", "", "command that judges answers (docs/howto/evaluation.md), such as 'python3 judge.py'")
 	f.StringVar(&q.programDir, "program-dir", ".", "directory of its code")
 	f.StringVar(&q.programIn, "program-runtime", "pytorch-cpu", "runtime that it runs in")
-	f.StringVar(&q.costPerHour, "cost-per-hour", "", "cost of the pod an hour, in whatever unit you count in")
+	f.StringArrayVar(&q.costPerHour, "cost-per-hour", nil, "cost of the pod an hour, in whatever unit you count in, or NAME=COST of a service or route; may be repeated")
+	f.StringSliceVar(&q.classes, "classes", nil, "classes that services and routes answer, in their order, where their server does not tell")
+	f.Int32Var(&q.maxTokens, "max-tokens", 0, "tokens that a text may have (default 256)")
+	f.StringVar(&q.system, "system", "", "system message before each prompt, of texts")
 	f.Int64Var(&q.seed, "seed", 1, "seed of what is drawn by chance")
 	f.DurationVar(&q.deadline, "deadline", 24*time.Hour, "when the evaluation fails if it is not done")
 	f.BoolVar(&q.replace, "replace", false, "remove an earlier evaluation of this name that has ended")
 	f.BoolVarP(&q.follow, "follow", "f", false, "show progress until the end; the exit code is 0 when the model passes")
 	_ = cmd.MarkFlagRequired("data")
-	_ = cmd.RegisterFlagCompletionFunc("task", cobra.FixedCompletions([]string{eval.TaskClassification, eval.TaskRegression, eval.TaskForecast}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("task", cobra.FixedCompletions(tasks, cobra.ShellCompDirectiveNoFileComp))
 }
+
+var tasks = []string{eval.TaskClassification, eval.TaskRegression, eval.TaskForecast, eval.TaskGeneration}
 
 // build makes the Evaluation that was asked for, of candidate. Its errors name flags.
 func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
 	e := &v1alpha1.Evaluation{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Evaluation"}}
 	s := &e.Spec
 	for i, m := range append([]string{candidate}, q.against...) {
-		n, err := model.ParseName(m)
+		entry, name, err := q.entry(m, s.Models)
 		if err != nil {
 			return nil, err
 		}
-		entry := v1alpha1.EvaluatedModel{Name: entryName(n, s.Models), Model: n.String()}
 		if i == 0 {
 			e.Name, e.GenerateName = q.name, ""
 			if q.name == "" {
-				e.GenerateName = clipName(n.Model, 40) + "-"
+				e.GenerateName = clipName(name, 40) + "-"
 			}
 		}
 		s.Models = append(s.Models, entry)
@@ -144,17 +180,18 @@ func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
 	if len(s.Models) > eval.ModelsMax {
 		return nil, fmt.Errorf("--against: %d models are judged together at most", eval.ModelsMax)
 	}
-	if !slices.Contains([]string{eval.TaskClassification, eval.TaskRegression, eval.TaskForecast}, q.task) {
-		return nil, fmt.Errorf("--task %q is none of classification, regression, forecast", q.task)
+	if !slices.Contains(tasks, q.task) {
+		return nil, fmt.Errorf("--task %q is none of %s", q.task, strings.Join(tasks, ", "))
 	}
-	s.Task, s.Runtime, s.Seed, s.CostPerHour, s.DeadlineSeconds = v1alpha1.Task(q.task), q.runtime, q.seed, q.costPerHour, int64(q.deadline/time.Second)
+	s.Task, s.Runtime, s.Seed, s.DeadlineSeconds = v1alpha1.Task(q.task), q.runtime, q.seed, int64(q.deadline/time.Second)
 	if s.DeadlineSeconds < 1 {
 		return nil, fmt.Errorf("--deadline %s is shorter than a second", q.deadline)
 	}
-	if q.costPerHour != "" {
-		if v, err := strconv.ParseFloat(q.costPerHour, 64); err != nil || v < 0 {
-			return nil, fmt.Errorf("--cost-per-hour %q is no number, such as 0.12", q.costPerHour)
-		}
+	if err := q.costs(s); err != nil {
+		return nil, err
+	}
+	if err := q.texts(s); err != nil {
+		return nil, err
 	}
 	if err := q.resources(s); err != nil {
 		return nil, err
@@ -170,8 +207,8 @@ func (q *judging) build(candidate string) (*v1alpha1.Evaluation, error) {
 	return e, q.requires(s)
 }
 
-// absent names the models and data sets that are not there now. What cannot be looked up
-// is left to the controller.
+// absent names the models, services, routes and data sets that are not there now. What
+// cannot be looked up is left to the controller.
 func absent(ctx context.Context, c *kube.Client, s *v1alpha1.EvaluationSpec) (out []string) {
 	look := func(what, name string, o kube.Object) {
 		if name != "" && apierrors.IsNotFound(c.Get(ctx, kube.Key(c.Namespace, name), o)) {
@@ -182,12 +219,84 @@ func absent(ctx context.Context, c *kube.Client, s *v1alpha1.EvaluationSpec) (ou
 		if n, err := model.ParseName(m.Model); err == nil {
 			look("model", n.Model, &v1alpha1.Model{})
 		}
+		look("service", m.Service, &v1alpha1.InferenceService{})
+		look("route", m.Route, &v1alpha1.ModelRoute{})
 	}
 	look("data set", s.Data.Dataset, &v1alpha1.Dataset{})
 	if s.Trained != nil {
 		look("data set", s.Trained.Dataset, &v1alpha1.Dataset{})
 	}
 	return slices.Compact(out)
+}
+
+// entry is what is judged, of a name on the command line.
+func (q *judging) entry(text string, taken []v1alpha1.EvaluatedModel) (entry v1alpha1.EvaluatedModel, name string, err error) {
+	for prefix, to := range map[string]*string{asService: &entry.Service, asRoute: &entry.Route} {
+		name, is := strings.CutPrefix(text, prefix)
+		if !is {
+			continue
+		}
+		n, err := model.ParseName(name)
+		if err != nil || n.Model != name {
+			return entry, "", fmt.Errorf("%q names no %s: write %sNAME", text, strings.TrimSuffix(prefix, "/"), prefix)
+		}
+		n.Alias = strings.TrimSuffix(prefix, "/") // which tells it from a model of the name
+		*to, entry.Name, entry.Labels = name, entryName(n, taken), q.classes
+		return entry, name, nil
+	}
+	n, err := model.ParseName(text)
+	if err != nil {
+		return entry, "", err
+	}
+	return v1alpha1.EvaluatedModel{Name: entryName(n, taken), Model: n.String()}, n.Model, nil
+}
+
+// costs reads what an hour costs: of the pod, or of a service or route by name.
+func (q *judging) costs(s *v1alpha1.EvaluationSpec) error {
+	for _, text := range q.costPerHour {
+		to := &s.CostPerHour
+		name, cost, named := strings.Cut(text, "=")
+		if !named {
+			cost = text
+		}
+		if v, err := strconv.ParseFloat(cost, 64); err != nil || v < 0 {
+			return fmt.Errorf("--cost-per-hour %q is no number, such as 0.12, and no NAME=NUMBER", text)
+		}
+		if named {
+			i := slices.IndexFunc(s.Models, func(m v1alpha1.EvaluatedModel) bool { return m.Name == name && m.Model == "" })
+			if i < 0 {
+				return fmt.Errorf("--cost-per-hour %q: no service or route that is judged is called %s; what models cost is the pod's", text, name)
+			}
+			to = &s.Models[i].CostPerHour
+		}
+		*to = cost
+	}
+	return nil
+}
+
+// texts reads how texts are asked for.
+func (q *judging) texts(s *v1alpha1.EvaluationSpec) error {
+	if q.task != eval.TaskGeneration {
+		if q.maxTokens != 0 || q.system != "" {
+			return fmt.Errorf("--max-tokens and --system are for --task %s", eval.TaskGeneration)
+		}
+		return nil
+	}
+	if q.maxTokens < 0 {
+		return fmt.Errorf("--max-tokens %d is below 1", q.maxTokens)
+	}
+	for _, m := range s.Models {
+		if m.Model != "" {
+			return fmt.Errorf("--task %s: models in ONNX write no text; name a service or route that speaks OpenAI's API, such as %s%s", eval.TaskGeneration, asService, m.Model)
+		}
+	}
+	if q.trained != "" {
+		return fmt.Errorf("--trained: texts are not looked for in training data")
+	}
+	if q.maxTokens != 0 || q.system != "" {
+		s.Generation = &v1alpha1.EvaluationGeneration{MaxTokens: q.maxTokens, System: q.system}
+	}
+	return nil
 }
 
 // pushProgram packs the code of the program that judges, if there is one.

@@ -67,6 +67,25 @@ func TestEvaluateBuilds(t *testing.T) {
 	}
 }
 
+func TestEvaluateServices(t *testing.T) {
+	got, err := asked(t, "route/digits", "--against=service/digits", "--against=digits@production", "--against=service/large", "--data=d",
+		"--cost-per-hour=0.5", "--cost-per-hour=large=2.5", "--classes=no,yes", "--require=accuracy>=large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := []string{"no", "yes"}
+	if d := cmp.Diff([]v1alpha1.EvaluatedModel{
+		{Name: "digits", Route: "digits", Labels: classes}, {Name: "digits-service", Service: "digits", Labels: classes},
+		{Name: "digits-production", Model: "digits@production"}, {Name: "large", Service: "large", Labels: classes, CostPerHour: "2.5"},
+	}, got.Spec.Models); d != "" || got.Spec.CostPerHour != "0.5" || got.GenerateName != "digits-" {
+		t.Errorf("%s, %s an hour (-want +got):\n%s", got.GenerateName, got.Spec.CostPerHour, d)
+	}
+	got, err = asked(t, "service/llama", "--task=generation", "--data=d", "--max-tokens=32", "--system=Be brief.", "--require=token_f1>=0.5")
+	if err != nil || got.Spec.Generation == nil || *got.Spec.Generation != (v1alpha1.EvaluationGeneration{MaxTokens: 32, System: "Be brief."}) {
+		t.Errorf("texts: %+v, %v", got, err)
+	}
+}
+
 func TestEvaluateRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		candidate string
@@ -74,6 +93,11 @@ func TestEvaluateRefuses(t *testing.T) {
 		want      string
 	}{
 		"no model":          {"A B", nil, "names no model"},
+		"no service":        {"service/A B", nil, "write service/NAME"},
+		"a service's alias": {"service/a@b", nil, "write service/NAME"},
+		"a text of a model": {"m", []string{"--task=generation"}, "write no text"},
+		"tokens of classes": {"m", []string{"--max-tokens=5"}, "--task generation"},
+		"cost of a model":   {"m", []string{"--cost-per-hour=m=5"}, "what models cost is the pod's"},
 		"no data":           {"m", []string{"--data="}, "--data"},
 		"no bucket":         {"m", []string{"--data=s3://"}, "s3://"},
 		"another task":      {"m", []string{"--task=poetry"}, "--task"},
@@ -125,7 +149,13 @@ func TestEvaluationShows(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", want, out.String())
 		}
 	}
-	want := []string{"lab", "judge", "Succeeded", "small", "large", "no", "5m", "No significant difference between small and large."}
+	e.Spec.Models[1] = v1alpha1.EvaluatedModel{Name: "large", Route: "both"}
+	e.Status.Models[1].By = []v1alpha1.EvaluationOrigin{{Target: "teacher", Revision: "teacher-5d", Rows: 77}}
+	out.Reset()
+	if err := printEvaluation(&out, e); err != nil || !strings.Contains(out.String(), "large  route/both  77    teacher  teacher-5d  -") {
+		t.Errorf("who has answered is not told (%v):\n%s", err, out.String())
+	}
+	want := []string{"lab", "judge", "Succeeded", "small", "route/both", "no", "5m", "No significant difference between small and large."}
 	now := time.Unix(1e9, 0)
 	e.CreationTimestamp = metav1.NewTime(now.Add(-5 * time.Minute))
 	if d := cmp.Diff(want, evaluationRow(e, now)); d != "" {
@@ -187,11 +217,11 @@ func TestReportWriter(t *testing.T) {
 func TestWhatAnEvaluationWaitsFor(t *testing.T) {
 	there := &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "ocr"}}
 	c := &kube.Client{WithWatch: kubetest.New(t, nil, there), Namespace: "lab"}
-	e, err := asked(t, "ocr", "--against=tutor@production", "--data=d", "--trained=d")
+	e, err := asked(t, "ocr", "--against=tutor@production", "--against=service/tutor", "--against=route/both", "--data=d", "--trained=d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"model tutor", "data set d"}, absent(t.Context(), c, &e.Spec)); d != "" {
+	if d := cmp.Diff([]string{"model tutor", "service tutor", "route both", "data set d"}, absent(t.Context(), c, &e.Spec)); d != "" {
 		t.Error(d)
 	}
 	if e, err = asked(t, "ocr", "--data=s3://b/d.csv"); err != nil || absent(t.Context(), c, &e.Spec) != nil {

@@ -35,7 +35,7 @@ func (o *options) evaluationList() *cobra.Command {
 func evaluationRow(e *v1alpha1.Evaluation, now time.Time) []string {
 	var names []string
 	for _, m := range e.Spec.Models {
-		names = append(names, or(m.Model, m.Service))
+		names = append(names, judgedName(&m))
 	}
 	passed := "-"
 	if e.Status.State == v1alpha1.StateSucceeded {
@@ -49,6 +49,17 @@ func evaluationRow(e *v1alpha1.Evaluation, now time.Time) []string {
 		e.Namespace, e.Name, or(string(e.Status.State), string(v1alpha1.StatePending)), names[0], or(strings.Join(names[1:], ", "), "-"),
 		passed, term.Age(e.CreationTimestamp.Time, now), or(said, "-"),
 	}
+}
+
+// judgedName is what is judged, as `polder evaluate` is told it.
+func judgedName(m *v1alpha1.EvaluatedModel) string {
+	switch {
+	case m.Service != "":
+		return asService + m.Service
+	case m.Route != "":
+		return asRoute + m.Route
+	}
+	return m.Model
 }
 
 func (o *options) evaluationShow() *cobra.Command {
@@ -95,6 +106,12 @@ func printEvaluation(w io.Writer, e *v1alpha1.Evaluation) error {
 	fmt.Fprintf(w, "\n%s\n\n", strings.ReplaceAll(s.Verdict, ". ", ".\n"))
 	if err := term.Table(w, metricRows(e)); err != nil {
 		return err
+	}
+	if by := originRows(e); len(by) > 1 {
+		fmt.Fprintln(w)
+		if err := term.Table(w, by); err != nil {
+			return err
+		}
 	}
 	if len(s.Comparisons) > 0 {
 		fmt.Fprintln(w)
@@ -144,6 +161,19 @@ func metricRows(e *v1alpha1.Evaluation) [][]string {
 	return rows
 }
 
+// originRows are services and routes, and who has answered for them.
+func originRows(e *v1alpha1.Evaluation) [][]string {
+	rows := [][]string{{"NAME", "ASKED", "ROWS", "TARGET", "REVISION", "VERSION"}}
+	for i, m := range e.Status.Models {
+		for _, o := range m.By {
+			rows = append(rows, []string{
+				m.Name, judgedName(&e.Spec.Models[i]), strconv.FormatInt(o.Rows, 10), or(o.Target, "-"), or(o.Revision, "-"), or(o.Digest, "-"),
+			})
+		}
+	}
+	return rows
+}
+
 func interval(v v1alpha1.MetricValue) string {
 	if v.Low == "" {
 		return fewDigits(v.Value)
@@ -187,7 +217,7 @@ func dataOf(d *v1alpha1.EvaluationData) string {
 
 func (o *options) evaluationRemove() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rm NAME", Short: "Remove an evaluation, and end it if it runs; its report stays with the model",
+		Use: "rm NAME", Short: "Remove an evaluation, and end it if it runs; its report stays in the registry",
 		Args: exactly("NAME"), ValidArgsFunction: o.completeEvaluations,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

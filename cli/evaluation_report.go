@@ -24,7 +24,7 @@ func (o *options) evaluationReport() *cobra.Command {
 		Use: "report NAME", Short: "Make a page or a picture of an evaluation's report, or fetch its numbers",
 		Long: `Make a page of an evaluation's report (FILE.html, which holds all that it shows), a
 picture (FILE.png), or fetch its numbers (FILE.json, or - for the standard output). The
-report is what lies in the registry, with the model.`,
+report is what lies in the registry, with the model if the candidate is one.`,
 		Example: "  polder evaluation report ocr-student-7x2kq -o report.html\n  polder evaluation report ocr-student-7x2kq -o report.html --lang zh",
 		Args:    exactly("NAME"), ValidArgsFunction: o.completeEvaluations,
 	}
@@ -96,7 +96,7 @@ func noReport(e *v1alpha1.Evaluation) error {
 	if !e.Status.State.Done() {
 		return usage.Errorf("evaluation %s has not ended; `polder evaluation show %s` shows how far it is", e.Name, e.Name)
 	}
-	return usage.Errorf("evaluation %s has no report: %s", e.Name, or(e.Status.Message, "it judged a service, whose report is not kept"))
+	return usage.Errorf("evaluation %s has no report: %s", e.Name, or(e.Status.Message, "it has not said why"))
 }
 
 // replaceFile writes a file whole, or leaves what was there.
