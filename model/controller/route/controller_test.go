@@ -208,6 +208,22 @@ func TestLearns(t *testing.T) {
 	expect(t, r, v1alpha1.ConditionReady, "False", "ServiceNotReady", "target small has no service")
 }
 
+// TestLearnsFromServices learns from a report whose models are the services themselves, and
+// sees when one of them has come to serve something else than what answered.
+func TestLearnsFromServices(t *testing.T) {
+	small, large, e := service("student", "student@production", "sha256:s1", true), service("teacher", "teacher", "sha256:t1", true), evaluation()
+	e.Status.Report.Reference = v1alpha1.ReportRepository("lab", e.Name) + "@sha256:r1"
+	for i, svc := range []string{"student", "teacher"} {
+		e.Status.Models[i].Model, e.Status.Models[i].Service = nil, svc
+	}
+	e.Status.Models[0].By = []v1alpha1.EvaluationOrigin{{Revision: "student-1", Digest: "sha256:s1", Rows: 2000}}
+	h := newHouse(t, learner(), small, large, e)
+	h.report = judged(2000)
+	expect(t, h.look(), v1alpha1.ConditionLearned, "True", "Learned", "better than the best fixed mix")
+	small.Status.Revisions[0].Model.Digest = "sha256:s2"
+	expect(t, h.change(fresh(h, small)), v1alpha1.ConditionLearned, "False", "ModelsChanged", "service student serves now")
+}
+
 // fresh is o with the version that is stored.
 func fresh[T client.Object](h *house, o T) T {
 	h.t.Helper()
@@ -236,6 +252,9 @@ func TestWaits(t *testing.T) {
 		}, "EvaluationFailed", "has failed: no data;", false},
 		"foreign": {func(_ *house, e *v1alpha1.Evaluation, _ *v1alpha1.InferenceService) {
 			e.Status.Report.Reference = "models/labour/x@sha256:r1"
+		}, "ForeignReport", "not of namespace lab", false},
+		"foreign, of a service": {func(_ *house, e *v1alpha1.Evaluation, _ *v1alpha1.InferenceService) {
+			e.Status.Report.Reference = "reports/lab/other@sha256:r1"
 		}, "ForeignReport", "not of namespace lab", false},
 		"other model": {func(_ *house, _ *v1alpha1.Evaluation, s *v1alpha1.InferenceService) {
 			s.Spec.Model, s.Status.Revisions = "x", nil

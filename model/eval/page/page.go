@@ -140,7 +140,7 @@ func tableOf(r *eval.Report, t *words) (head []string, rows []row) {
 	head = []string{t.metric}
 	scored := r.Metric == eval.Score
 	for i := range r.Models {
-		head = append(head, short(r.Models[i].Name, 40))
+		head = append(head, t.heading(&r.Models[i]))
 	}
 	for _, name := range eval.Metrics(r.Task, scored) {
 		line, any := row{Name: t.metricName(name)}, false

@@ -136,6 +136,35 @@ func TestHTML(t *testing.T) {
 	}
 }
 
+func TestServices(t *testing.T) {
+	r := report(t, "forms", "half", "quarter")
+	r.Models[0].Digest, r.Models[0].Route = "", "forms"
+	r.Models[0].By = []eval.Origin{{Target: "small", Revision: "half-1", Digest: "sha256:" + strings.Repeat("cd", 32), Rows: 300}, {Target: "large", Rows: 60}}
+	r.Models[1].Digest, r.Models[1].Service = "", "<b>half"
+	r.Models[1].By = []eval.Origin{{Rows: 360}}
+	for l, want := range map[Language][]string{
+		English: {"forms (route)", "half (service)", "route forms; 300 by small half-1 cdcdcdcdcd", "60 by large", "service &lt;b&gt;half<"},
+		Chinese: {"forms(路由)", "half(服务)", "路由 forms; 300 行由 small half-1", "服务 &lt;b&gt;half<"},
+	} {
+		var out bytes.Buffer
+		if err := HTML(&out, r, l); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: the page does not say %q", l, w)
+			}
+		}
+		whole(t, out.String())
+		keep(t, "services-"+string(l)+".html", out.Bytes())
+	}
+	var out bytes.Buffer
+	if err := PNG(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, "services.png", out.Bytes())
+}
+
 // keep leaves what a test has made in the directory that POLDER_PAGES names, for eyes.
 func keep(t *testing.T, name string, b []byte) {
 	t.Helper()

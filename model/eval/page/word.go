@@ -20,7 +20,7 @@ type words struct {
 	confusionAbout, expected, predicted, more                     string
 	better, worse, none, same                                     string
 	points, aloneIs, reqMin, reqMax, reqNot                       string
-	service, route, answeredBy                                    string
+	service, route, answeredBy, isService, isRoute                string
 	tasks, metrics                                                map[string]string
 }
 
@@ -47,7 +47,7 @@ var english = words{
 	confidence: "confidence", right: "right", coverage: "Surest answers", answered: "share that is answered", confusion: "Confusion of %s", confusionAbout: "How often rows of a class (left) got an answer (top).", expected: "expected", predicted: "answered", more: "and %d more slices, which the report has",
 	better: "%s is better than %s", worse: "%s is worse than %s", none: "No significant difference between %s and %s", same: "%s: %s %s (%s, p %s).",
 	points: "points", aloneIs: "%s of %s is %s%s.", reqMin: "at least %s", reqMax: "at most %s", reqNot: "not significantly worse than %s",
-	service: "service %s", route: "route %s", answeredBy: "%d by %s",
+	service: "service %s", route: "route %s", answeredBy: "%d by %s", isService: "%s (service)", isRoute: "%s (route)",
 	tasks: map[string]string{eval.TaskClassification: "classification", eval.TaskRegression: "regression", eval.TaskForecast: "forecast", eval.TaskGeneration: "generation"},
 	metrics: map[string]string{
 		eval.Accuracy: "accuracy", eval.F1: "F1 (macro)", eval.AUC: "AUC", eval.ExactMatch: "exact match", eval.TokenF1: "F1 of words", eval.RougeL: "ROUGE-L", eval.MAE: "MAE", eval.RMSE: "RMSE", eval.Score: "score",
@@ -66,7 +66,7 @@ var chinese = words{
 	confidence: "置信度", right: "正确率", coverage: "最有把握的回答", answered: "采纳比例", confusion: "%s 的混淆矩阵", confusionAbout: "行为真实类别,列为模型回答,数字为行数。", expected: "真实", predicted: "回答", more: "另有 %d 个分片,见报告",
 	better: "%s 优于 %s", worse: "%s 劣于 %s", none: "%s 与 %s 无显著差异", same: "%s:%s %s(%s,p %s)。",
 	points: "个百分点", aloneIs: "%[2]s 的%[1]s为 %[3]s%[4]s。", reqMin: "不低于 %s", reqMax: "不高于 %s", reqNot: "不显著劣于 %s",
-	service: "服务 %s", route: "路由 %s", answeredBy: "%d 行由 %s 回答",
+	service: "服务 %s", route: "路由 %s", answeredBy: "%d 行由 %s 回答", isService: "%s(服务)", isRoute: "%s(路由)",
 	tasks: map[string]string{eval.TaskClassification: "分类", eval.TaskRegression: "回归", eval.TaskForecast: "预测", eval.TaskGeneration: "生成"},
 	metrics: map[string]string{
 		eval.Accuracy: "准确率", eval.F1: "F1(宏平均)", eval.AUC: "AUC", eval.ExactMatch: "完全匹配", eval.TokenF1: "词级 F1", eval.RougeL: "ROUGE-L", eval.MAE: "平均绝对误差", eval.RMSE: "均方根误差", eval.Score: "得分",
@@ -86,6 +86,18 @@ func (w *words) metricName(metric string) string {
 		return s
 	}
 	return short(metric, 40)
+}
+
+// heading is a model's name, and whether it is none.
+func (w *words) heading(m *eval.Model) string {
+	name := short(m.Name, 40)
+	switch {
+	case m.Service != "":
+		return fmt.Sprintf(w.isService, name)
+	case m.Route != "":
+		return fmt.Sprintf(w.isRoute, name)
+	}
+	return name
 }
 
 // whoIs says what a model of a report is: a digest, or a service or route and who answered
