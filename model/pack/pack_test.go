@@ -501,6 +501,22 @@ func TestWhatRefersToAModel(t *testing.T) {
 	}
 }
 
+// TestPut: what refers to nothing is kept, once, and read like what does.
+func TestPut(t *testing.T) {
+	c := open(t, registrytest.New(t))
+	var first digest.Digest
+	for range 2 {
+		d, err := Put(t.Context(), c, "reports/lab/judge", TypeEvaluation, map[string]string{"polder.dev/evaluation": "judge"}, []byte(`{"accuracy":1}`))
+		if err != nil || first != "" && d != first {
+			t.Fatalf("kept as %s, before as %s: %v", d, first, err)
+		}
+		first = d
+	}
+	if text, err := ReadReferrer(t.Context(), c, "reports/lab/judge@"+first.String(), first, 100); err != nil || string(text) != `{"accuracy":1}` {
+		t.Errorf("read %q, %v", text, err)
+	}
+}
+
 // TestManyAttachAtOnce: nobody loses what another wrote.
 func TestManyAttachAtOnce(t *testing.T) {
 	s := registrytest.New(t)
