@@ -58,7 +58,6 @@ type Pair struct {
 	// Quality of both, and the difference with its interval of 95 %: specialist minus general.
 	Quality               [2]float64
 	Difference, Low, High float64
-	LessIsBetter          bool
 	// Verdict of the comparison: better, worse or none.
 	Verdict string
 	// Seconds at the median, and cost of 1,000 requests, of both; Unknown.
