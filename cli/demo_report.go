@@ -70,7 +70,7 @@ func (d *demonstration) tell(ctx context.Context, held string, costs map[string]
 		return err
 	}
 	fmt.Fprintf(d.out, "\nThe report: %s\nAll of it took %s. Try next:\n", strings.Join(files, ", "), time.Since(began).Round(time.Second))
-	for _, s := range []string{"model lineage " + demoSmall, "route show " + demoRoute, "service ls", "model rollback " + demoSmall + "@production", "advise " + demoSmall} {
+	for _, s := range []string{"model lineage " + demoSmall, "route show " + demoRoute, "service ls", "model versions " + demoSmall, "advise " + demoSmall} {
 		fmt.Fprintln(d.out, "  polder "+s)
 	}
 	return nil

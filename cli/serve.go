@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,9 @@ import (
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model/infer"
+	"polder.dev/polder/model/pack"
+	"polder.dev/polder/model/registry"
 )
 
 // defaultServer is the Runtime that serves models when none is named.
@@ -213,7 +217,7 @@ func (o *options) serve() *cobra.Command {
 NAME@sha256:DIGEST; a name and an alias are followed: when they come to mean another
 version, it is rolled out, and the one before serves until the new one is ready.
 What is served by a container of your own may need no model.`,
-		Example: "  polder serve digits\n  polder serve digits@production --min 0 --max 4\n  polder serve --image images/lab/ocr --protocol http --name ocr -- /server --fast",
+		Example: "  polder serve digits\n  polder serve digits@production --min 0 --max 4\n  polder serve -n lab --image images/lab/ocr --protocol http --name ocr -- /server --fast",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(beforeDash(cmd, args)) > 1 {
 				return usage.Errorf("%s takes one MODEL, got %d; a command goes after --", cmd.CommandPath(), len(args))
@@ -306,8 +310,43 @@ func checkService(ctx context.Context, c *kube.Client, spec *v1alpha1.InferenceS
 		if err := checkModel(ctx, c, m); err != nil {
 			return err
 		}
+		if spec.Image == "" && spec.Runtime == defaultServer {
+			if err := checkONNX(ctx, c, m); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// checkONNX looks whether a model has what the default Runtime serves. Who may not read the
+// registry is told by the replica.
+func checkONNX(ctx context.Context, c *kube.Client, text string) error {
+	if text == "" {
+		return nil
+	}
+	m, n, err := readModel(ctx, c, text)
+	if err != nil {
+		return err
+	}
+	v, err := n.Find(m)
+	if err != nil {
+		return nil //nolint:nilerr // the controller says what it finds
+	}
+	images, err := store(ctx, c)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	return servable(ctx, images, text, v.Reference)
+}
+
+// servable says that an artifact has no model that the default Runtime serves.
+func servable(ctx context.Context, images *registry.Client, text, reference string) error {
+	a, err := pack.Find(ctx, images, reference)
+	if err != nil || slices.ContainsFunc(a.Manifest.Layers, func(l ocispec.Descriptor) bool { return pack.Path(l) == infer.ModelFile }) {
+		return nil //nolint:nilerr // the replica tells, who may read it
+	}
+	return usage.Errorf("model %s has no %s, which Runtime %s serves: export it to ONNX under that name (docs/formats/model.md, section 10), or give an --image that serves it as it is", text, infer.ModelFile, defaultServer)
 }
 
 // checkModel looks up a version of a model.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,9 @@ import (
 	"polder.dev/polder/internal/kube"
 	"polder.dev/polder/internal/kubetest"
 	"polder.dev/polder/internal/usage"
+	"polder.dev/polder/model/pack"
+	"polder.dev/polder/model/registry"
+	"polder.dev/polder/model/registry/registrytest"
 )
 
 // flagged applies flags to a spec.
@@ -240,5 +244,28 @@ func TestCheckService(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (!usage.Is(err) || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v does not say %q", name, err, tt.want)
 		}
+	}
+}
+
+// TestWhatCannotBeServedIsNotMade: a model of another form costs a sentence, and no replica.
+func TestWhatCannotBeServedIsNotMade(t *testing.T) {
+	s := registrytest.New(t)
+	images, err := registry.New(s.URL, s.Writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"model.onnx": "", "model.safetensors": "model m has no model.onnx, which Runtime onnx-cpu serves"} {
+		file := pack.File{Path: name, Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}
+		d, _, err := pack.Push(t.Context(), images, "models/lab/m:latest", pack.Model{Name: "m"}, []pack.File{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = servable(t.Context(), images, "m", "models/lab/m@"+d.String())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !usage.Is(err)) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	if err := servable(t.Context(), images, "m", "models/lab/gone@sha256:"+strings.Repeat("a", 64)); err != nil {
+		t.Errorf("what cannot be read is judged: %v", err)
 	}
 }

@@ -111,7 +111,7 @@ func (s *gatewayState) attach(w *World, r *gw.HTTPRoute, ref *gw.ParentReference
 	case !named:
 		return nil, refuse(gw.RouteReasonNoMatchingParent, "Gateway %s/%s has no listener of that name and port", s.g.Namespace, s.g.Name)
 	case !allowed:
-		return nil, refuse(gw.RouteReasonNotAllowedByListeners, "no listener of Gateway %s/%s takes HTTPRoutes of namespace %s", s.g.Namespace, s.g.Name, r.Namespace)
+		return nil, refuse(gw.RouteReasonNotAllowedByListeners, "no listener of Gateway %s/%s takes HTTPRoutes of namespace %s; allowedRoutes of its listeners says which", s.g.Namespace, s.g.Name, r.Namespace)
 	case !attached:
 		return nil, refuse(gw.RouteReasonNoMatchingListenerHostname, "no listener of Gateway %s/%s has a hostname of spec.hostnames", s.g.Namespace, s.g.Name)
 	}

@@ -166,8 +166,8 @@ func (c *Client) Trust() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading certificates of kubeconfig: %w", err)
 	}
-	if t == nil {
-		return nil, errors.New("the kubeconfig has no certificate; the cloud's registry needs one")
+	if t == nil || len(t.Certificates) == 0 && t.GetClientCertificate == nil { // a token, say
+		return nil, errors.New("the kubeconfig has no client certificate, and the cloud's registry knows people by nothing else; docs/howto/tenant.md says how an administrator makes one")
 	}
 	t.ServerName, t.NextProtos = "", nil
 	return t, nil

@@ -143,6 +143,13 @@ func TestTrust(t *testing.T) {
 	if got.GetClientCertificate == nil && len(got.Certificates) == 0 {
 		t.Error("the certificate is not shown")
 	}
+	token, err := Open(kubeconfig(t, "https://127.0.0.1:1", "", nil, ca.PEM()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.Trust(); err == nil || !strings.Contains(err.Error(), "no client certificate") {
+		t.Errorf("with an authority alone: %v", err)
+	}
 }
 
 func TestWholeObjectsAreWhatAFileHas(t *testing.T) {
