@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -14,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 	oras "oras.land/oras-go/v2/registry/remote"
 
+	"polder.dev/polder/internal/bulk"
 	"polder.dev/polder/model/registry"
 )
 
@@ -164,12 +166,7 @@ func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descri
 	if err != nil {
 		return err
 	}
-	v := content.NewVerifyReader(r, l)
-	err = save(f, v)
-	if err == nil {
-		err = v.Verify()
-	}
-	if err == nil {
+	if err = save(f, r, l); err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -182,4 +179,21 @@ func (a *Artifact) pullFile(ctx context.Context, root *os.Root, l ocispec.Descri
 		_ = root.Remove(part)
 	}
 	return err
+}
+
+// save writes r to f while it is checked to be what l says. Only after no error it is.
+func save(f *os.File, r io.Reader, l ocispec.Descriptor) error {
+	sum := l.Digest.Verifier()
+	n, err := bulk.Copy(io.LimitReader(r, l.Size+1), sum, bulk.NewFile(f, true)) // the file is needed soon
+	switch {
+	case err != nil:
+		return err
+	case n < l.Size:
+		return io.ErrUnexpectedEOF
+	case n > l.Size:
+		return content.ErrTrailingData
+	case !sum.Verified():
+		return content.ErrMismatchedDigest
+	}
+	return nil
 }

@@ -32,6 +32,7 @@ import (
 	oras "oras.land/oras-go/v2/registry/remote"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/bulk"
 )
 
 // ErrNotFound says that the registry has no such image.
@@ -55,17 +56,37 @@ func New(address string, trust *tls.Config) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("the registry's address %q is not an https URL", address)
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	return &Client{http: &http.Client{Transport: &http.Transport{
 		// The registry has one name, wherever it listens.
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, u.Host)
-		},
-		TLSClientConfig:       trust,
+		DialTLSContext:        func(ctx context.Context, _, name string) (net.Conn, error) { return dial(ctx, u.Host, name, trust) },
 		MaxIdleConnsPerHost:   8,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 2 * time.Minute,
 	}}}, nil
+}
+
+// dialLimit bounds the time to connect.
+const dialLimit = 10 * time.Second
+
+// dial connects to address, where the one has to be whom name, a host and a port, names.
+func dial(ctx context.Context, address, name string, trust *tls.Config) (net.Conn, error) {
+	trust = trust.Clone()
+	var err error
+	if trust.ServerName, _, err = net.SplitHostPort(name); err != nil {
+		return nil, err
+	}
+	ctx, end := context.WithTimeout(ctx, dialLimit)
+	defer end()
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c := bulk.Client(raw, trust)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close() // nothing was said
+		return nil, err
+	}
+	return c, nil
 }
 
 // repositoryShape is what the OCI distribution specification lets a repository be
