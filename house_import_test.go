@@ -77,6 +77,8 @@ var rows = []row{
 		"a number is measured on what users run, on a pure room, or on one controller that is run without the others"},
 	{"onnx", []string{"tools/onnx"}, slices.Concat(ground, []string{"model"}),
 		"it runs models in pods, for services and evaluations, and shares with the cloud what is said to them and how answers are judged"},
+	{"registry", []string{"tools/registry"}, ground,
+		"the registry moves blobs as its clients do, and shares nothing else with the cloud"},
 	{"tool", []string{"tools"}, []string{"api"},
 		"tools build the house and are no part of it"},
 	{"cmd", []string{"cmd"}, []string{"system", "cli"},

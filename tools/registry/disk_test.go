@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,42 +19,43 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// failingWriter fails after some bytes.
-type failingWriter struct {
-	driver.FileWriter
-	left int
-}
+// tight is a disk that is full after some bytes.
+type tight struct{ left int }
 
 var errFull = errors.New("the disk is full")
 
-func (w *failingWriter) Write(b []byte) (int, error) {
-	if w.left -= len(b); w.left < 0 {
+func (f *tight) Write(b []byte) (int, error) {
+	if f.left -= len(b); f.left < 0 {
 		return 0, errFull
 	}
 	return len(b), nil
 }
 
-func (w *failingWriter) Commit(context.Context) error { return nil }
-func (w *failingWriter) Close() error                 { return nil }
+// unwritten is the driver's own writer, which syncs and writes nothing.
+type unwritten struct {
+	driver.FileWriter
+	committed bool
+}
+
+func (*unwritten) Size() int64                    { return 0 }
+func (w *unwritten) Commit(context.Context) error { w.committed = true; return nil }
+func (*unwritten) Close() error                   { return nil }
 
 // TestADiskThatFails: what could not be written is never committed, however much of it
 // was taken.
 func TestADiskThatFails(t *testing.T) {
-	for _, size := range []int{10, firstBytes, partBytes, 10 * partBytes} {
-		f, err := os.Open(os.DevNull)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := &diskWriter{FileWriter: &failingWriter{left: size - 1}, file: f}
-		for range size {
-			if _, err := w.Write([]byte{1}); err != nil {
+	for _, size := range []int{10, 32 << 10, 1 << 20, 10 << 20} {
+		var synced unwritten
+		w := newDiskWriter(&synced, io.NopCloser(nil), &tight{left: size - 1})
+		for left := size; left > 0; left -= 1000 {
+			if _, err := w.Write(make([]byte, min(left, 1000))); err != nil {
 				if !errors.Is(err, errFull) {
 					t.Errorf("%d bytes: %v", size, err)
 				}
 				break
 			}
 		}
-		if err := w.Commit(t.Context()); !errors.Is(err, errFull) {
+		if err := w.Commit(t.Context()); !errors.Is(err, errFull) || synced.committed {
 			t.Errorf("%d bytes are committed: %v", size, err)
 		}
 		if err := w.Close(); !errors.Is(err, errFull) {
@@ -70,7 +73,7 @@ func TestTheDiskHoldsWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []byte
-	for i, size := range []int{1, 100_000, writebackBytes, 3*writebackBytes + 7, 0, 12} {
+	for i, size := range []int{1, 100_000, 8 << 20, 24<<20 + 7, 0, 12} {
 		w, err := d.Writer(t.Context(), "/a/b", i > 0)
 		if err != nil {
 			t.Fatal(err)
@@ -102,11 +105,23 @@ func TestTheDiskHoldsWhatWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write(make([]byte, 3*partBytes)); err != nil || w.Size() != 3*partBytes {
+	if _, err := w.Write(make([]byte, 1<<20)); err != nil || w.Size() != 1<<20 {
 		t.Errorf("%d bytes, %v", w.Size(), err)
 	}
 	if err := errors.Join(w.Cancel(t.Context()), w.Close()); err != nil && !errors.Is(err, os.ErrClosed) {
 		t.Logf("giving up: %v", err)
+	}
+	for _, offset := range []int64{0, 1, 33_000, 1 << 20, int64(len(want)) - 3, int64(len(want))} {
+		r, err := d.Reader(t.Context(), "/a/b", offset)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(bufio.NewReaderSize(r, 4<<20)); err != nil || !bytes.Equal(got, want[offset:]) {
+			t.Errorf("from %d on %d bytes are read, %v, want %d", offset, len(got), err, int64(len(want))-offset)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "a", "given-up")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was given up is there: %v", err)

@@ -2,12 +2,15 @@ module polder.dev/polder/tools/registry
 
 go 1.26.0
 
+replace polder.dev/polder => ../..
+
 require (
 	github.com/distribution/distribution/v3 v3.1.2
 	github.com/distribution/reference v0.6.0
 	github.com/gorilla/mux v1.8.1
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/sirupsen/logrus v1.10.2
+	polder.dev/polder v0.0.0
 )
 
 require (

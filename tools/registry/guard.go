@@ -114,8 +114,19 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = errcode.ServeJSON(w, err) // fails when the asker is gone
 		return
 	}
-	if known && match.Route.GetName() == v2.RouteNameManifest && r.Method == http.MethodPut {
+	if !known {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	switch name := match.Route.GetName(); {
+	case name == v2.RouteNameManifest && r.Method == http.MethodPut:
 		announce(w, r)
+	case name == v2.RouteNameBlobUploadChunk:
+		r.Body = upload{r.Body}
+	case name == v2.RouteNameBlob && r.Method == http.MethodGet:
+		d := newDownload(w)
+		defer d.end()
+		w = d
 	}
 	g.next.ServeHTTP(w, r)
 }

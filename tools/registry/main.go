@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -29,6 +30,8 @@ import (
 
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/sirupsen/logrus"
+
+	"polder.dev/polder/internal/bulk"
 )
 
 const stopLimit = 5 * time.Second
@@ -84,8 +87,13 @@ func run(o options) error {
 
 // serve returns when ctx ends, or when the server fails.
 func serve(ctx context.Context, server *http.Server) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	l = bulk.NewListener(l, server.TLSConfig, func(client net.Addr, err error) { logrus.Warnf("no TLS with %s: %v", client, err) })
 	served := make(chan error, 1)
-	go func() { served <- server.ListenAndServeTLS("", "") }()
+	go func() { served <- server.Serve(l) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)
