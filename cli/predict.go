@@ -37,7 +37,8 @@ func (o *options) predict() *cobra.Command {
 comes from FILE, or from standard input.
 
 With protocol v2 it is a request of the Open Inference Protocol, or just the rows: JSON
-such as [[0.1, 0.2], [0.3, 0.4]], or a *.csv of numbers. With protocol openai it is the
+such as [[0.1, 0.2], [0.3, 0.4]], or a *.csv of numbers, whose columns are found by name
+where it and the model name them. With protocol openai it is the
 body of a request to chat/completions, completions or embeddings; with http it is sent
 as it is, to --path.`,
 		Example: "  echo '[[5.1, 3.5, 1.4, 0.2]]' | polder predict iris -\n  polder predict digits rows.csv\n  polder predict ocr page.png --path recognise",
@@ -112,6 +113,7 @@ type asker struct {
 	base     string // of the namespace at the gateway
 	name     string
 	protocol v1alpha1.Protocol
+	serving  *infer.Serving // what the model says of itself; nil where it was not asked, or does not say
 }
 
 // newAsker finds the gateway, and what the service or route speaks.
@@ -244,7 +246,7 @@ func (a *asker) once(ctx context.Context, method, path, content string, body []b
 // they say.
 func (a *asker) print(w io.Writer, answer []byte, asJSON bool) error {
 	if a.protocol == v1alpha1.ProtocolV2 && !asJSON {
-		if rows := classRows(answer); rows != nil {
+		if rows := classRows(answer, a.serving); rows != nil {
 			return term.Table(w, rows)
 		}
 	}
@@ -259,7 +261,7 @@ func (a *asker) print(w io.Writer, answer []byte, asJSON bool) error {
 }
 
 // classRows is what a classifier says, as a table; nil if it is not that.
-func classRows(answer []byte) [][]string {
+func classRows(answer []byte, serving *infer.Serving) [][]string {
 	r, err := infer.DecodeResponse(answer, len(answer), infer.Limits{})
 	if err != nil {
 		return nil
@@ -274,7 +276,7 @@ func classRows(answer []byte) [][]string {
 	}
 	out := [][]string{{"ROW", "CLASS", "PROBABILITY", "MARGIN"}}
 	for i, row := range rows {
-		out = append(out, []string{fmt.Sprint(i), fmt.Sprint(row.Class), fmt.Sprintf("%.4f", row.Probability), fmt.Sprintf("%.4f", row.Margin)})
+		out = append(out, []string{fmt.Sprint(i), serving.Label(row.Class), fmt.Sprintf("%.4f", row.Probability), fmt.Sprintf("%.4f", row.Margin)})
 	}
 	return out
 }

@@ -27,7 +27,14 @@ func (a *asker) v2Body(ctx context.Context, file string, text []byte) ([]byte, e
 		}
 		return trimmed, nil
 	}
-	rows, err := readRows(file, trimmed)
+	var table *sheet.Sheet
+	var rows [][]float64
+	var err error
+	if csv := strings.EqualFold(filepath.Ext(file), ".csv"); csv && len(trimmed) > 0 {
+		table, err = sheet.Read(bytes.NewReader(trimmed))
+	} else {
+		rows, err = readRows(trimmed)
+	}
 	if err != nil {
 		return nil, usage.Errorf("what is asked: %w", err)
 	}
@@ -39,25 +46,26 @@ func (a *asker) v2Body(ctx context.Context, file string, text []byte) ([]byte, e
 	if err := json.Unmarshal(answer, &m); err != nil || len(m.Inputs) == 0 {
 		return nil, usage.Errorf("%s does not say what it takes; write a whole request of the Open Inference Protocol", a.name)
 	}
+	a.serving = m.Serving
+	if table != nil {
+		if rows, err = numbers(table, m.Serving); err != nil {
+			return nil, usage.Errorf("what is asked: %w", err)
+		}
+	}
 	return rowsBody(&m, rows)
 }
 
-// readRows reads rows of numbers: a *.csv, or JSON with one row or several.
-func readRows(file string, text []byte) ([][]float64, error) {
+// readRows reads rows of numbers: JSON with one row or several.
+func readRows(text []byte) ([][]float64, error) {
 	var rows [][]float64
 	var one []float64
 	switch {
 	case len(text) == 0:
 		return nil, errors.New("there is nothing in it")
-	case strings.EqualFold(filepath.Ext(file), ".csv"):
-		var err error
-		if rows, err = csvRows(text); err != nil {
-			return nil, err
-		}
 	case json.Unmarshal(text, &one) == nil:
 		rows = [][]float64{one}
 	case json.Unmarshal(text, &rows) != nil:
-		return nil, errors.New("it is neither a request of the protocol nor rows of numbers; write [[1, 2], [3, 4]]")
+		return nil, errors.New("it is neither a request of the protocol nor rows of numbers; write [[1, 2], [3, 4]], or name a file *.csv")
 	}
 	if len(rows) == 0 || len(rows[0]) == 0 {
 		return nil, errors.New("it has no row of numbers")
@@ -70,19 +78,30 @@ func readRows(file string, text []byte) ([][]float64, error) {
 	return rows, nil
 }
 
-// csvRows reads a table of numbers; a first line without any names the columns.
-func csvRows(text []byte) ([][]float64, error) {
-	s, err := sheet.Read(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
+// numbers are the rows of a table. Where it and the model both name columns, the model's
+// are taken, in its order; else all are, in the table's.
+func numbers(s *sheet.Sheet, serving *infer.Serving) ([][]float64, error) {
+	var at []int
+	if s.Names != nil && serving != nil && len(serving.Features) > 0 {
+		for _, f := range serving.Features {
+			i := slices.Index(s.Names, f)
+			if i < 0 {
+				return nil, usage.Errorf("there is no column %q, which the model takes; without a line of names columns are taken in their order", f)
+			}
+			at = append(at, i)
+		}
+	} else {
+		for i := range s.Width() {
+			at = append(at, i)
+		}
 	}
 	rows := make([][]float64, len(s.Rows))
 	for i, record := range s.Rows {
-		rows[i] = make([]float64, len(record))
-		for k, cell := range record {
-			v, err := strconv.ParseFloat(cell, 64)
+		rows[i] = make([]float64, len(at))
+		for k, c := range at {
+			v, err := strconv.ParseFloat(record[c], 64)
 			if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
-				return nil, usage.Errorf("row %d, column %s: %q is not a number", i+1, s.Name(k), cell)
+				return nil, usage.Errorf("row %d, column %s: %q is not a number", i+1, s.Name(c), record[c])
 			}
 			rows[i][k] = v
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"polder.dev/polder/internal/kubetest"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/model/infer"
+	"polder.dev/polder/model/sheet"
 )
 
 // gatewayThat answers requests as one of a model of two numbers does, and says what it was
@@ -135,6 +137,32 @@ func TestPredictComesBack(t *testing.T) {
 	}
 }
 
+// TestTablesByName: columns in another order, and others besides, are no other question.
+func TestTablesByName(t *testing.T) {
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			io.WriteString(w, `{"name":"m","platform":"onnx","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[],"serving":{"task":"classification","features":["age","income"],"labels":["good","bad"]}}`)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		asked = string(body)
+		io.WriteString(w, `{"model_name":"m","outputs":[{"name":"probabilities","datatype":"FP32","shape":[1,2],"data":[0.25,0.75]}]}`)
+	}))
+	defer s.Close()
+	a := &asker{client: s.Client(), base: s.URL, name: "m", protocol: v1alpha1.ProtocolV2}
+	for _, text := range []string{"age,income\n30,5\n", "income;name;age\n5;ana;30\n", "30,5\n"} {
+		answer, err := a.ask(t.Context(), "a.csv", []byte(text), "")
+		var out strings.Builder
+		if err != nil || !strings.Contains(asked, `"data":[30,5]`) || a.print(&out, answer, false) != nil || !strings.Contains(out.String(), "0    bad    0.7500") {
+			t.Errorf("%q: asked %s, %v\n%s", text, asked, err, out.String())
+		}
+	}
+	if _, err := a.ask(t.Context(), "a.csv", []byte("age,wage\n30,5\n"), ""); err == nil || !strings.Contains(err.Error(), `there is no column "income"`) || !usage.Is(err) {
+		t.Errorf("a column is missing: %v", err)
+	}
+}
+
 func TestRowsHaveTheModelsShape(t *testing.T) {
 	m := &infer.ModelMetadata{Inputs: []infer.TensorMetadata{{Name: "x", Datatype: infer.FP32, Shape: []int64{-1, 2, -1}}}}
 	b, err := rowsBody(m, [][]float64{{1, 2, 3, 4}, {5, 6, 7, 8}})
@@ -168,12 +196,18 @@ func TestProtocolOf(t *testing.T) {
 }
 
 func FuzzReadRows(f *testing.F) {
-	f.Add("a.csv", []byte("a,b\n1,2\n"))
-	f.Add("-", []byte("[[1,2],[3,4]]"))
-	f.Fuzz(func(t *testing.T, file string, text []byte) {
-		rows, err := readRows(file, text)
+	f.Add([]byte("a,b\n1,2\n"))
+	f.Add([]byte("[[1,2],[3,4]]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		rows, err := readRows(text)
 		if err != nil {
-			return
+			s, err := sheet.Read(bytes.NewReader(text))
+			if err != nil {
+				return
+			}
+			if rows, err = numbers(s, nil); err != nil {
+				return
+			}
 		}
 		for _, r := range rows {
 			if len(r) != len(rows[0]) || len(r) == 0 {
