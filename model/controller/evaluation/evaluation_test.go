@@ -318,6 +318,9 @@ func TestStory(t *testing.T) {
 	c.clock.SetTime(c.clock.Now().Add(time.Minute))
 	c.pod("p-2", corev1.PodSucceeded)
 	c.logs["p-2"] = c.output(nil)
+	if e := c.look(); e.Status.State != v1alpha1.StateRunning {
+		t.Errorf("between the pod's end and the Job's it goes back: %+v", e.Status)
+	}
 	c.jobBecomes(batchv1.JobComplete)
 	e = c.look()
 	if e.Status.State != v1alpha1.StateSucceeded || e.Status.Passed || len(e.Status.Unmet) != 1 || e.Status.Rows != 200 {
@@ -474,6 +477,9 @@ func TestEndsBadly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := ready(t)
 			k.pod("p", corev1.PodFailed, c.status)
+			if e := k.look(); strings.Contains(e.Status.Message, "is started again") != (c.status.State.Terminated.ExitCode != exitWrong) {
+				t.Errorf("before the Job has failed: %q", e.Status.Message)
+			}
 			k.jobBecomes(batchv1.JobFailed)
 			e := k.look()
 			if e.Status.State != v1alpha1.StateFailed || !strings.Contains(e.Status.Message, c.want) || e.Status.Passed {

@@ -112,11 +112,18 @@ func (c *Controller) progress(ctx context.Context, l *look, pods []corev1.Pod) e
 
 // judges reports whether a pod is at work, after its data was copied.
 func judges(p corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodRunning || running(&p, containerAnswer) || running(&p, containerProgram)
+	return p.Status.Phase == corev1.PodRunning || p.Status.Phase == corev1.PodSucceeded || running(&p, containerAnswer) || running(&p, containerProgram)
 }
 
 func running(p *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name && s.State.Running != nil })
+}
+
+// faulty: data, a model or the spec is at fault, so that another pod would not help.
+func faulty(p *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.State.Terminated != nil && s.State.Terminated.ExitCode == exitWrong
+	})
 }
 
 // waiting says why no pod runs.
@@ -128,6 +135,9 @@ func (c *Controller) waiting(ctx context.Context, l *look, pods []corev1.Pod) (s
 		return c.warning(ctx, l)
 	}
 	p := &pods[0]
+	if p.Status.Phase == corev1.PodFailed && faulty(p) {
+		return lastWords(l.e, p), nil // and the Job fails at once
+	}
 	if p.Status.Phase == corev1.PodFailed {
 		return "the pod died and is started again: " + lastWords(l.e, p), nil
 	}
