@@ -35,7 +35,7 @@ neither by a student nor by its teacher.`,
 			return err
 		}
 		names, parts := []string{"train.csv", "held.csv"}, []float64{q.held}
-		if q.validation > 0 {
+		if cmd.Flags().Changed("validation") {
 			names, parts = append(names, "validation.csv"), append(parts, q.validation)
 		}
 		sheets, err := s.Split(label, parts, q.seed)

@@ -183,6 +183,9 @@ func TestDatasetSplit(t *testing.T) {
 	wants(t, "held.csv: 20 rows", 0, "dataset", "split", file, dir, "--validation", "0.1")
 	wants(t, "is there already", 2, "dataset", "split", file, dir)
 	wants(t, "not between 0 and 1", 2, "dataset", "split", file, filepath.Join(t.TempDir(), "x"), "--held", "1.5")
+	for _, part := range []string{"NaN", "-0.1", "0"} {
+		wants(t, "not between 0 and 1", 2, "dataset", "split", file, filepath.Join(t.TempDir(), "x"), "--validation="+part)
+	}
 	wants(t, "the table is empty", 2, "dataset", "split", write(t, "e.csv", ""), filepath.Join(t.TempDir(), "x"))
 }
 
