@@ -60,3 +60,27 @@ func answer(ctx context.Context, s *http.Server) error {
 	}
 	return nil
 }
+
+// chat serves OpenAI's API at :PORT: it answers with the last word that it was told, as a
+// sentence.
+func chat(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("chat takes PORT, got %q", args)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
+		var q struct{ Messages []struct{ Content string } }
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || len(q.Messages) == 0 {
+			http.Error(w, `{"error":{"message":"messages, please"}}`, http.StatusBadRequest)
+			return
+		}
+		words := strings.Fields(q.Messages[len(q.Messages)-1].Content)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"choices": []any{map[string]any{"message": map[string]any{"role": "assistant", "content": "The " + words[len(words)-1] + "."}}},
+			"usage":   map[string]any{"completion_tokens": 3},
+		}) // who has gone is answered nothing
+	})
+	return answer(ctx, &http.Server{Addr: ":" + args[0], ReadHeaderTimeout: answerLimit, Handler: mux})
+}

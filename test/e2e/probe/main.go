@@ -23,6 +23,7 @@ func main() {
 	verbs := map[string]func(ctx context.Context, args []string) error{
 		"serve":   serve,
 		"infer":   infer,
+		"chat":    chat,
 		"get":     fetch,
 		"resolve": resolve,
 		"write":   write,
@@ -32,7 +33,7 @@ func main() {
 		"crash":   crash,
 	}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: probe serve|infer|get|resolve|write|read|look|train|crash ...")
+		fmt.Fprintln(os.Stderr, "usage: probe serve|infer|chat|get|resolve|write|read|look|train|crash ...")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
