@@ -162,8 +162,8 @@ func mmdebstrap(ctx context.Context, args []string, libexec string, progress fun
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	// Python compiles modules as packages are configured, sets in the order of hashes.
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", libexecVariable+"="+libexec)
-	// Told to stop, it unmounts what it mounted.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Told to stop, it removes what it made.
+	cmd.SysProcAttr = alone()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	r, w := io.Pipe()

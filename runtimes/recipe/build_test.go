@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -134,6 +135,23 @@ func TestMmdebstrapSaysWhatItDoesAndWhyItFailed(t *testing.T) {
 
 // TestBuild runs all of Build but mmdebstrap itself, which is asked what it was
 // given.
+// TestMountsAreMmdebstrapsOwn: one that is killed leaves none behind.
+func TestMountsAreMmdebstrapsOwn(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("mounts need root, and Linux")
+	}
+	dir := t.TempDir()
+	fake(t, "mount -t tmpfs none '"+dir+"' && echo I: mounted; grep -q '"+dir+"' /proc/self/mounts && kill -9 $$")
+	var said []string
+	err := mmdebstrap(t.Context(), nil, "", func(s string) { said = append(said, s) })
+	if err == nil || !strings.Contains(err.Error(), "killed") || len(said) != 1 {
+		t.Errorf("%v, after it said %q", err, said)
+	}
+	if b, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(b), dir) {
+		t.Errorf("its mounts are seen by others: %v", err)
+	}
+}
+
 func TestBuild(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("building needs root")
