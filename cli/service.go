@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -195,7 +197,16 @@ serving until what replaces it is ready. To take a change back, make the opposit
 		return o.completeModels(cmd, nil, typed)
 	})
 	f.add(cmd, o)
+	asItIs(cmd)
 	return o.flags(cmd, "json")
+}
+
+// newOnes are the defaults of a service that is new, in what is said of flags.
+var newOnes = regexp.MustCompile(` \(default: [^)]*\)`)
+
+// asItIs takes them out: without a flag, a service stays as it is.
+func asItIs(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = newOnes.ReplaceAllString(f.Usage, "") })
 }
 
 func (o *options) serviceScale() *cobra.Command {
@@ -213,6 +224,7 @@ func (o *options) serviceScale() *cobra.Command {
 		return o.changeService(cmd, args[0], &f.waits, func(spec *v1alpha1.InferenceServiceSpec) error { return f.applyScale(cmd, &spec.Scale) })
 	}
 	f.addScale(cmd)
+	asItIs(cmd)
 	f.waits.add(cmd)
 	return o.flags(cmd, "json")
 }

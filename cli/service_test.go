@@ -269,3 +269,14 @@ func TestWhatCannotBeServedIsNotMade(t *testing.T) {
 		t.Errorf("what cannot be read is judged: %v", err)
 	}
 }
+
+// TestUpdatesHaveNoDefaults: what is not said stays as it is.
+func TestUpdatesHaveNoDefaults(t *testing.T) {
+	for _, verb := range []string{"update", "scale"} {
+		out, _ := command(t, "service", verb, "--help")
+		if strings.Contains(out, "(default: 1") || !strings.Contains(out, "--min int32") {
+			t.Errorf("service %s says defaults:\n%s", verb, out)
+		}
+	}
+	wants(t, "cores of each replica (default: 500m)", 0, "serve", "--help")
+}
