@@ -98,7 +98,7 @@ func store(ctx context.Context, c *kube.Client) (*registry.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return registry.New(address, trust)
+	return registry.New(address, trust, c.Shows)
 }
 
 // printJSON writes v, indented.

@@ -53,7 +53,8 @@ func table(a *assembly) ([]component.Entry, error) {
 		}
 		small    = environment(fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.NumCPU()/8))) // seldom busy: each processor more costs wake-ups
 		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.Path("registry"), "--ca="+c.Cert("ca"),
-			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--api="+c.APIURL(), "--writers="+groupAdmins+","+groupWriters, "--readers="+userReader)
+			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--api="+c.APIURL(), "--writers="+groupAdmins+","+groupWriters, "--readers="+userReader,
+			"--audiences="+apiserver.Issuer+","+c.RegistryURL())
 	)
 	rows := []row{
 		{component.Spec{Name: "etcd", Command: own("etcd"), Netns: inside, Ready: p.store}, nil},

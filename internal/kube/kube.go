@@ -160,17 +160,30 @@ func Key(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
-// Trust is the certificate this client shows, and the authority it believes.
+// Trust is the certificate this client shows, if it has one, and the authority it believes.
+// One without a certificate has a token; Shows adds it to requests.
 func (c *Client) Trust() (*tls.Config, error) {
 	t, err := rest.TLSConfigFor(c.config)
 	if err != nil {
 		return nil, fmt.Errorf("reading certificates of kubeconfig: %w", err)
 	}
-	if t == nil || len(t.Certificates) == 0 && t.GetClientCertificate == nil { // a token, say
-		return nil, errors.New("the kubeconfig has no client certificate, and the cloud's registry knows people by nothing else; docs/howto/tenant.md says how an administrator makes one")
+	token := c.config.BearerToken != "" || c.config.BearerTokenFile != "" || c.config.ExecProvider != nil
+	if t == nil || len(t.Certificates) == 0 && t.GetClientCertificate == nil && !token {
+		return nil, errors.New("the kubeconfig has neither a client certificate nor a token, by which the cloud's registry knows people; docs/howto/tenant.md says how an administrator makes one")
 	}
 	t.ServerName, t.NextProtos = "", nil
 	return t, nil
+}
+
+// Shows adds to requests who asks, if that is told by a token.
+func (c *Client) Shows(rt http.RoundTripper) (http.RoundTripper, error) {
+	cfg := rest.CopyConfig(c.config)
+	cfg.WrapTransport, cfg.Impersonate = nil, rest.ImpersonationConfig{}
+	wrapped, err := rest.HTTPWrappersForConfig(cfg, rt)
+	if err != nil {
+		return nil, fmt.Errorf("reading the token of kubeconfig: %w", err)
+	}
+	return wrapped, nil
 }
 
 // HTTP returns a client of the cloud's other doors, such as the gateway, which shows who

@@ -147,9 +147,30 @@ func TestTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := token.Trust(); err == nil || !strings.Contains(err.Error(), "no client certificate") {
+	if _, err := token.Trust(); err == nil || !strings.Contains(err.Error(), "neither a client certificate nor a token") {
 		t.Errorf("with an authority alone: %v", err)
 	}
+	token.config.BearerToken = "secret"
+	if trust, err := token.Trust(); err != nil || trust.RootCAs == nil {
+		t.Errorf("with a token: %v", err)
+	}
+	for c, want := range map[*Client]string{token: "Bearer secret", c: ""} {
+		said := "nothing"
+		rt, err := c.Shows(sends(func(r *http.Request) { said = r.Header.Get("Authorization") }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rt.RoundTrip(httptest.NewRequest("GET", "https://127.0.0.1:1/v2/", nil)); err != nil || said != want {
+			t.Errorf("%q is shown, want %q: %v", said, want, err)
+		}
+	}
+}
+
+type sends func(*http.Request)
+
+func (s sends) RoundTrip(r *http.Request) (*http.Response, error) {
+	s(r)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
 func TestWholeObjectsAreWhatAFileHas(t *testing.T) {

@@ -5,7 +5,8 @@
 //
 // A reference is "REPOSITORY[:TAG][@sha256:...]", with or without the registry's
 // host (v1alpha1.RegistryHost) in front; "latest" is the tag that is left out.
-// Connections are mutual TLS; what they may do is up to the certificate's user.
+// Connections are TLS; what they may do is up to the user of the certificate that is shown,
+// or of the token that is sent.
 package registry
 
 import (
@@ -38,7 +39,7 @@ import (
 // ErrNotFound says that the registry has no such image.
 var ErrNotFound = errors.New("not found")
 
-// ErrDenied says that the certificate's user may not do this.
+// ErrDenied says that the user may not do this.
 var ErrDenied = errors.New("denied")
 
 // ErrElsewhere says that a reference names another registry.
@@ -50,19 +51,26 @@ type Client struct {
 }
 
 // New returns a client of the registry at address, an https URL. trust holds the
-// certificate to show and the authority to believe.
-func New(address string, trust *tls.Config) (*Client, error) {
+// certificate to show, if there is one, and the authority to believe; shows add to requests
+// what else tells who asks.
+func New(address string, trust *tls.Config, shows ...func(http.RoundTripper) (http.RoundTripper, error)) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("the registry's address %q is not an https URL", address)
 	}
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	var rt http.RoundTripper = &http.Transport{
 		// The registry has one name, wherever it listens.
 		DialTLSContext:        func(ctx context.Context, _, name string) (net.Conn, error) { return dial(ctx, u.Host, name, trust) },
 		MaxIdleConnsPerHost:   8,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 2 * time.Minute,
-	}}}, nil
+	}
+	for _, show := range shows {
+		if rt, err = show(rt); err != nil {
+			return nil, err
+		}
+	}
+	return &Client{http: &http.Client{Transport: rt}}, nil
 }
 
 // dialLimit bounds the time to connect.

@@ -3,14 +3,19 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/internal/kube"
@@ -54,11 +59,67 @@ func (c *cloud) imagesApart(t *testing.T, who *kube.Client, kubeconfig string) {
 		c.output(t, borrow("red-one", "own", "images/red-one/x", "data/red-one/x"))
 	})
 	t.Run("and nobody else's in a pod", func(t *testing.T) { c.podsRefused(t, who) })
+	t.Run("by a token", func(t *testing.T) { c.imagesByToken(t, dir) })
 	t.Run("removes its own", func(t *testing.T) {
 		if out, errs, code := as("image", "rm", "code/red-one/x"); code != 0 {
 			t.Errorf("exit code %d: %s%s", code, out, errs)
 		}
 	})
+}
+
+// imagesByToken uses the registry as a service account that may edit red-one, by polder and
+// as clients of registries do.
+func (c *cloud) imagesByToken(t *testing.T, dir string) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "red-one", Name: "default"}}
+	token, vault := &authenticationv1.TokenRequest{}, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"vault"}}}
+	for _, of := range []*authenticationv1.TokenRequest{token, vault} {
+		if err := c.api(t).SubResource("token").Create(brief(t), account, of); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "red-one", Name: "pipeline"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "red-one", Name: "default"}},
+	}
+	if err := c.api(t).Create(brief(t), binding); err != nil {
+		t.Fatal(err)
+	}
+	_, kubeconfig := c.openAs(t, clientcmdapi.AuthInfo{Token: token.Status.Token})
+	waitFor(t, time.Minute, "a push by token", func(context.Context) error { // a refusal is remembered for two seconds
+		out, errs, code := c.run("image", "push", dir, "images/red-one/built", "--kubeconfig="+kubeconfig)
+		if code != 0 || !strings.HasPrefix(out, "images/red-one/built:latest@sha256:") {
+			return fmt.Errorf("exit code %d: %s%s", code, out, errs)
+		}
+		return nil
+	})
+	if _, errs, code := c.run("image", "push", dir, "images/blue/built", "--kubeconfig="+kubeconfig); code == 0 || !strings.Contains(errs, "system:serviceaccount:red-one:default") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: c.trust(t, false)}, Timeout: time.Minute}
+	for name, tc := range map[string]struct {
+		password, path string
+		want           int
+	}{
+		"where clients begin": {token.Status.Token, "/v2/", 200},
+		"its own":             {token.Status.Token, "/v2/images/red-one/built/tags/list", 200},
+		"another's":           {token.Status.Token, "/v2/code/blue/x/tags/list", 403},
+		"a token for others":  {vault.Status.Token, "/v2/images/red-one/built/tags/list", 401},
+		"no token":            {"guess", "/v2/", 401},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.RegistryURL()+tc.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("anybody", tc.password)
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != tc.want {
+			t.Errorf("%s: %s, want %d", name, resp.Status, tc.want)
+		}
+	}
 }
 
 // imagesRefused tries, as mallory, what belongs to others in the registry.

@@ -21,6 +21,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"polder.dev/polder/internal/kube"
 )
@@ -97,12 +98,18 @@ func keyFor(t testing.TB, user string) (key, request []byte) {
 // open writes a kubeconfig like the administrator's, with another certificate.
 func (c *cloud) open(t testing.TB, certificate, key []byte) (*kube.Client, string) {
 	t.Helper()
+	return c.openAs(t, clientcmdapi.AuthInfo{ClientCertificateData: certificate, ClientKeyData: key})
+}
+
+// openAs writes one of somebody else.
+func (c *cloud) openAs(t testing.TB, who clientcmdapi.AuthInfo) (*kube.Client, string) {
+	t.Helper()
 	cfg, err := clientcmd.LoadFromFile(c.AdminKubeconfig())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, u := range cfg.AuthInfos {
-		u.ClientCertificateData, u.ClientKeyData = certificate, key
+		*u = who
 	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*cfg, path); err != nil {

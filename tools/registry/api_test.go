@@ -23,18 +23,26 @@ import (
 	"time"
 )
 
-// apiServer answers SubjectAccessReviews as the real one does: over mutual TLS, to
-// those who may ask, out of rules that bind roles to users or groups.
+// apiServer answers SubjectAccessReviews and TokenReviews as the real one does: over mutual
+// TLS, to those who may ask, out of rules that bind roles to users or groups, and tokens.
 type apiServer struct {
 	*httptest.Server
 	options   options // of a registry that may ask it
 	rules     []rule
+	tokens    map[string]token
 	forbidden atomic.Bool  // the roles of the registry are not there yet
 	questions atomic.Int64 // answered
 }
 
 // rule gives a user or a group a role in a namespace.
 type rule struct{ subject, role, namespace string }
+
+// token is whose it is, and what it is for.
+type token struct {
+	user     string
+	groups   []string
+	audience string
+}
 
 // may is what roles let do with the kinds of group polder.dev.
 var may = map[string][]string{
@@ -64,26 +72,46 @@ func newAPI(t *testing.T, rules ...rule) *apiServer {
 
 // ServeHTTP implements http.Handler.
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var v review
 	switch {
 	case len(r.TLS.VerifiedChains) == 0:
 		refuse(w, http.StatusUnauthorized, "Unauthorized")
 	case r.TLS.VerifiedChains[0][0].Subject.CommonName != "polder:registry" || a.forbidden.Load():
 		refuse(w, http.StatusForbidden, "Forbidden")
-	case r.Method != http.MethodPost || r.URL.Path != "/apis/authorization.k8s.io/v1/subjectaccessreviews":
+	case r.Method == http.MethodPost && r.URL.Path == "/apis/authorization.k8s.io/v1/subjectaccessreviews":
+		var v review[reviewSpec, reviewStatus]
+		a.answer(w, r, &v, func() bool {
+			v.Status.Allowed = a.allows(v.Spec)
+			return v.APIVersion == "authorization.k8s.io/v1" && v.Kind == "SubjectAccessReview" && (v.Spec.User != "" || len(v.Spec.Groups) > 0)
+		})
+	case r.Method == http.MethodPost && r.URL.Path == "/apis/authentication.k8s.io/v1/tokenreviews":
+		var v review[tokenSpec, tokenStatus]
+		a.answer(w, r, &v, func() bool {
+			t, ok := a.tokens[v.Spec.Token]
+			v.Status.Authenticated = ok && slices.Contains(v.Spec.Audiences, t.audience)
+			if v.Status.Authenticated {
+				v.Status.Audiences, v.Status.User.Name, v.Status.User.Groups = []string{t.audience}, t.user, t.groups
+			}
+			return v.APIVersion == "authentication.k8s.io/v1" && v.Kind == "TokenReview" && v.Spec.Token != ""
+		})
+	default:
 		refuse(w, http.StatusNotFound, "NotFound")
+	}
+}
+
+// answer reads a question, and writes it back if valid has answered it.
+func (a *apiServer) answer(w http.ResponseWriter, r *http.Request, question any, valid func() bool) {
+	switch {
 	case r.Header.Get("Content-Type") != "application/json":
 		refuse(w, http.StatusUnsupportedMediaType, "UnsupportedMediaType")
-	case json.NewDecoder(r.Body).Decode(&v) != nil || v.APIVersion != "authorization.k8s.io/v1" || v.Kind != "SubjectAccessReview":
+	case json.NewDecoder(r.Body).Decode(question) != nil:
 		refuse(w, http.StatusBadRequest, "BadRequest")
-	case v.Spec.User == "" && len(v.Spec.Groups) == 0:
+	case !valid():
 		refuse(w, http.StatusUnprocessableEntity, "Invalid")
 	default:
 		a.questions.Add(1)
-		v.Status.Allowed = a.allows(v.Spec)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(v)
+		_ = json.NewEncoder(w).Encode(question)
 	}
 }
 

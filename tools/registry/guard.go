@@ -47,18 +47,10 @@ func owner(repository string) (namespace, resource string, ok bool) {
 	return namespace, resource, ok && namespace != ""
 }
 
-// asker is whom a certificate is for, in the API server's terms.
+// asker is somebody in the API server's terms.
 type asker struct {
 	user   string
 	groups []string
-}
-
-func askerOf(r *http.Request) asker {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return asker{}
-	}
-	s := r.TLS.VerifiedChains[0][0].Subject
-	return asker{user: s.CommonName, groups: append(slices.Clone(s.Organization), "system:authenticated")}
 }
 
 // guard stands before the registry and lets through what the asker may do.
@@ -84,10 +76,13 @@ func newGuard(next http.Handler, store repositories, reviews *reviewer, writers,
 
 // ServeHTTP implements http.Handler.
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who := askerOf(r)
+	who, err := g.asker(w, r)
+	if err != nil {
+		_ = errcode.ServeJSON(w, err) // fails when the asker is gone
+		return
+	}
 	var match mux.RouteMatch
 	known := g.router.Match(r, &match)
-	var err error
 	refers := referrersPath.FindStringSubmatch(r.URL.Path)
 	switch {
 	case !known && refers != nil && r.Method == http.MethodGet:

@@ -1,10 +1,11 @@
 // Command registry is the cloud's OCI registry: CNCF Distribution on a directory,
-// behind mutual TLS. Only polder's supervisor runs it. Code, data, images and
+// behind TLS, for those who have a certificate of the cloud's authority or a token of the
+// cluster. Only polder's supervisor runs it. Code, data, images and
 // models of a namespace are for those whom the API server lets get, create and
 // delete the objects that stand for them there; what belongs to no namespace may
-// be pulled with every certificate of the cloud's authority. Writers' organisations
+// be pulled by everybody who is known. Writers' organisations
 // may do everything. The registry starts without the API server, and needs it for
-// tenants' requests only. What nothing refers to any more is removed at every
+// tenants' requests and tokens only. What nothing refers to any more is removed at every
 // start, before the first request, when nobody can be half-way through a push.
 package main
 
@@ -38,12 +39,12 @@ const stopLimit = 5 * time.Second
 
 type options struct {
 	address, dir, ca, cert, key, api string
-	writers, readers                 []string
+	writers, readers, audiences      []string
 }
 
 func main() {
 	var o options
-	var writers, readers string
+	var writers, readers, audiences string
 	flag.StringVar(&o.address, "address", "", "host:port to listen on")
 	flag.StringVar(&o.dir, "dir", "", "directory of the registry's data")
 	flag.StringVar(&o.ca, "ca", "", "certificates of the authority of clients and of the API server, PEM")
@@ -52,8 +53,9 @@ func main() {
 	flag.StringVar(&o.api, "api", "", "URL of the API server, which says what tenants may do")
 	flag.StringVar(&writers, "writers", "", "organisations whose certificates may do everything, separated by commas")
 	flag.StringVar(&readers, "readers", "", "users whose certificates may pull everything, separated by commas")
+	flag.StringVar(&audiences, "audiences", "", "audiences that tokens may be for, separated by commas")
 	flag.Parse()
-	o.writers, o.readers = names(writers), names(readers)
+	o.writers, o.readers, o.audiences = names(writers), names(readers), names(audiences)
 	registerDisk()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "registry:", err)
@@ -81,7 +83,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	g := newGuard(handlers.NewApp(ctx, config(o.dir)), store, newReviewer(o.api, client, time.Now), o.writers, o.readers)
+	g := newGuard(handlers.NewApp(ctx, config(o.dir)), store, newReviewer(o.api, client, o.audiences, time.Now), o.writers, o.readers)
 	return serve(ctx, &http.Server{Addr: o.address, Handler: g, TLSConfig: server, ReadHeaderTimeout: 10 * time.Second})
 }
 
@@ -159,7 +161,8 @@ func open(ctx context.Context, dir string) (repositories, error) {
 	return store, nil
 }
 
-// transport is mutual TLS as a server, and as a client of the API server. The pair
+// transport is TLS as a server, to which clients may show a certificate, and mutual TLS as
+// a client of the API server. The pair
 // is read anew for every connection, since pairs are renewed while we run.
 func transport(o options) (server, client *tls.Config, err error) {
 	pem, err := os.ReadFile(o.ca)
@@ -175,7 +178,7 @@ func transport(o options) (server, client *tls.Config, err error) {
 		return &pair, err
 	}
 	server = &tls.Config{
-		ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+		ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair() },
 	}
 	client = &tls.Config{

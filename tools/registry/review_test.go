@@ -19,7 +19,7 @@ func reviewerOf(t *testing.T, o options, now func() time.Time) *reviewer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newReviewer(o.api, client, now)
+	v := newReviewer(o.api, client, []string{"cluster", "registry"}, now)
 	t.Cleanup(v.http.CloseIdleConnections)
 	return v
 }
@@ -75,21 +75,21 @@ func TestAnAnswerHoldsForAMoment(t *testing.T) {
 
 func TestAnswersAreBounded(t *testing.T) {
 	c := &clock{time.Now()}
-	v := newReviewer("", nil, c.now)
+	m := &memory[string]{now: c.now, answers: map[string]answer[string]{}}
 	for i := range 2*answersMax + 1 {
-		v.keep(fmt.Sprint(i), true)
-		if len(v.answers) > answersMax {
-			t.Fatalf("%d answers are kept", len(v.answers))
+		m.keep(fmt.Sprint(i), "", true)
+		if len(m.answers) > answersMax {
+			t.Fatalf("%d answers are kept", len(m.answers))
 		}
 	}
 	c.at = c.at.Add(deniedLife)
 	for i := range answersMax {
-		v.keep(fmt.Sprint("old", i), false)
+		m.keep(fmt.Sprint("old", i), "", false)
 	}
 	c.at = c.at.Add(deniedLife)
-	v.keep("new", true)
-	if _, ok := v.recall("new"); !ok || len(v.answers) > answersMax {
-		t.Errorf("of %d answers the newest is there: %v", len(v.answers), ok)
+	m.keep("new", "", true)
+	if _, ok := m.recall("new"); !ok || len(m.answers) > answersMax {
+		t.Errorf("of %d answers the newest is there: %v", len(m.answers), ok)
 	}
 }
 
