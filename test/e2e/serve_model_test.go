@@ -76,7 +76,7 @@ func TestServeModel(t *testing.T) {
 	d := c.door(t)
 
 	rows := write(t, filepath.Join(t.TempDir(), "rows.csv"), "a,b\n1,2\n3,4\n")
-	if out := c.must(t, "predict", "verdict", rows); !strings.Contains(out, "0    0      0.95") || !strings.Contains(out, "1    0      0.95") {
+	if out := c.must(t, "predict", "verdict", rows); !strings.Contains(out, "0    no     0.95") || !strings.Contains(out, "1    no     0.95") {
 		t.Errorf("it predicts\n%s", out)
 	}
 	wrong := write(t, filepath.Join(t.TempDir(), "wrong.json"), `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]}]}`)
