@@ -266,11 +266,7 @@ func (d *Door) failed(w http.ResponseWriter, r *http.Request, err error) {
 func (d *Door) refuse(v *visit, err error) {
 	d.log(types.NamespacedName{Namespace: v.namespace, Name: v.name}, err)
 	if v.w.code < http.StatusOK && v.r.Context().Err() == nil {
-		limit := int64(linger.Known)
-		if v.who == nil {
-			limit = linger.Unknown
-		}
-		linger.Answer(v.w, v.r, limit, func() { gateway.Refuse(v.w, v.protocol, err) })
+		linger.Answer(v.w, v.r, v.who != nil, func() { gateway.Refuse(v.w, v.protocol, err) })
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 )
 
 // refuses answers every request without a look at its body.
-func refuses(t *testing.T, limit int64) string {
+func refuses(t *testing.T, known bool) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		linger.Answer(w, r, limit, func() { http.Error(w, "too large", http.StatusRequestEntityTooLarge) })
+		linger.Answer(w, r, known, func() { http.Error(w, "too large", http.StatusRequestEntityTooLarge) })
 	}))
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
@@ -54,14 +54,14 @@ func read(t *testing.T, r *bufio.Reader) *http.Response {
 const large = 16 << 20 // more than the buffers of both sides
 
 func TestClientsHearTheAnswer(t *testing.T) {
-	addr := refuses(t, 2*large)
+	addr := refuses(t, true)
 	for _, head := range []string{"", "Connection: close\r\n"} {
 		send(t, addr, "PUT / HTTP/1.1\r\nHost: h\r\n"+head+"Content-Length: 16777216\r\n\r\n"+strings.Repeat("x", large))
 	}
 }
 
 func TestTheConnectionGoesOn(t *testing.T) {
-	addr := refuses(t, 2*large)
+	addr := refuses(t, true)
 	one := "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 	c, _ := send(t, addr, one)
 	if _, err := io.WriteString(c, one); err != nil {
@@ -71,7 +71,7 @@ func TestTheConnectionGoesOn(t *testing.T) {
 }
 
 func TestAnEndIsMadeOfIt(t *testing.T) {
-	addr := refuses(t, 1<<20)
+	addr := refuses(t, false)
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestAnEndIsMadeOfIt(t *testing.T) {
 // TestNothingIsAwaited of a client that waits for leave to send, or for the end.
 func TestNothingIsAwaited(t *testing.T) {
 	for _, head := range []string{"Expect: 100-continue\r\n", "Connection: close\r\n"} {
-		c, _ := send(t, refuses(t, 1<<20), "PUT / HTTP/1.1\r\nHost: h\r\n"+head+"Content-Length: 5\r\n\r\n")
+		c, _ := send(t, refuses(t, false), "PUT / HTTP/1.1\r\nHost: h\r\n"+head+"Content-Length: 5\r\n\r\n")
 		_ = c.SetDeadline(time.Now().Add(patience)) // as above
 		if n, err := io.Copy(io.Discard, c); n > 0 || err != nil {
 			t.Errorf("%q: %d bytes more, and %v", head, n, err)

@@ -91,11 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
 	if err := q.serve(); err != nil {
-		limit := int64(linger.Unknown)
-		if q.auth != nil {
-			limit = linger.Known
-		}
-		linger.Answer(w, r, limit, func() { q.fail(err) })
+		linger.Answer(w, r, q.auth != nil, func() { q.fail(err) })
 	}
 }
 

@@ -113,11 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Openstack-Request-Id", c.trans)
 	defer c.w.end()
 	if err := c.serve(); err != nil {
-		limit := int64(linger.Known)
-		if c.who.Anonymous() {
-			limit = linger.Unknown
-		}
-		linger.Answer(c.w, r, limit, func() { c.fail(err) })
+		linger.Answer(c.w, r, !c.who.Anonymous(), func() { c.fail(err) })
 	}
 }
 
