@@ -238,7 +238,7 @@ func (q *judging) entry(text string, taken []v1alpha1.EvaluatedModel) (entry v1a
 		}
 		n, err := model.ParseName(name)
 		if err != nil || n.Model != name {
-			return entry, "", fmt.Errorf("%q names no %s: write %sNAME", text, strings.TrimSuffix(prefix, "/"), prefix)
+			return entry, "", fmt.Errorf("%q names no %s: write %sNAME, in lower-case letters, digits and '-'", text, strings.TrimSuffix(prefix, "/"), prefix)
 		}
 		n.Alias = strings.TrimSuffix(prefix, "/") // which tells it from a model of the name
 		*to, entry.Name, entry.Labels = name, entryName(n, taken), q.classes
