@@ -99,7 +99,7 @@ func bucketRows(b transfer.Bucket) [][]string {
 	yes := map[bool]string{true: "yes", false: "no"}
 	rows = append(rows, []string{"Holds", holds}, []string{"Versioning", or(b.Versioning, "not known")}, []string{"Object lock", yes[b.ObjectLock]},
 		[]string{"Policy", yes[b.Policy]}, []string{"Lifecycle", plural(int64(b.Lifecycle), "rule")})
-	for _, r := range [][]string{{"Durability", b.Durability}, {"Copies", b.Copies}, {"ETags", b.ETag}} {
+	for _, r := range [][]string{{"Shown from", b.Shown}, {"Durability", b.Durability}, {"Copies", b.Copies}, {"ETags", b.ETag}} {
 		if r[1] != "" {
 			rows = append(rows, []string{r[0], transfer.Printable(r[1])})
 		}

@@ -139,9 +139,16 @@ func (s *objects) listBuckets(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.OutOrStdout(), "There are no buckets; `polder bucket create NAME` makes one.")
 		return nil
 	}
-	rows := [][]string{{"BUCKET", "CREATED"}}
+	rows := [][]string{{"BUCKET", "CREATED", "SHOWN FROM"}}
+	shown := false
 	for _, b := range list {
-		rows = append(rows, []string{transfer.Printable(b.Name), b.Created.Local().Format(time.DateTime)})
+		rows = append(rows, []string{transfer.Printable(b.Name), b.Created.Local().Format(time.DateTime), transfer.Printable(b.Shown)})
+		shown = shown || b.Shown != ""
+	}
+	if !shown {
+		for i := range rows {
+			rows[i] = rows[i][:2]
+		}
 	}
 	return term.Table(cmd.OutOrStdout(), rows)
 }

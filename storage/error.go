@@ -36,10 +36,12 @@ var (
 	// ErrForbiddenPlace says that bytes of a bucket would lie, or would go, where its
 	// Residency does not allow. The error names the place and what is allowed.
 	ErrForbiddenPlace = errors.New("place is not allowed for the bucket")
+	// ErrReadOnly says that a bucket shows data that may only be read.
+	ErrReadOnly = errors.New("the bucket may only be read")
 	// ErrFull says that no disk has the room.
 	ErrFull = errors.New("no space left")
-	// ErrUnavailable says that a disk which is needed does not work.
-	ErrUnavailable = errors.New("disk unavailable")
+	// ErrUnavailable says that a disk or another store that is needed does not work.
+	ErrUnavailable = errors.New("storage is unavailable")
 	ErrClosed      = errors.New("store is closed")
 	// ErrAway says that a Mover does not have the data of a version; its Info says where
 	// it lies. No client of a front door meets it.

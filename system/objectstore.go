@@ -38,12 +38,12 @@ func storeHosts() []string {
 // ctx ends.
 func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	log := quiet()
-	tiers, err := readTiers(c.Config.Storage.TiersFile)
+	others, err := readStores(c.Config.Storage.TiersFile)
 	if err != nil {
 		return fmt.Errorf("storage.tiersFile: %w", err)
 	}
 	s, err := server.Open(ctx, server.Config{
-		Tiers: tiers, HotBytes: *c.Config.Storage.MemoryBytesMax, Jurisdiction: c.Config.Storage.Jurisdiction,
+		Tiers: others.Tiers, Shown: others.Shown, HotBytes: *c.Config.Storage.MemoryBytesMax, Jurisdiction: c.Config.Storage.Jurisdiction,
 		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks, KeysFile: c.Config.Storage.KeysFile,
 		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), OwnNames: true, Log: log, Metrics: metrics.Registry,
 	})

@@ -95,7 +95,7 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.StringVar(&f.region, "region", "us-east-1", "name of the region that S3 clients are told")
 	fl.StringSliceVar(&f.domains, "domain", nil, "host below which a label is a bucket's name (BUCKET.s3.example.org)")
 	fl.StringSliceVar(&f.disks, "disk", nil, "directory on a disk, once for each, when the store is made (default: one in the data directory)")
-	fl.StringVar(&f.tiers, "tiers", "", "file of slower tiers below the disks (docs/ops/store.md)")
+	fl.StringVar(&f.tiers, "tiers", "", "file of slower tiers below the disks, and of buckets with data of other stores (docs/ops/store.md)")
 	fl.Int64Var(&f.memory, "memory-bytes-max", 256<<20, "how much of what was read stays in memory; 0 is nothing")
 	fl.StringVar(&f.law, "jurisdiction", "", "jurisdiction that the machine is in, for buckets that say where they may lie")
 	fl.StringVar(&f.keys, "keys", "", "file of the keys that objects are encrypted with (default: one for each jurisdiction, made when it is needed)")
@@ -122,12 +122,12 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 		}
 		trust = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	tiers, err := readTiers(f.tiers)
+	others, err := readStores(f.tiers)
 	if err != nil {
 		return usage.Errorf("--tiers: %w", err)
 	}
 	s, err := server.Open(ctx, server.Config{
-		Tiers: tiers, HotBytes: f.memory, Jurisdiction: f.law,
+		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.memory, Jurisdiction: f.law,
 		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Log: log,
 	})
 	if err != nil {
@@ -155,18 +155,19 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	return errors.Join(err, s.Close())
 }
 
-// readTiers reads a file of tiers; without a name there are none.
-func readTiers(path string) ([]server.Tier, error) {
+// readStores reads a file of tiers and of buckets that are shown; without a name there are
+// none.
+func readStores(path string) (server.Stores, error) {
 	if path == "" {
-		return nil, nil
+		return server.Stores{}, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return server.Stores{}, err
 	}
-	t, err := server.ParseTiers(b)
+	t, err := server.ParseStores(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return server.Stores{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
 }

@@ -20,6 +20,7 @@ import (
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/residency"
+	"polder.dev/polder/storage/show"
 )
 
 // finalizer keeps a Bucket until its data is dealt with.
@@ -61,7 +62,7 @@ func (c bucketReconciler) Reconcile(ctx context.Context, o *v1alpha1.Bucket) (re
 		}
 	}
 	status := o.Status.DeepCopy()
-	err := c.keep(ctx, o, status)
+	made, err := c.keep(ctx, o, status)
 	var no *refusal
 	switch {
 	case errors.As(err, &no):
@@ -69,7 +70,7 @@ func (c bucketReconciler) Reconcile(ctx context.Context, o *v1alpha1.Bucket) (re
 	case err != nil:
 		return reconcile.Result{}, err
 	default:
-		set(&status.Conditions, o.Generation, metav1.ConditionTrue, ReasonMade, "The bucket is "+status.Name+".")
+		set(&status.Conditions, o.Generation, metav1.ConditionTrue, ReasonMade, made)
 	}
 	return reconcile.Result{RequeueAfter: lookEvery}, c.write(ctx, o, status)
 }
@@ -92,14 +93,14 @@ func set(conditions *[]metav1.Condition, generation int64, s metav1.ConditionSta
 	})
 }
 
-// keep makes or changes the bucket, and reads what it holds.
-func (c bucketReconciler) keep(ctx context.Context, o *v1alpha1.Bucket, status *v1alpha1.BucketStatus) error {
+// keep makes or changes the bucket, reads what it holds, and says what it is.
+func (c bucketReconciler) keep(ctx context.Context, o *v1alpha1.Bucket, status *v1alpha1.BucketStatus) (string, error) {
 	account, err := c.account(ctx, o.Namespace)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := c.place(o); err != nil {
-		return err
+		return "", err
 	}
 	name := bucketName(o)
 	b, err := c.cfg.Space.Container(ctx, account, name)
@@ -107,7 +108,7 @@ func (c bucketReconciler) keep(ctx context.Context, o *v1alpha1.Bucket, status *
 		b, err = c.make(ctx, o, account, name)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = b.Configure(ctx, func(s *storage.Settings) error {
 		if of := s.Labels[labelObject]; of != "" && of != objectName(o) {
@@ -117,20 +118,23 @@ func (c bucketReconciler) keep(ctx context.Context, o *v1alpha1.Bucket, status *
 	})
 	switch {
 	case errors.Is(err, storage.ErrForbiddenPlace):
-		return &refusal{ReasonForbidden, err.Error()}
+		return "", &refusal{ReasonForbidden, err.Error()}
 	case errors.Is(err, storage.ErrInvalid):
-		return &refusal{ReasonRefused, err.Error()}
+		return "", &refusal{ReasonRefused, err.Error()}
 	case err != nil:
-		return err
+		return "", err
 	}
 	info, err := b.Info(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	status.Name, status.Endpoint = name, c.cfg.Place.Endpoint
 	status.Objects, status.Bytes = info.Usage.Objects.Number, info.Usage.Objects.Bytes
 	status.OlderBytes = info.Usage.Older.Bytes + info.Usage.Parts.Bytes
-	return nil
+	if from := info.Settings.Labels[show.Label]; from != "" {
+		return fmt.Sprintf("The bucket is %s, and shows data of another store: %s.", name, from), nil
+	}
+	return "The bucket is " + name + ".", nil
 }
 
 func (c bucketReconciler) make(ctx context.Context, o *v1alpha1.Bucket, account, name string) (storage.Bucket, error) {
@@ -295,7 +299,7 @@ func (c bucketReconciler) dispose(ctx context.Context, o *v1alpha1.Bucket) error
 	if info.Settings.Labels[labelObject] != objectName(o) {
 		return nil // it never was this object's
 	}
-	if o.Spec.Deletion == v1alpha1.BucketKeep {
+	if o.Spec.Deletion == v1alpha1.BucketKeep || info.Settings.Labels[show.Label] != "" { // what another store holds is that one's
 		return b.Configure(ctx, func(s *storage.Settings) error {
 			s.Labels = maps.Clone(s.Labels)
 			delete(s.Labels, labelObject)

@@ -26,6 +26,7 @@ import (
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/mem"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/show"
 )
 
 // world is a controller over a fake API server and a store in memory.
@@ -425,4 +426,59 @@ func TestWarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-released // one that is gone does not stay warm
+}
+
+// TestBucketShown: an object about a bucket with data of another store says so, gives
+// access to it, and goes without touching the data.
+func TestBucketShown(t *testing.T) {
+	ctx := t.Context()
+	o := newBucket("red-1", "archive", v1alpha1.BucketSpec{
+		Deletion: v1alpha1.BucketRemove, Access: []v1alpha1.BucketAccess{{Tenant: "blue", Role: v1alpha1.BucketReader}},
+	})
+	wrong := newBucket("red-1", "wrong", v1alpha1.BucketSpec{Name: "second", Versioning: true})
+	w := start(t, "", namespace("red-1", "red"), o, wrong)
+	far := mem.New(0, time.Now)
+	theirs, err := far.CreateBucket(ctx, "archive", storage.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := theirs.Put(ctx, "k", strings.NewReader("theirs"), storage.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := show.New(ctx, show.Config{Below: mem.New(0, time.Now), Sources: []show.Source{
+		{Bucket: "archive", Account: "red", Store: far, From: "s3 far", Writable: true}, {Bucket: "second", Account: "red", Store: mem.New(0, time.Now), From: "s3 far"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if w.cfg.Space, err = naming.Open(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	if _, c := w.look(o); c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "s3 far") {
+		t.Fatalf("%+v", c)
+	}
+	b, err := w.cfg.Space.Resolve(ctx, "red", "archive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := b.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rules, err := iam.ParseRules(info.Settings); err != nil || !rules.Allows(&iam.Request{Who: iam.Identity{Account: "blue"}, Action: iam.GetObject, Key: "k"}) {
+		t.Errorf("a tenant with a role may not read: %v", err)
+	}
+	if _, c := w.look(wrong); c.Reason != ReasonRefused || !strings.Contains(c.Message, "versioning") {
+		t.Errorf("what the other store would keep: %+v", c)
+	}
+	if err := w.api.Delete(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	if got, c := w.look(o); got.Name != "" {
+		t.Errorf("the object stays: %+v", c)
+	}
+	if _, err := theirs.Stat(ctx, "k", storage.ReadOptions{}); err != nil {
+		t.Errorf("the other store's data: %v", err)
+	}
 }

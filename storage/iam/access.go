@@ -14,6 +14,9 @@ const LabelQuota = "quota.bytes"
 // quotas hold, through either door.
 const LabelSwiftQuota = "swift.header.X-Container-Meta-Quota-Bytes"
 
+// LabelSwiftQuotaCount is what X-Container-Meta-Quota-Count has set.
+const LabelSwiftQuotaCount = "swift.header.X-Container-Meta-Quota-Count"
+
 // LabelAccess is JSON of a list of Access.
 const LabelAccess = "access"
 

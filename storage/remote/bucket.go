@@ -58,7 +58,7 @@ func (b *Bucket) may(write bool, keys []string) error {
 		return fmt.Errorf("%w: %s", storage.ErrNoBucket, b.name)
 	}
 	if write && b.home.readOnly {
-		return fmt.Errorf("%w: %s", ErrReadOnly, b.name)
+		return fmt.Errorf("%w: %s shows data of another store", storage.ErrReadOnly, b.name)
 	}
 	for _, k := range keys {
 		if err := storage.CheckKey(k); err != nil {
@@ -87,8 +87,12 @@ func (b *Bucket) settings() storage.Settings {
 	return b.note.Settings
 }
 
-// load reads the note. A remote bucket without one has the settings that it has.
+// load reads the note. A remote bucket without one has the settings that it has; one that
+// is shown has none, since what others wrote there must not decide anything here.
 func (b *Bucket) load(ctx context.Context) error {
+	if b.home.shown {
+		return nil
+	}
 	n := note{}
 	raw, err := b.s.readSmall(ctx, b.home.settings, noteBytesMax)
 	switch {
@@ -158,6 +162,9 @@ func (b *Bucket) Configure(ctx context.Context, change func(*storage.Settings) e
 		return err
 	}
 	defer done()
+	if b.home.shown {
+		return fmt.Errorf("configuring bucket %s: %w: it keeps no settings of what it shows", b.name, ErrCannot)
+	}
 	if err := b.load(ctx); err != nil {
 		return err
 	}

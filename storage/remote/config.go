@@ -19,7 +19,7 @@ type Layout struct {
 	// Prefix begins all keys in Bucket, or the remote buckets' names without it.
 	Prefix string
 	// Show names remote buckets that are there as buckets of ours. They are neither
-	// made nor deleted.
+	// made, deleted nor configured, and nothing is asked of them when they are opened.
 	Show map[string]Shown
 	// OnlyShown refuses to make buckets.
 	OnlyShown bool
@@ -91,8 +91,6 @@ type Swift struct {
 var (
 	// ErrCannot says that the remote's protocol has no way to do what was asked.
 	ErrCannot = fmt.Errorf("%w: the remote store cannot do this", storage.ErrInvalid)
-	// ErrReadOnly says that a bucket is shown to be read only.
-	ErrReadOnly = fmt.Errorf("%w: the bucket shows data of another store to be read only", storage.ErrInvalid)
 	// ErrReplaced says that an object was replaced or removed while it was read.
 	ErrReplaced = fmt.Errorf("%w: the remote object was replaced while it was read", storage.ErrNoVersion)
 )

@@ -228,7 +228,7 @@ func (b *Bucket) infoOf(e entry) storage.Info {
 
 // revision names the bytes of an entry: where the ETag is the same, they are.
 func (b *Bucket) revision(e entry) uint64 {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", b.home.container, e.key, e.version, e.tag))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", b.s.host, b.home.container, e.key, e.version, e.tag))
 	return binary.BigEndian.Uint64(sum[:]) | 1 // never 0
 }
 

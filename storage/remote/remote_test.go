@@ -212,10 +212,10 @@ func TestInPlace(t *testing.T) {
 			t.Errorf("%+v, %v", page, err)
 		}
 		_, err = b.Put(ctx, "a", strings.NewReader("x"), storage.PutOptions{})
-		if !errors.Is(err, remote.ErrReadOnly) {
+		if !errors.Is(err, storage.ErrReadOnly) {
 			t.Errorf("writing to be read only: %v", err)
 		}
-		if _, err := b.Delete(ctx, "a", storage.DeleteOptions{}); !errors.Is(err, remote.ErrReadOnly) {
+		if _, err := b.Delete(ctx, "a", storage.DeleteOptions{}); !errors.Is(err, storage.ErrReadOnly) {
 			t.Errorf("deleting: %v", err)
 		}
 		if err := s.DeleteBucket(ctx, "work"); !errors.Is(err, remote.ErrCannot) {

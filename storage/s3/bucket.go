@@ -9,6 +9,7 @@ import (
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/show"
 )
 
 // listBuckets implements ListBuckets: those of the account of who asks, for its admins and
@@ -52,7 +53,7 @@ func (q *request) listBuckets() error {
 		if err != nil {
 			return err
 		}
-		x.open("Bucket").text("Name", name).time("CreationDate", info.Created).close("Bucket")
+		x.open("Bucket").text("Name", name).time("CreationDate", info.Created).some("Shown", info.Settings.Labels[show.Label]).close("Bucket")
 		count, last = count+1, name
 	}
 	x.close("Buckets").some("Prefix", prefix)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/show"
 )
 
 // What S3 has no word for is asked for by these headers of CreateBucket.
@@ -39,8 +40,18 @@ func (q *request) promises(set *storage.Settings) error {
 	return nil
 }
 
-// tellPromises says in the head of HeadBucket what a bucket promises and holds.
+// headerShown tells the owner of a bucket with data of another store where that lies.
+const headerShown = "X-Polder-Shown"
+
+// tellPromises says in the head of HeadBucket what a bucket promises and holds. What
+// another store holds it promises, and nobody here has counted.
 func (q *request) tellPromises() {
+	if from := q.label(show.Label); from != "" {
+		if q.who.Account == q.rules.Owner || q.who.Operator {
+			q.set(headerShown, from)
+		}
+		return
+	}
 	set, use := q.info.Settings, q.info.Usage.Objects
 	q.set(headerDurability, map[storage.Durability]string{storage.Synced: "synced", storage.Written: "written"}[set.Durability])
 	q.set(headerETag, map[bool]string{false: "md5", true: "any"}[set.PlainETag])

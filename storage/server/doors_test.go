@@ -15,21 +15,25 @@ import (
 	"polder.dev/polder/storage/s3/sigv4"
 )
 
-// client speaks both protocols to a server, as the one user there is.
+// client speaks both protocols to a server, about what is account a's.
 type client struct {
 	t     *testing.T
 	url   string
+	user  string
 	token string
 }
 
-func newClient(t *testing.T, url string) *client {
+// newClient is the user of account a.
+func newClient(t *testing.T, url string) *client { return clientOf(t, url, "a:u") }
+
+func clientOf(t *testing.T, url, user string) *client {
 	t.Helper()
-	c := &client{t: t, url: url}
+	c := &client{t: t, url: url, user: user}
 	req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/auth/v1.0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("X-Auth-User", "a:u")
+	req.Header.Set("X-Auth-User", user)
 	req.Header.Set("X-Auth-Key", "secret")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -81,7 +85,7 @@ func (c *client) s3(method, path, body string, want int, head ...string) (http.H
 	for i := 0; i < len(head); i += 2 {
 		req.Header.Set(head[i], head[i+1])
 	}
-	signer := sigv4.Signer{AccessKey: "a:u", Secret: "secret", Region: "us-east-1"}
+	signer := sigv4.Signer{AccessKey: c.user, Secret: "secret", Region: "us-east-1"}
 	if err := signer.Sign(req, "UNSIGNED-PAYLOAD", time.Now()); err != nil {
 		c.t.Fatal(err)
 	}

@@ -18,10 +18,12 @@ import (
 
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/cache"
 	"polder.dev/polder/storage/disk"
 	"polder.dev/polder/storage/lifecycle"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/seal"
+	"polder.dev/polder/storage/show"
 	"polder.dev/polder/storage/tier"
 )
 
@@ -40,6 +42,8 @@ type Config struct {
 	Tiers        []Tier
 	HotBytes     int64
 	Jurisdiction string
+	// Shown are buckets with data of other stores.
+	Shown []Shown
 	// Region is told to S3 clients; "us-east-1" where it is "".
 	Region string
 	// Domains are hosts below which a label is a bucket's name.
@@ -71,6 +75,8 @@ type Server struct {
 	disks   *disk.Store
 	lower   []*disk.Store
 	tiers   *tier.Store
+	cache   *cache.Cache // nil where nothing stays in memory
+	shown   *show.Store
 	store   storage.Store
 	space   *naming.Space
 	tokens  []byte
@@ -131,13 +137,17 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.store = s.tiers
+	if s.shown, err = s.openShown(ctx); err != nil {
+		return err
+	}
+	s.store = s.shown
 	if s.space, err = naming.Open(ctx, s.store); err != nil {
 		return err
 	}
 	if s.keys, err = openKeys(s.cfg); err != nil {
 		return err
 	}
-	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.store, Log: s.cfg.Log, Now: s.cfg.Now, Move: s.transition}); err != nil {
+	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.tiers, Log: s.cfg.Log, Now: s.cfg.Now, Move: s.transition}); err != nil {
 		return err
 	}
 	if s.admin, err = s.listenSocket(); err != nil {
@@ -181,6 +191,9 @@ func secretFile(path string) ([]byte, error) {
 // Warm brings what is below a prefix of a bucket to the disks, and keeps it there until
 // release is called.
 func (s *Server) Warm(ctx context.Context, bucket, prefix string, tell func(done int64)) (release func(), err error) {
+	if s.shown.Shown(bucket) {
+		return nil, fmt.Errorf("%w: bucket %s is shown from another store, and does not come to the disks; copy it into a bucket that may", storage.ErrInvalid, bucket)
+	}
 	p, err := s.tiers.Warm(ctx, bucket, tier.Warm{Prefix: prefix, Pin: true}, func(p tier.Progress) { tell(p.Bytes) })
 	if err != nil {
 		return nil, err

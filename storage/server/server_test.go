@@ -21,7 +21,9 @@ import (
 
 func people(t *testing.T) iam.Directory {
 	t.Helper()
-	u, err := iam.NewUsers([]iam.User{{Account: "a", Name: "u", Password: "secret", Roles: []string{"admin"}}})
+	u, err := iam.NewUsers([]iam.User{
+		{Account: "a", Name: "u", Password: "secret", Roles: []string{"admin"}}, {Account: "b", Name: "u", Password: "secret", Roles: []string{"admin"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,15 +69,19 @@ type Swift struct {
 	CAFile        string `json:"caFile,omitempty"`
 }
 
-// ParseTiers reads YAML with a list of Tier under "tiers". Unknown fields are errors.
-func ParseTiers(data []byte) ([]Tier, error) {
-	var f struct {
-		Tiers []Tier `json:"tiers"`
-	}
+// Stores are those that a store's disks are joined with.
+type Stores struct {
+	Tiers []Tier  `json:"tiers"`
+	Shown []Shown `json:"shown"`
+}
+
+// ParseStores reads YAML. Unknown fields are errors.
+func ParseStores(data []byte) (Stores, error) {
+	var f Stores
 	if err := yaml.UnmarshalStrict(data, &f); err != nil {
-		return nil, fmt.Errorf("reading tiers: %w", err)
+		return Stores{}, fmt.Errorf("reading tiers: %w", err)
 	}
-	return f.Tiers, CheckTiers(f.Tiers)
+	return f, errors.Join(CheckTiers(f.Tiers), CheckShown(f.Shown))
 }
 
 // CheckTiers says what is wrong with a list of tiers.
@@ -136,9 +140,10 @@ func (s *Server) openTiers() (*tier.Store, error) {
 	}
 	var err error
 	if s.cfg.HotBytes > 0 {
-		if cfg.Cache, err = cache.New(cache.Config{BytesMax: s.cfg.HotBytes, Metrics: s.cfg.Metrics}); err != nil {
+		if s.cache, err = cache.New(cache.Config{BytesMax: s.cfg.HotBytes, Metrics: s.cfg.Metrics}); err != nil {
 			return nil, err
 		}
+		cfg.Cache = s.cache
 	}
 	for _, t := range s.cfg.Tiers {
 		l, err := s.openLevel(t)
@@ -159,7 +164,7 @@ func (s *Server) openTiers() (*tier.Store, error) {
 func (s *Server) openLevel(t Tier) (tier.Level, error) {
 	l := tier.Level{Name: t.Name, Class: classOf(t.Class), Jurisdiction: t.Jurisdiction}
 	if len(t.Disks) == 0 {
-		far, err := s.openRemote(t)
+		far, err := s.openRemote(t.S3, t.Swift, remote.Common{Jurisdiction: t.Jurisdiction, Layout: t.layout()})
 		l.Store = far
 		return l, err
 	}
@@ -175,41 +180,44 @@ func (s *Server) openLevel(t Tier) (tier.Level, error) {
 	return l, nil
 }
 
-// openRemote makes a client of another store. It connects to nobody yet.
-func (s *Server) openRemote(t Tier) (storage.Store, error) {
-	common := remote.Common{Jurisdiction: t.Jurisdiction, Log: s.cfg.Log, Now: s.cfg.Now}
-	certificates := func(path string) (err error) {
-		if path != "" {
-			common.CA, err = os.ReadFile(path)
-		}
-		return err
+// openRemote makes a client of another store, in the layout that common says. It connects
+// to nobody yet.
+func (s *Server) openRemote(one *S3, other *Swift, common remote.Common) (_ storage.Store, err error) {
+	common.Log, common.Now = s.cfg.Log, s.cfg.Now
+	ca, secret := "", ""
+	if one != nil {
+		ca, secret = one.CAFile, one.SecretKeyFile
+	} else {
+		ca, secret = other.CAFile, other.PasswordFile
 	}
-	if c := t.S3; c != nil {
-		if err := certificates(c.CAFile); err != nil {
+	if ca != "" {
+		if common.CA, err = os.ReadFile(ca); err != nil {
 			return nil, fmt.Errorf("reading certificates: %w", err)
 		}
-		secret, err := pki.ReadSecret(c.SecretKeyFile)
-		if err != nil {
+	}
+	if one == nil || one.AccessKey != "" || secret != "" {
+		if secret, err = pki.ReadSecret(secret); err != nil {
 			return nil, err
 		}
-		common.Layout = remote.Layout{Bucket: c.Bucket, Prefix: c.Prefix}
+	}
+	if c := one; c != nil {
 		return remote.NewS3(remote.S3{
 			Common: common, Endpoint: c.Endpoint, Region: c.Region, AccessKey: c.AccessKey, SecretKey: secret, NoConditions: c.NoConditions,
 		})
 	}
-	c := t.Swift
-	if err := certificates(c.CAFile); err != nil {
-		return nil, fmt.Errorf("reading certificates: %w", err)
-	}
-	password, err := pki.ReadSecret(c.PasswordFile)
-	if err != nil {
-		return nil, err
-	}
-	common.Layout = remote.Layout{Bucket: c.Container, Prefix: c.Prefix}
+	c := other
 	return remote.NewSwift(remote.Swift{
-		Common: common, AuthURL: c.AuthURL, AuthVersion: c.AuthVersion, User: c.User, Password: password,
+		Common: common, AuthURL: c.AuthURL, AuthVersion: c.AuthVersion, User: c.User, Password: secret,
 		Domain: c.Domain, Project: c.Project, ProjectDomain: c.ProjectDomain, Region: c.Region,
 	})
+}
+
+// layout of a remote that is a tier.
+func (t *Tier) layout() remote.Layout {
+	if t.S3 != nil {
+		return remote.Layout{Bucket: t.S3.Bucket, Prefix: t.S3.Prefix}
+	}
+	return remote.Layout{Bucket: t.Swift.Container, Prefix: t.Swift.Prefix}
 }
 
 // classes of S3 below the standard one, by how far away the data may be.

@@ -11,8 +11,8 @@ import (
 
 func TestParseTiers(t *testing.T) {
 	good := "tiers:\n- {name: big, class: capacity, disks: [/mnt/a, /mnt/b], jurisdiction: eu/nl, default: true}\n- {name: far, class: remote, disks: [/net/c]}\n"
-	list, err := ParseTiers([]byte(good))
-	if err != nil || len(list) != 2 || !list[0].Default || list[0].Jurisdiction != "eu/nl" {
+	f, err := ParseStores([]byte(good))
+	if list := f.Tiers; err != nil || len(list) != 2 || !list[0].Default || list[0].Jurisdiction != "eu/nl" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	for name, c := range map[string]struct{ text, want string }{
@@ -27,7 +27,7 @@ func TestParseTiers(t *testing.T) {
 		"default, twice": {"tiers: [{name: a, class: capacity, disks: [/a], default: true}, {name: b, class: capacity, disks: [/b], default: true}]", "default"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := ParseTiers([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := ParseStores([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -119,7 +119,7 @@ var kinds = []struct {
 	{storage.ErrNoBucket, 404}, {storage.ErrNoObject, 404}, {storage.ErrNoVersion, 404}, {storage.ErrDeleted, 404},
 	{storage.ErrNotEmpty, 409}, {storage.ErrBucketExists, 409},
 	{storage.ErrDigest, 422}, {storage.ErrRange, 416}, {storage.ErrInvalid, 400},
-	{storage.ErrForbiddenPlace, 403},
+	{storage.ErrForbiddenPlace, 403}, {storage.ErrReadOnly, 405}, // as Swift's own read_only answers
 	{storage.ErrFull, 507}, {storage.ErrUnavailable, 503}, {storage.ErrClosed, 503},
 	{context.Canceled, statusClosed}, {io.ErrUnexpectedEOF, statusClosed}, {os.ErrDeadlineExceeded, 408},
 }

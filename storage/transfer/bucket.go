@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -23,6 +24,7 @@ const (
 	durabilityHeader = "X-Polder-Durability"
 	copiesHeader     = "X-Polder-Copies"
 	etagHeader       = "X-Polder-Etag"
+	shownHeader      = "X-Polder-Shown"
 )
 
 // BucketOptions are what a new bucket is asked to be.
@@ -85,6 +87,8 @@ type Bucket struct {
 	Durability string    `json:"durability,omitempty"`
 	Copies     string    `json:"copies,omitempty"`
 	ETag       string    `json:"etag,omitempty"`
+	// Shown says where the data lies, if that is another store, of which this one shows it.
+	Shown string `json:"shown,omitempty"`
 	// Objects and Bytes are the current ones; nil where nobody counted.
 	Objects *int64 `json:"objects,omitempty"`
 	Bytes   *int64 `json:"bytes,omitempty"`
@@ -92,13 +96,26 @@ type Bucket struct {
 
 // Buckets lists those of the access key's owner.
 func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
-	list, err := c.s3.ListBuckets(ctx)
+	a := Address{Path: c.base.String()}
+	_, text, err := c.ask(ctx, http.MethodGet, "", nil, nil, nil)
 	if err != nil {
-		return nil, explain(err, Address{Path: c.base.String()})
+		return nil, explain(err, a)
 	}
-	out := make([]Bucket, 0, len(list))
-	for _, b := range list {
-		out = append(out, Bucket{Name: b.Name, Created: b.CreationDate})
+	var list struct {
+		Buckets struct {
+			Bucket []struct {
+				Name         string
+				CreationDate time.Time
+				Shown        string // which is Polder's own
+			}
+		}
+	}
+	if err := xml.Unmarshal(text, &list); err != nil {
+		return nil, explain(fmt.Errorf("reading the list of buckets: %w", err), a)
+	}
+	out := make([]Bucket, 0, len(list.Buckets.Bucket))
+	for _, b := range list.Buckets.Bucket {
+		out = append(out, Bucket{Name: b.Name, Created: b.CreationDate, Shown: b.Shown})
 	}
 	return out, nil
 }
@@ -111,7 +128,7 @@ func (c *Client) ShowBucket(ctx context.Context, name string, count bool) (Bucke
 	if err != nil {
 		return Bucket{}, explain(err, a)
 	}
-	b := Bucket{Name: name, Durability: h.Get(durabilityHeader), Copies: h.Get(copiesHeader), ETag: h.Get(etagHeader)}
+	b := Bucket{Name: name, Durability: h.Get(durabilityHeader), Copies: h.Get(copiesHeader), ETag: h.Get(etagHeader), Shown: h.Get(shownHeader)}
 	b.Objects, b.Bytes = number(h, "X-Polder-Objects", "X-Rgw-Object-Count"), number(h, "X-Polder-Bytes", "X-Rgw-Bytes-Used")
 	v, err := c.s3.GetBucketVersioning(ctx, name)
 	if known(err) {
@@ -130,11 +147,11 @@ func (c *Client) ShowBucket(ctx context.Context, name string, count bool) (Bucke
 			return Bucket{}, explain(err, a)
 		}
 	}
-	list, err := c.s3.ListBuckets(ctx)
+	list, err := c.Buckets(ctx)
 	if err == nil { // not everybody may, and then the date is not known
 		for _, l := range list {
 			if l.Name == name {
-				b.Created = l.CreationDate
+				b.Created = l.Created
 			}
 		}
 	}
