@@ -33,57 +33,58 @@ type door struct {
 	name, url string
 	signer    *sigv4.Signer // nil: it asks nobody who they are
 	client    *http.Client
-	process   *exec.Cmd
-	failed    error // of making the buckets
+	processes []*exec.Cmd
 }
 
 // measureDoors: S3 over HTTP, each server a process of its own, in turns, with one client
-// that signs and does not hash: polder, versitygw over POSIX, and a handler that does no
-// more than hash. It needs -polder, and -versitygw for the second.
+// that signs and does not hash: polder, a handler that does no more than is asked of it,
+// and its peers. It needs -polder, and of the peers there are those that -versitygw, -aisnode
+// and -swift name.
 func measureDoors(ctx context.Context, b *bench) (err error) {
 	dir := filepath.Join(b.storeDir, "doors")
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	written := http.Header{"X-Polder-Durability": {"written"}}
+	unhashed := written.Clone()
+	unhashed.Set("X-Polder-Etag", "any")
 	var doors []*door
+	var races []race
 	defer func() {
 		for _, d := range doors {
 			err = errors.Join(err, d.stop())
 		}
 	}()
-	open := func(d *door, e error) (*door, error) {
-		if e == nil {
-			doors = append(doors, d)
+	for _, e := range []struct {
+		program string // "" is not there
+		open    func(ctx context.Context, program, dir string) (*door, error)
+		buckets []raced
+	}{
+		{b.cloud.program, polderDoor, []raced{{name: "synced", read: true}, {name: "written", header: written}, {name: "any", header: unhashed}}},
+		{"plain", plainDoor, []raced{{name: "hash", there: true, read: true}, {name: "discard", there: true}, {name: "file", there: true, read: true}, {name: "file-sync", there: true}}},
+		{b.versity, versityDoor, []raced{{name: "posix", read: true}}},
+		{b.aisnode, aisDoor, []raced{{name: "md5", there: true, read: true}, {name: "md5-fsync", there: true}, {name: "xxhash", there: true}}},
+		{b.swift, swiftDoor, []raced{{name: "synced", read: true}}},
+	} {
+		if e.program == "" {
+			continue
 		}
-		return d, e
-	}
-	polder, err := open(polderDoor(ctx, b.cloud.program, dir))
-	if err != nil {
-		return err
-	}
-	plain, err := open(plainDoor(ctx, filepath.Join(dir, "files")))
-	if err != nil {
-		return err
-	}
-	races := polder.races("polder", map[string]http.Header{
-		"synced": {}, "written": {"X-Polder-Durability": {"written"}}, "any": {"X-Polder-Durability": {"written"}, "X-Polder-Etag": {"any"}},
-	})
-	races = append(races, plain.races("a plain handler", map[string]http.Header{"hash": nil, "discard": nil, "file": nil})...)
-	if b.versity != "" {
-		versity, err := open(versityDoor(ctx, b.versity, dir))
+		d, err := e.open(ctx, e.program, dir)
 		if err != nil {
 			return err
 		}
-		races = append(races, versity.races("versitygw", map[string]http.Header{"posix": {}})...)
-	}
-	if err := errors.Join(polder.failed, plain.failed); err != nil {
-		return err
+		doors = append(doors, d)
+		more, err := d.races(e.buckets)
+		if err != nil {
+			return err
+		}
+		races = append(races, more...)
 	}
 	if err := b.race(races); err != nil {
 		return err
 	}
-	mib, err := polder.underUploads("synced")
+	mib, err := doors[0].underUploads("synced")
 	if err != nil {
 		return err
 	}
@@ -91,31 +92,46 @@ func measureDoors(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// races are the operations on each bucket, which is made with headers.
-func (d *door) races(who string, buckets map[string]http.Header) []race {
-	var out []race
-	for _, bucket := range []string{"synced", "written", "any", "posix", "hash", "discard", "file"} {
-		h, ok := buckets[bucket]
-		if !ok {
-			continue
-		}
-		if h != nil {
-			if err := d.do(http.MethodPut, "/"+bucket, h, nil); err != nil {
-				d.failed = errors.Join(d.failed, fmt.Errorf("making bucket %s of %s: %w", bucket, d.name, err))
-			}
-		}
-		name := who + ", " + bucket
-		put := func(i int, body []byte) error { return d.do(http.MethodPut, "/"+bucket+"/"+key(i), nil, body) }
-		get := func(i int, _ []byte) error { return d.do(http.MethodGet, "/"+bucket+"/"+key(i), nil, nil) }
-		out = append(out,
-			race{"PUT 4 KiB, " + name, 16, smallBytes, "", put}, race{"GET 4 KiB, " + name, 16, smallBytes, "", get},
-			race{"PUT 10 MiB, " + name, 8, largeBytes, "", put}, race{"GET 10 MiB, " + name, 8, largeBytes, "", get},
-		)
-	}
-	return out
+// raced is a bucket that objects are put into and, with read, got from. Unless it is
+// there, it is made, with header.
+type raced struct {
+	name        string
+	there, read bool
+	header      http.Header
 }
 
+// races are the operations on each bucket.
+func (d *door) races(buckets []raced) ([]race, error) {
+	var out []race
+	for _, k := range buckets {
+		if !k.there {
+			if err := d.do(http.MethodPut, "/"+k.name, k.header, nil); err != nil {
+				return nil, fmt.Errorf("making bucket %s of %s: %w", k.name, d.name, err)
+			}
+		}
+		name := d.name + ", " + k.name
+		put := func(i int, body []byte) error { return d.do(http.MethodPut, "/"+k.name+"/"+key(i), nil, body) }
+		get := func(i int, _ []byte) error { return d.do(http.MethodGet, "/"+k.name+"/"+key(i), nil, nil) }
+		for _, size := range []struct {
+			name           string
+			clients, bytes int
+		}{{"4 KiB", 16, smallBytes}, {"10 MiB", 8, largeBytes}} {
+			out = append(out, race{"PUT " + size.name + ", " + name, size.clients, size.bytes, "", put})
+			if k.read {
+				out = append(out, race{"GET " + size.name + ", " + name, size.clients, size.bytes, "", get})
+			}
+		}
+	}
+	return out, nil
+}
+
+// do asks, and throws away what is answered.
 func (d *door) do(method, path string, h http.Header, body []byte) error {
+	return d.ask(method, path, h, body, io.Discard)
+}
+
+// ask writes what is answered to a writer.
+func (d *door) ask(method, path string, h http.Header, body []byte, to io.Writer) error {
 	var r io.Reader
 	if body != nil {
 		r = bytes.NewReader(body)
@@ -136,50 +152,69 @@ func (d *door) do(method, path string, h http.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	buf := discards.Get().(*[]byte)
-	defer discards.Put(buf)
-	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{resp.Body}, *buf)
+	buf := answers.Get().(*[]byte)
+	defer answers.Put(buf)
+	_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{resp.Body}, *buf)
 	if err == nil && resp.StatusCode/100 != 2 {
 		err = errors.New(resp.Status)
 	}
 	return errors.Join(err, resp.Body.Close())
 }
 
-var discards = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+var answers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// How long a server may take to answer, and how often it is tried.
+const (
+	startMax  = 30 * time.Second
+	startPoll = 20 * time.Millisecond
+)
+
+// owner signs as somebody who has the bench's secret.
+func owner(key string) *sigv4.Signer {
+	return &sigv4.Signer{AccessKey: key, Secret: doorSecret, Region: "us-east-1"}
+}
 
 // begin starts a server and waits until it answers.
 func begin(ctx context.Context, name, addr string, signer *sigv4.Signer, cmd *exec.Cmd) (*door, error) {
 	d := &door{
-		name: name, url: "http://" + addr, signer: signer, process: cmd,
+		name: name, url: "http://" + addr, signer: signer,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, WriteBufferSize: 128 << 10, ReadBufferSize: 128 << 10, DisableCompression: true}},
 	}
+	return d, d.also(ctx, addr, cmd)
+}
+
+// also starts a process more. If it does not answer, all are stopped.
+func (d *door) also(ctx context.Context, addr string, cmd *exec.Cmd) error {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
+		return errors.Join(fmt.Errorf("starting %s: %w", d.name, err), d.stop())
 	}
-	for limit := time.Now().Add(20 * time.Second); ; {
+	d.processes = append(d.processes, cmd)
+	for limit := time.Now().Add(startMax); ; time.Sleep(startPoll) {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 		if err == nil {
-			return d, c.Close()
+			return c.Close()
 		}
 		if time.Now().After(limit) || ctx.Err() != nil {
-			return nil, errors.Join(fmt.Errorf("%s does not answer at %s: %w: %s", name, addr, err, said.String()), d.stop())
+			err = errors.Join(err, d.stop()) // then nothing is said any more
+			return fmt.Errorf("%s does not answer at %s: %w: %s", d.name, addr, err, said.String())
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-func (d *door) stop() error {
-	if err := d.process.Process.Kill(); err != nil { // what it holds is removed
-		return err
+// stop ends all processes and what they started; what they hold is removed.
+func (d *door) stop() (err error) {
+	for _, p := range d.processes {
+		err = errors.Join(err, syscall.Kill(-p.Process.Pid, syscall.SIGKILL))
+		var exit *exec.ExitError
+		if e := p.Wait(); e != nil && !errors.As(e, &exit) {
+			err = errors.Join(err, e)
+		}
 	}
-	var exit *exec.ExitError
-	if err := d.process.Wait(); err != nil && !errors.As(err, &exit) {
-		return err
-	}
-	return nil
+	d.processes = nil
+	return err
 }
 
 // free is an address that nobody listens on.
@@ -192,6 +227,11 @@ func free() (string, error) {
 }
 
 func polderDoor(ctx context.Context, program, dir string) (*door, error) {
+	return polderOn(ctx, program, dir, nil)
+}
+
+// polderOn has its disks in directories, by default one below dir.
+func polderOn(ctx context.Context, program, dir string, disks []string) (*door, error) {
 	addr, err := free()
 	if err != nil {
 		return nil, err
@@ -200,8 +240,12 @@ func polderDoor(ctx context.Context, program, dir string) (*door, error) {
 	if err := os.WriteFile(secret, []byte(doorSecret), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program, "store", "serve", "--data-dir", filepath.Join(dir, "polder"), "--listen", addr, "--access-key", doorKey, "--secret-key-file", secret)
-	return begin(ctx, "polder", addr, &sigv4.Signer{AccessKey: doorKey, Secret: doorSecret, Region: "us-east-1"}, cmd)
+	args := []string{"store", "serve", "--data-dir", filepath.Join(dir, "polder"), "--listen", addr, "--access-key", doorKey, "--secret-key-file", secret}
+	for _, d := range disks {
+		args = append(args, "--disk", d)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	return begin(ctx, "polder", addr, owner(doorKey), cmd)
 }
 
 func versityDoor(ctx context.Context, program, dir string) (*door, error) {
@@ -215,10 +259,11 @@ func versityDoor(ctx context.Context, program, dir string) (*door, error) {
 	}
 	cmd := exec.CommandContext(ctx, program, "--port", addr, "--quiet", "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=tester", "ROOT_SECRET_KEY="+doorSecret)
-	return begin(ctx, "versitygw", addr, &sigv4.Signer{AccessKey: "tester", Secret: doorSecret, Region: "us-east-1"}, cmd)
+	return begin(ctx, "versitygw", addr, owner("tester"), cmd)
 }
 
-func plainDoor(ctx context.Context, dir string) (*door, error) {
+func plainDoor(ctx context.Context, _, dir string) (*door, error) {
+	dir = filepath.Join(dir, "files")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -232,12 +277,13 @@ func plainDoor(ctx context.Context, dir string) (*door, error) {
 	}
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = append(os.Environ(), plainVariable+"="+addr+" "+dir)
-	return begin(ctx, "plain", addr, nil, cmd)
+	return begin(ctx, "a plain handler", addr, nil, cmd)
 }
 
-// servePlain is the child: it reads bodies, hashes those of /hash/ and of /file/, which it
-// also writes to files, keeps no others, and answers a GET with as many bytes as the name
-// was last put with, of /file/ the file.
+// servePlain is the child: it reads bodies and hashes them but for those of /discard/,
+// writes those of /file/ to files and those of /file-sync/ to files that are synced, keeps
+// no others, and answers a GET with as many bytes as the name was last put with, of the
+// files the file.
 func servePlain(order string) error {
 	addr, dir, _ := strings.Cut(order, " ")
 	files := plainFiles(dir)
@@ -245,14 +291,15 @@ func servePlain(order string) error {
 	memory := make([]byte, largeBytes)
 	bufs := sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 	s := &http.Server{Addr: addr, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, isFile := strings.CutPrefix(r.URL.Path, "/file/")
+		bucket, name, _ := strings.Cut(r.URL.Path[1:], "/")
+		isFile := strings.HasPrefix(bucket, "file")
 		if isFile && r.Method == http.MethodGet {
 			http.ServeFile(w, r, files.path(name))
 			return
 		}
 		if isFile {
 			h := md5.New()
-			if err := files.write(name, io.TeeReader(r.Body, h), false); err != nil {
+			if err := files.write(name, io.TeeReader(r.Body, h), bucket == "file-sync"); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
@@ -268,7 +315,7 @@ func servePlain(order string) error {
 		}
 		h := md5.New()
 		var to io.Writer = struct{ io.Writer }{io.Discard}
-		if strings.HasPrefix(r.URL.Path, "/hash/") {
+		if bucket == "hash" {
 			to = h
 		}
 		b := bufs.Get().(*[]byte)
@@ -335,7 +382,7 @@ func (d *door) underUploads(bucket string) (float64, error) {
 		})
 	}
 	sent.Wait()
-	mib, err := anonymousOf(d.process.Process.Pid)
+	mib, err := anonymousOf(d.processes[0].Process.Pid)
 	close(on)
 	all.Wait()
 	return mib, err

@@ -1,6 +1,6 @@
 // Command measure makes every number of bench/README.md, on clouds of its own that
 // it removes again. It prints one row per number: the median of all runs, and each
-// run. It needs root and a built polder but for -only sim, store, many, distil and cascade, and an otherwise idle
+// run. It needs root and a built polder but for -only sim, store, distil and cascade, and an otherwise idle
 // machine.
 package main
 
@@ -57,8 +57,8 @@ var benchmarks = []benchmark{
 	{name: "sched", run: measureSched},
 	{name: "sim", run: measureSim, alone: true},
 	{name: "store", run: measureStore, alone: true},
-	{name: "many", run: measureMany, alone: true},
 	{name: "doors", run: measureDoors, alone: true},
+	{name: "growth", run: measureGrowth, alone: true},
 	{name: "distil", run: measureDistil, alone: true},
 	{name: "onnx", run: measureONNX, alone: true},
 	{name: "gateway", run: measureGateway, alone: true},
@@ -78,8 +78,11 @@ type bench struct {
 	pictures string // folder for pictures of growth; "" for none
 
 	storeDir string // where the stores lie
-	objects  int    // of the store that is measured full
-	versity  string // the program to measure beside; "" for none
+	objects  int    // that the store grows to
+
+	// What the store is measured beside; "" is without: the programs of versitygw and
+	// AIStore, and the folder of Swift's.
+	versity, aisnode, swift string
 
 	answers string // file for what a student and its teacher answer; "" for none
 }
@@ -159,13 +162,15 @@ func run(ctx context.Context) (err error) {
 	polder := flag.String("polder", "bin/polder", "the program to measure")
 	dir := flag.String("dir", "/var/tmp/polder-bench", "where the clouds lie")
 	runs := flag.Int("runs", 5, "runs of each number")
-	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, wake, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, many, doors, registry, distil, onnx, gateway, cascade")
+	only := flag.String("only", "", "regular expression: the benchmarks to run, of up, pod, wake, train, idle, test, device, rate, gang, queues, queues-large, sched, sim, store, doors, growth, registry, distil, onnx, gateway, cascade")
 	versity := flag.String("versitygw", "", "versitygw to measure beside in doors; tools/peer builds it")
+	aisnode := flag.String("aisnode", "", "AIStore's aisnode to measure beside in doors (bench/README.md)")
+	swift := flag.String("swift", "", "folder of Swift's servers to measure beside in doors, with memcached in the PATH (bench/README.md)")
 	openb := flag.String("openb", "../shared/data/openb", "folder of the openb traces, which are not ours to bring along")
 	seeds := flag.Int("seeds", 1, "seeds of each trace that is played to the real scheduler")
 	part := flag.Int("part", 100, "percent of the workloads that queues and queues-large make")
 	cpu := flag.String("cpuprofile", "", "file for a profile of the processor time of queues and queues-large (of the controller and of what makes the load) or of gateway (of it alone)")
-	objects := flag.Int("objects", 1_000_000, "objects of the store that is measured full")
+	objects := flag.Int("objects", 1_000_000, "objects that the store of growth grows to, by powers of ten")
 	out := flag.String("json", "", "file to write the rows to")
 	answers := flag.String("answers", "", "with -only distil: a file for what a student of 150 labels and its teacher answer to rows that neither has seen, as CSV, instead of rows of numbers; cascade reads it, or makes one")
 	pictures := flag.String("pictures", "", "folder to draw pictures of growth in, as SVG")
@@ -178,7 +183,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects, versity: *versity, answers: *answers}
+	b := &bench{cloud: &cloud{program: program, dir: filepath.Join(*dir, "cloud")}, runs: *runs, openb: *openb, seeds: *seeds, part: *part, cpu: *cpu, pictures: *pictures, storeDir: *dir, objects: *objects, versity: *versity, aisnode: *aisnode, swift: *swift, answers: *answers}
 	picked := slices.DeleteFunc(slices.Clone(benchmarks), func(m benchmark) bool { return !pick.MatchString(m.name) })
 	if slices.ContainsFunc(picked, func(m benchmark) bool { return !m.alone }) {
 		if os.Geteuid() != 0 {

@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"polder.dev/polder/storage"
@@ -34,13 +34,6 @@ func measureStore(ctx context.Context, b *bench) (err error) {
 	dir := filepath.Join(b.storeDir, "store")
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	return b.storeSpeed(ctx, dir)
-}
-
-// measureMany: a store that holds many objects.
-func measureMany(ctx context.Context, b *bench) (err error) {
-	dir := filepath.Join(b.storeDir, "many")
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return b.storeSize(ctx, dir)
 }
 
 // storeSpeed measures small and large objects, by calls and over HTTP.
@@ -147,11 +140,13 @@ func (b *bench) race(races []race) error {
 // window of names that large objects are put under, again and again.
 const window = 16
 
-// run counts operations in measureTime. Reads go over what was put before.
+// run counts operations in measureTime, or until each name had its turn, if that takes
+// longer: reads go over what was put before.
 func (r race) run() (rate float64, err error) {
 	var wg sync.WaitGroup
 	var count atomic.Int64
 	var failed atomic.Pointer[error]
+	syscall.Sync() // what others left to be written is not this one's
 	began := time.Now()
 	for c := range r.clients {
 		wg.Go(func() {
@@ -164,7 +159,7 @@ func (r race) run() (rate float64, err error) {
 			if r.bytes == largeBytes {
 				names = window
 			}
-			for i := c; time.Since(began) < measureTime; i += r.clients {
+			for i := c; time.Since(began) < measureTime || i < names; i += r.clients {
 				if err := r.op(r.bytes+i%names, body); err != nil {
 					failed.Store(&err)
 					return
@@ -273,147 +268,4 @@ func (w *web) do(method, bucket string, i int, body io.Reader) error {
 		err = errors.New(resp.Status)
 	}
 	return errors.Join(err, resp.Body.Close())
-}
-
-// fillVariable tells a child of this program to fill a store and die without closing it.
-const fillVariable = "POLDER_MEASURE_FILL"
-
-// storeSize fills a store in a child, lets it die, and measures what it is like then.
-func (b *bench) storeSize(ctx context.Context, dir string) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	child := exec.CommandContext(ctx, program)
-	child.Env = append(os.Environ(), fillVariable+"="+strconv.Itoa(b.objects)+" "+dir)
-	began := time.Now()
-	out, err := child.CombinedOutput()
-	if !strings.HasPrefix(string(out), "filled ") {
-		return fmt.Errorf("filling a store: %w: %s", err, out)
-	}
-	what := fmt.Sprintf("%d objects of 4 KiB: ", b.objects)
-	b.add(what+"to put them, synced by the second", "s", []float64{time.Since(began).Seconds()}, "once")
-	began = time.Now()
-	s, err := disk.Open(disk.Config{Dirs: []string{dir}})
-	if err != nil {
-		return err
-	}
-	b.add(what+"start after the program died", "s", []float64{time.Since(began).Seconds()}, fmt.Sprintf("replayed %d records", s.Recovered()[0].Records))
-	bk, err := s.Bucket(ctx, "many")
-	if err != nil {
-		return err
-	}
-	if err := b.storeList(ctx, bk); err != nil {
-		return err
-	}
-	if err := b.storeGets(ctx, bk); err != nil {
-		return err
-	}
-	b.add(what+"memory, without pages of files, after listing and 20,000 reads", "MiB", []float64{anonymous()}, "")
-	return s.Close()
-}
-
-// storeList lists a million objects in pages of a thousand.
-func (b *bench) storeList(ctx context.Context, bk storage.Bucket) error {
-	count := min(b.objects, 1_000_000)
-	var times []float64
-	o := storage.ListOptions{Limit: 1000}
-	for range count / 1000 {
-		began := time.Now()
-		l, err := bk.List(ctx, o)
-		if err != nil {
-			return err
-		}
-		times = append(times, time.Since(began).Seconds()*1000)
-		o.After = l.Next
-	}
-	sum := 0.0
-	for _, t := range times {
-		sum += t
-	}
-	tenth := max(len(times)/10, 1)
-	b.add(fmt.Sprintf("list %d objects, pages of 1,000", count), "s", []float64{sum / 1000}, "once")
-	b.add("a page in the first tenth", "ms", []float64{median(times[:tenth])}, "median")
-	b.add("a page in the last tenth", "ms", []float64{median(times[len(times)-tenth:])}, "median")
-	return nil
-}
-
-func (b *bench) storeGets(ctx context.Context, bk storage.Bucket) error {
-	const count = 20_000
-	body := make([]byte, smallBytes)
-	rng := rand.New(rand.NewPCG(1, 1))
-	began := time.Now()
-	for range count {
-		o, err := bk.Open(ctx, key(rng.IntN(b.objects)), storage.ReadOptions{})
-		if err != nil {
-			return err
-		}
-		if _, err = o.ReadAt(body, 0); err != nil {
-			return err
-		}
-		if err := o.Close(); err != nil {
-			return err
-		}
-	}
-	b.add("GET 4 KiB at random among them, one client", "/s", []float64{count / time.Since(began).Seconds()}, "")
-	return nil
-}
-
-// anonymous is the memory of this process in MiB that is no page of a file.
-func anonymous() float64 {
-	mib, _ := anonymousOf(os.Getpid()) // it is one's own
-	return mib
-}
-
-// anonymousOf is that of another process.
-func anonymousOf(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for l := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(l, "RssAnon:"); ok {
-			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kb / 1024, err
-		}
-	}
-	return 0, fmt.Errorf("process %d does not tell its memory", pid)
-}
-
-// fillStore is what the child does.
-func fillStore(order string) error {
-	n, dir, _ := strings.Cut(order, " ")
-	count, err := strconv.Atoi(n)
-	if err != nil {
-		return err
-	}
-	s, err := disk.Open(disk.Config{Dirs: []string{dir}})
-	if err != nil {
-		return err
-	}
-	bk, err := s.CreateBucket(context.Background(), "many", storage.Settings{Durability: storage.Written})
-	if err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	go func() { _ = s.Run(ctx) }()
-	var wg sync.WaitGroup
-	errs := make([]error, 64)
-	for c := range errs {
-		wg.Go(func() {
-			body := make([]byte, smallBytes)
-			for i := c; i < count && errs[c] == nil; i += len(errs) {
-				copy(body, key(i))
-				_, errs[c] = bk.Put(ctx, key(i), bytes.NewReader(body), storage.PutOptions{Size: smallBytes})
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	fmt.Printf("filled %d, %.0f MiB\n", count, anonymous())
-	os.Exit(1) // as a crash would: nothing is closed
-	return nil
 }
