@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -43,6 +44,7 @@ type storeFlags struct {
 	listen, users, accessKey, secretKeyFile string
 	cert, key, region, keys, tiers, law     string
 	memory                                  int64
+	day                                     time.Duration
 	keystone                                keystoneFlags
 	disks, domains                          []string
 	missing                                 bool
@@ -98,6 +100,7 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.StringVar(&f.tiers, "tiers", "", "file of slower tiers below the disks, and of buckets with data of other stores (docs/ops/store.md)")
 	fl.Int64Var(&f.memory, "memory-bytes-max", 256<<20, "how much of what was read stays in memory; 0 is nothing")
 	fl.StringVar(&f.law, "jurisdiction", "", "jurisdiction that the machine is in, for buckets that say where they may lie")
+	fl.DurationVar(&f.day, "lifecycle-day", 24*time.Hour, "what a day of lifecycle rules is; shorter ones are for tests of clients")
 	fl.StringVar(&f.keys, "keys", "", "file of the keys that objects are encrypted with (default: one for each jurisdiction, made when it is needed)")
 	f.keystone.bind(fl)
 	fl.BoolVar(&f.missing, "missing-disks", false, "start although disks are away; what only they hold cannot be read")
@@ -110,6 +113,9 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	people, err := f.people(dir)
 	if err != nil {
 		return err
+	}
+	if f.day < time.Second {
+		return usage.Errorf("--lifecycle-day %s: must be a second or more", f.day)
 	}
 	var trust *tls.Config
 	if (f.cert == "") != (f.key == "") {
@@ -127,7 +133,7 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 		return usage.Errorf("--tiers: %w", err)
 	}
 	s, err := server.Open(ctx, server.Config{
-		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.memory, Jurisdiction: f.law,
+		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.memory, Jurisdiction: f.law, LifecycleDay: f.day,
 		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Log: log,
 	})
 	if err != nil {

@@ -70,6 +70,9 @@ func (r *Rule) check(class func(string) bool) error {
 		if err := t.check(class); err != nil {
 			return err
 		}
+		if e := r.Expiration; e != nil && e.Days != nil && t.Days != nil && *e.Days <= *t.Days {
+			return fmt.Errorf("%w: Days of the Expiration must be above those of the Transition, which are %d", ErrArgument, *t.Days)
+		}
 	}
 	for _, t := range r.NoncurrentTransition {
 		if !class(t.Class) {

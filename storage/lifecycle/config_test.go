@@ -54,6 +54,7 @@ func TestCheck(t *testing.T) {
 		"long ID":               {rule("<ID>" + strings.Repeat("x", 256) + "</ID><Filter/>" + days), ErrArgument},
 		"same ID":               {rule("<ID>x</ID><Filter/>"+days) + rule("<ID>x</ID><Filter/>"+days), ErrArgument},
 		"class":                 {rule("<Filter/><Transition><Days>1</Days><StorageClass>FAST</StorageClass></Transition>"), ErrForm},
+		"ends as it moves":      {rule("<Filter/><Expiration><Days>9</Days></Expiration><Transition><Days>9</Days><StorageClass>GLACIER</StorageClass></Transition>"), ErrArgument},
 		"transition, no time":   {rule("<Filter/><Transition><StorageClass>GLACIER</StorageClass></Transition>"), ErrForm},
 		"noncurrent days 0":     {rule("<Filter/><NoncurrentVersionExpiration><NoncurrentDays>0</NoncurrentDays></NoncurrentVersionExpiration>"), ErrArgument},
 		"keep 0":                {rule("<Filter/><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>0</NewerNoncurrentVersions></NoncurrentVersionExpiration>"), ErrArgument},

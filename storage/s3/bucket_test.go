@@ -43,7 +43,7 @@ func TestBuckets(t *testing.T) {
 	w.want(w.main("PUT", "/europe", "<CreateBucketConfiguration><LocationConstraint>mars</LocationConstraint></CreateBucketConfiguration>"), 400, "IllegalLocationConstraintException")
 	w.want(w.main("PUT", "/europe", "<CreateBucketConf"), 400, "MalformedXML")
 	w.want(w.main("POST", "/data?location", ""), 405, "MethodNotAllowed")
-	w.want(w.main("GET", "/data?replication", ""), 501, "NotImplemented")
+	w.want(w.main("PUT", "/data?replication", ""), 501, "NotImplemented")
 }
 
 func TestNamesOfOnesOwn(t *testing.T) {

@@ -51,10 +51,6 @@ func (b *completeBody) refs() ([]storage.PartRef, error) {
 // completeUpload implements CompleteMultipartUpload. To complete an upload again is no
 // error while the object is the one that it became.
 func (q *request) completeUpload() error {
-	cond, err := q.writeConditions()
-	if err != nil {
-		return err
-	}
 	want, err := q.whole()
 	if err != nil {
 		return err
@@ -83,7 +79,7 @@ func (q *request) completeUpload() error {
 	if err := q.roomForWhole(p); err != nil {
 		return err
 	}
-	info, err := q.bucket.Complete(q.ctx, q.key, u.ID, refs, storage.CompleteOptions{If: cond, Seal: func(m *storage.Meta) error {
+	info, err := q.bucket.Complete(q.ctx, q.key, u.ID, refs, storage.CompleteOptions{If: q.writeConditions(), Seal: func(m *storage.Meta) error {
 		if err := q.sealCompleted(m); err != nil {
 			return err
 		}
@@ -103,11 +99,12 @@ type expected struct {
 	size      int64 // -1 does not ask
 	algorithm *algorithm
 	sum       string
+	kind      string // composite or fullObject; "" does not ask
 }
 
 // whole reads it. The headers' checksum is not the body's here.
 func (q *request) whole() (expected, error) {
-	w := expected{size: -1}
+	w := expected{size: -1, kind: q.header("X-Amz-Checksum-Type")}
 	if v := q.header("X-Amz-Mp-Object-Size"); v != "" {
 		n, ok := digits(v)
 		if !ok {
@@ -175,6 +172,9 @@ func (p *parts) seal(m *storage.Meta, u *storage.Upload, w expected) error {
 	a := algorithmOf(p.algorithm)
 	if a == nil {
 		return nil
+	}
+	if w.kind != "" && w.kind != kind {
+		return fail("InvalidRequest", "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", kind)
 	}
 	sum, ok := p.sum(a, kind)
 	if !ok {

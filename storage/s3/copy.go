@@ -128,16 +128,12 @@ func (q *request) copyObject() error {
 	if err := q.sealNew(&m); err != nil {
 		return err
 	}
-	cond, err := q.writeConditions()
-	if err != nil {
-		return err
-	}
 	body, err := q.copied(src, 0, src.info.Size, src.info.Meta.Checksums)
 	if err != nil {
 		return err
 	}
 	info, err := q.bucket.Put(q.ctx, q.key, body, storage.PutOptions{
-		Meta: m, Size: src.info.Size, If: cond,
+		Meta: m, Size: src.info.Size, If: q.writeConditions(),
 		Seal: func(m *storage.Meta) error { body.seal(m); return nil },
 	})
 	if err != nil {

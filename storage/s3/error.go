@@ -92,6 +92,7 @@ var statuses = map[string]int{
 	"NoSuchBucket":                                   404,
 	"NoSuchBucketPolicy":                             404,
 	"NoSuchCORSConfiguration":                        404,
+	"NoSuchConfiguration":                            404,
 	"NoSuchKey":                                      404,
 	"NoSuchLifecycleConfiguration":                   404,
 	"NoSuchObjectLockConfiguration":                  404,
@@ -106,6 +107,7 @@ var statuses = map[string]int{
 	"OwnershipControlsNotFoundError":                 404,
 	"PreconditionFailed":                             412,
 	"QuotaExceeded":                                  403,
+	"ReplicationConfigurationNotFoundError":          404,
 	"RequestTimeTooSkewed":                           403,
 	"RequestTimeout":                                 400,
 	"ServerSideEncryptionConfigurationNotFoundError": 404,
@@ -217,7 +219,9 @@ func (q *request) fail(err error) {
 			delete(h, k)
 		}
 		delete(h, "Etag")
-		delete(h, "Last-Modified")
+		if !errors.Is(err, storage.ErrDeleted) { // of which it was told on purpose
+			delete(h, "Last-Modified")
+		}
 	}
 	if e.Status != http.StatusRequestedRangeNotSatisfiable {
 		delete(h, "Content-Range")

@@ -197,6 +197,7 @@ func (q *request) absent(err error, version string, a iam.Action) error {
 		if errors.Is(err, storage.ErrDeleted) {
 			q.set("Allow", http.MethodDelete)
 			q.showVersion(version)
+			q.tellMarkerTime(version)
 			return fmt.Errorf("the version is a delete marker, which can only be deleted: %w", err)
 		}
 	}
@@ -208,6 +209,30 @@ func (q *request) tellMarker() {
 	l, err := q.bucket.Versions(q.ctx, storage.ListOptions{Prefix: q.key, From: q.key, Limit: 1})
 	if err == nil && len(l.Objects) == 1 && l.Objects[0].Key == q.key && l.Objects[0].Deleted {
 		q.showVersion(l.Objects[0].Version)
+	}
+}
+
+// tellMarkerTime tells when a delete marker that was asked for was made.
+func (q *request) tellMarkerTime(version string) {
+	o := storage.ListOptions{Prefix: q.key, From: q.key, Limit: pageMax}
+	for {
+		l, err := q.bucket.Versions(q.ctx, o)
+		if err != nil {
+			return // what is known is told without it
+		}
+		for i := range l.Objects {
+			switch v := &l.Objects[i]; {
+			case v.Key != q.key:
+				return
+			case v.Version == version:
+				q.set("Last-Modified", v.Modified.UTC().Format(http.TimeFormat))
+				return
+			}
+		}
+		if !l.More {
+			return
+		}
+		o.After, o.AfterID, o.From = l.Next, l.NextID, ""
 	}
 }
 

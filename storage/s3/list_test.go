@@ -245,7 +245,7 @@ func TestVersions(t *testing.T) {
 		t.Errorf("of a deleted object: %v", r.Header)
 	}
 	r = w.want(w.main("GET", "/data/k?versionId="+marker, ""), 405, "MethodNotAllowed")
-	if r.Header.Get("X-Amz-Delete-Marker") != "true" || r.Header.Get("Allow") != "DELETE" {
+	if r.Header.Get("X-Amz-Delete-Marker") != "true" || r.Header.Get("Allow") != "DELETE" || r.Header.Get("Last-Modified") == "" {
 		t.Errorf("of a delete marker: %v", r.Header)
 	}
 	d = w.want(w.main("DELETE", "/data/k?versionId="+marker, ""), 204, "")

@@ -187,13 +187,10 @@ func (q *request) conditions() storage.Conditions {
 	}
 }
 
-// writeConditions are those that S3 knows for what makes an object.
-func (q *request) writeConditions() (storage.Conditions, error) {
-	c := storage.Conditions{Match: tags(q.r.Header["If-Match"]), NoneMatch: tags(q.r.Header["If-None-Match"])}
-	if len(c.NoneMatch) > 0 && (len(c.NoneMatch) > 1 || c.NoneMatch[0] != "*") {
-		return c, fail("NotImplemented", "A write takes If-None-Match with * only.")
-	}
-	return c, nil
+// writeConditions are those that S3 knows for what makes an object. Amazon takes
+// If-None-Match with * only; here, as in RFC 9110, it may name ETags.
+func (q *request) writeConditions() storage.Conditions {
+	return storage.Conditions{Match: tags(q.r.Header["If-Match"]), NoneMatch: tags(q.r.Header["If-None-Match"])}
 }
 
 // tags splits a list of ETags.

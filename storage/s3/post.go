@@ -19,13 +19,13 @@ func (q *request) postObject() error {
 	if err != nil {
 		return err
 	}
-	file := &sized{r: f.file, max: objectBytesMax}
-	if err := q.judgeForm(f, file); err != nil {
-		return err
-	}
 	key, ok := f.fields["key"]
 	if !ok {
 		return fail("InvalidArgument", "Bucket POST must contain a field named 'key'.")
+	}
+	file := &sized{r: f.file, max: objectBytesMax}
+	if err := q.judgeForm(f, file); err != nil {
+		return err
 	}
 	q.key = strings.ReplaceAll(key, "${filename}", f.name)
 	if len(q.key) > storage.KeyBytesMax {

@@ -138,7 +138,7 @@ func TestPostRefused(t *testing.T) {
 		"policy alone":         {map[string]string{"policy": with("x", "")["policy"]}, form, 400, "InvalidArgument"},
 		"no policy":            {with("policy", ""), form, 400, "InvalidArgument"},
 		"no key":               {signForm(inAnHour, []any{bucket}), nil, 400, "InvalidArgument"},
-		"key by condition":     {with("x", ""), form[2:], 403, "AccessDenied"},
+		"key by condition":     {with("x", ""), form[2:], 400, "InvalidArgument"},
 		"no bucket":            {signForm(inAnHour, usual()[1:]), form, 403, "AccessDenied"},
 		"wrong bucket":         {signForm(inAnHour, append(usual()[1:], map[string]string{"bucket": "other"})), form, 403, "AccessDenied"},
 		"expired":              {signForm(time.Now().Add(-time.Hour), usual()), form, 403, "AccessDenied"},

@@ -21,10 +21,6 @@ func (q *request) putObject() error {
 	if err := q.sealNew(&m); err != nil {
 		return err
 	}
-	cond, err := q.writeConditions()
-	if err != nil {
-		return err
-	}
 	p, err := q.payload()
 	if err != nil {
 		return err
@@ -34,7 +30,7 @@ func (q *request) putObject() error {
 		return err
 	}
 	info, err := q.bucket.Put(q.ctx, q.key, p, storage.PutOptions{
-		Meta: m, Size: p.room(), MD5: p.md5, If: cond,
+		Meta: m, Size: p.room(), MD5: p.md5, If: q.writeConditions(),
 		Seal: func(m *storage.Meta) error { p.seal(m); return nil },
 	})
 	if err != nil {

@@ -96,12 +96,23 @@ var table = []operation{
 	{bucket, "PUT", "logging", "PutBucketLogging", "s3:PutBucketLogging", (*request).putLogging, false},
 	{bucket, "GET", "requestPayment", "GetBucketRequestPayment", "s3:GetBucketRequestPayment", (*request).payment, false},
 	{bucket, "PUT", "requestPayment", "PutBucketRequestPayment", "s3:PutBucketRequestPayment", (*request).putPayment, false},
+	{bucket, "GET", "accelerate", "GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", (*request).accelerate, false},
+	{bucket, "GET", "replication", "GetBucketReplication", "s3:GetReplicationConfiguration", (*request).replication, false},
+	{bucket, "DELETE", "replication", "DeleteBucketReplication", "s3:PutReplicationConfiguration", (*request).deleteReplication, false},
+	{bucket, "GET", "analytics", "GetBucketAnalyticsConfiguration", "s3:GetAnalyticsConfiguration", (*request).unused, false},
+	{bucket, "DELETE", "analytics", "DeleteBucketAnalyticsConfiguration", "s3:PutAnalyticsConfiguration", (*request).noConfiguration, false},
+	{bucket, "GET", "intelligent-tiering", "GetBucketIntelligentTieringConfiguration", "s3:GetIntelligentTieringConfiguration", (*request).unused, false},
+	{bucket, "DELETE", "intelligent-tiering", "DeleteBucketIntelligentTieringConfiguration", "s3:PutIntelligentTieringConfiguration", (*request).noConfiguration, false},
+	{bucket, "GET", "inventory", "GetBucketInventoryConfiguration", "s3:GetInventoryConfiguration", (*request).unused, false},
+	{bucket, "DELETE", "inventory", "DeleteBucketInventoryConfiguration", "s3:PutInventoryConfiguration", (*request).noConfiguration, false},
+	{bucket, "GET", "metrics", "GetBucketMetricsConfiguration", "s3:GetMetricsConfiguration", (*request).unused, false},
+	{bucket, "DELETE", "metrics", "DeleteBucketMetricsConfiguration", "s3:PutMetricsConfiguration", (*request).noConfiguration, false},
 }
 
-// unserved are parameters by which S3 tells operations apart that are not in the table.
-// Without them, PUT ?replication would be the plain PUT.
+// unserved are parameters by which S3 tells operations apart of which some or all are not
+// in the table. Without them, PUT ?replication would be the plain PUT.
 var unserved = []string{
-	"accelerate", "analytics", "intelligent-tiering", "inventory",
-	"metrics",
-	"replication", "restore", "select", "torrent",
+	"accelerate", "analytics", "intelligent-tiering", "inventory", "metadataConfiguration", "metadataInventoryTable",
+	"metadataJournalTable", "metadataTable", "metrics", "renameObject",
+	"replication", "restore", "select", "session", "torrent",
 }

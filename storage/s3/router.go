@@ -63,8 +63,8 @@ func (q *request) unknown(param string) error {
 			allow = append(allow, m)
 		}
 	}
-	if len(allow) == 0 && slices.Contains(unserved, param) {
-		return fail("NotImplemented", "This server has no ?%s.", param)
+	if slices.Contains(unserved, param) {
+		return fail("NotImplemented", "This server has no %s ?%s.", q.r.Method, param)
 	}
 	q.set("Allow", strings.Join(allow, ", "))
 	return fail("MethodNotAllowed", "The method %s is not allowed here; these are: %s.", q.r.Method, strings.Join(allow, ", "))

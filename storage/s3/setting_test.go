@@ -57,6 +57,28 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestUnused: of what means nothing here, a bucket has none, and cannot be given any.
+func TestUnused(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.main("PUT", "/box", ""))
+	for param, root := range unusedLists {
+		if r := w.ok(w.main("GET", "/box?"+param, "")); !strings.Contains(string(r.body), "<"+root) || !strings.Contains(string(r.body), "<IsTruncated>false<") {
+			t.Errorf("%s: %s", param, r.body)
+		}
+		w.want(w.main("GET", "/box?id=a&"+param, ""), 404, "NoSuchConfiguration")
+		w.want(w.main("DELETE", "/box?id=a&"+param, ""), 404, "NoSuchConfiguration")
+		w.want(w.main("PUT", "/box?id=a&"+param, "<x/>"), 501, "NotImplemented")
+		w.want(w.as("ALT", "GET", "/box?"+param, nil, nil), 403, "AccessDenied")
+	}
+	w.want(w.main("GET", "/box?replication", ""), 404, "ReplicationConfigurationNotFoundError")
+	w.want(w.main("DELETE", "/box?replication", ""), 204, "")
+	w.want(w.main("PUT", "/box?replication", "<x/>"), 501, "NotImplemented")
+	w.ok(w.main("GET", "/box?accelerate", ""))
+	w.want(w.main("PUT", "/box?accelerate", "<x/>"), 501, "NotImplemented")
+	w.want(w.main("PUT", "/new?metadataTable", "<x/>"), 501, "NotImplemented")
+	w.want(w.main("HEAD", "/new", ""), 404, "")
+}
+
 func TestExpirationHeader(t *testing.T) {
 	w := newWorld(t)
 	w.ok(w.main("PUT", "/box", ""))

@@ -55,6 +55,9 @@ type Config struct {
 	KeysFile string
 	// OwnNames gives each account names of its own in S3, too.
 	OwnNames bool
+	// LifecycleDay is what a day of lifecycle rules is; 24 hours where it is 0. Shorter
+	// ones are for tests of clients.
+	LifecycleDay time.Duration
 	// URL is what Swift clients are told to reach the store by; "" is what their requests
 	// say.
 	URL string
@@ -147,7 +150,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.keys, err = openKeys(s.cfg); err != nil {
 		return err
 	}
-	if s.lives, err = lifecycle.New(lifecycle.Options{Store: s.tiers, Log: s.cfg.Log, Now: s.cfg.Now, Move: s.transition}); err != nil {
+	if s.lives, err = lifecycle.New(lifecycle.Options{
+		Store: s.tiers, Log: s.cfg.Log, Now: s.cfg.Now, Move: s.transition, Day: s.cfg.LifecycleDay, Interval: min(s.cfg.LifecycleDay/10, time.Hour),
+	}); err != nil {
 		return err
 	}
 	if s.admin, err = s.listenSocket(); err != nil {
