@@ -53,12 +53,16 @@ type Meta struct {
 	Expires time.Time
 }
 
+// SystemSeal is there in Meta.System of what storage/seal keeps encrypted: its ETag may be
+// the MD5 of the text, and not of the bytes that are stored.
+const SystemSeal = "seal"
+
 // Info is what is known of a version.
 type Info struct {
 	Key  string
 	Size int64
-	// ETag is the MD5 in lower-case hexadecimal for what Put stored, and has a dash for
-	// what Complete made or a bucket with PlainETag holds.
+	// ETag is the MD5 in lower-case hexadecimal for what Put stored (PutOptions.Text may
+	// be another's), and has a dash for what Complete made or a bucket with PlainETag holds.
 	ETag     string
 	Modified time.Time
 	Meta     Meta
@@ -87,6 +91,10 @@ type PutOptions struct {
 	// Opaque says that the body is not the client's text, so that its ETag must not look
 	// like the text's MD5: it is one as in a bucket with PlainETag.
 	Opaque bool
+	// Text, if set beside Opaque, returns the text's MD5 once the body is complete. A
+	// store that can makes it the ETag, unless the bucket has PlainETag. Meta says by
+	// SystemSeal that this is no MD5 of the body.
+	Text func() string
 	// Seal, if set, is called once the body is complete and before it is stored: it may
 	// fill in metadata that only the end of the body told, or refuse by an error.
 	Seal func(*Meta) error

@@ -70,6 +70,9 @@ func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, bod
 		in.discard()
 		return nil, err
 	}
+	if o.Opaque && o.Text != nil && !set.PlainETag {
+		in.etag = o.Text()
+	}
 	if err := in.check(o); err != nil {
 		in.discard()
 		return nil, err

@@ -15,8 +15,8 @@ import (
 
 // What a sealed object's storage.Meta.System holds.
 const (
-	keyBox   = "seal"       // JSON of box
-	keyParts = "seal.parts" // of an object made of parts: sizes and salts
+	keyBox   = storage.SystemSeal // JSON of box
+	keyParts = "seal.parts"       // of an object made of parts: sizes and salts
 )
 
 // KeyBytes is the length of all keys.

@@ -20,6 +20,7 @@ type Bucket struct {
 	Opener
 
 	upload []byte // data key of the upload whose parts come
+	kind   Kind   // of that upload
 }
 
 // Over makes one. Of a Bucket, it makes one with another Opener.
@@ -43,9 +44,30 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, o storage.
 	if err != nil {
 		return storage.Info{}, err
 	}
-	body = newSealer(body, s, o.MD5)
-	o.MD5, o.Opaque = "", true
+	kind, _ := Sealed(&o.Meta)
+	if body, err = b.seal(ctx, body, s, kind, &o); err != nil {
+		return storage.Info{}, err
+	}
 	return b.Bucket.Put(ctx, key, body, o)
+}
+
+// seal seals a body on its way in. What is sealed as the server chooses keeps the MD5 of
+// its text as its ETag, as S3 promises, unless the bucket wants none that costs.
+func (b *Bucket) seal(ctx context.Context, body io.Reader, s stream, kind Kind, o *storage.PutOptions) (io.Reader, error) {
+	text := false
+	if kind == Server {
+		info, err := b.Bucket.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		text = !info.Settings.PlainETag
+	}
+	sealed := newSealer(body, s, o.MD5, text)
+	o.MD5, o.Opaque, o.Text = "", true, nil
+	if text {
+		o.Text = sealed.text
+	}
+	return sealed, nil
 }
 
 // Open opens an object, or returns ErrNeeded, ErrKey, ErrNeedless or ErrNoKey.
@@ -87,6 +109,7 @@ func (b *Bucket) Begin(ctx context.Context, key string, m storage.Meta) (storage
 // Use is for the upload whose parts come next: it finds its key. A Bucket of which Use
 // was not called does not seal parts.
 func (b *Bucket) Use(ctx context.Context, u *storage.Upload) (err error) {
+	b.kind, _ = Sealed(&u.Meta)
 	b.upload, err = b.unwrap(ctx, &u.Meta)
 	return err
 }
@@ -105,8 +128,9 @@ func (b *Bucket) PutPart(ctx context.Context, key, upload string, number int, bo
 	if err != nil {
 		return storage.Part{}, err
 	}
-	body = newSealer(body, s, o.MD5)
-	o.MD5, o.Opaque = "", true
+	if body, err = b.seal(ctx, body, s, b.kind, &o); err != nil {
+		return storage.Part{}, err
+	}
 	before := o.Seal
 	o.Seal = func(m *storage.Meta) error {
 		if before != nil {

@@ -89,7 +89,7 @@ func TestObject(t *testing.T) {
 		want := text(n)
 		sum := md5.Sum(want)
 		info := put(t, b, "k", want, storage.PutOptions{Size: int64(n), MD5: hex.EncodeToString(sum[:])})
-		if info.Size != int64(n) || !strings.HasSuffix(info.ETag, "-1") {
+		if info.Size != int64(n) || info.ETag != hex.EncodeToString(sum[:]) {
 			t.Errorf("%d bytes: size %d, ETag %s", n, info.Size, info.ETag)
 		}
 		if got := read(t, b, "k"); !bytes.Equal(got, want) {
@@ -106,6 +106,48 @@ func TestObject(t *testing.T) {
 	}())
 	if !errors.Is(err, storage.ErrDigest) {
 		t.Errorf("another MD5: %v", err)
+	}
+}
+
+// TestETags: the MD5 of the text is the ETag where S3 promises it, and nowhere else.
+func TestETags(t *testing.T) {
+	ctx := t.Context()
+	raw := bucket(t)
+	b := Over(raw, Opener{Keys: keys(t), Customer: key('c')})
+	sum := md5.Sum(text(1000))
+	want := hex.EncodeToString(sum[:])
+	for kind, has := range map[Kind]bool{Server: true, Named: false, Customer: false} {
+		t.Run(string(kind), func(t *testing.T) {
+			b, id, with := b, "", key('c')
+			if kind != Customer {
+				b, id, with = Over(raw, Opener{Keys: keys(t)}), "none", key('n')
+			}
+			var m storage.Meta
+			if err := Lock(&m, kind, id, with); err != nil {
+				t.Fatal(err)
+			}
+			info, err := b.Put(ctx, "k", bytes.NewReader(text(1000)), storage.PutOptions{Meta: m})
+			if err != nil || (info.ETag == want) != has {
+				t.Errorf("put: ETag %s, %v", info.ETag, err)
+			}
+			u, err := b.Begin(ctx, "parts", m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Use(ctx, &u); err != nil {
+				t.Fatal(err)
+			}
+			p, err := b.PutPart(ctx, "parts", u.ID, 1, bytes.NewReader(text(1000)), storage.PutOptions{})
+			if err != nil || (p.ETag == want) != has {
+				t.Errorf("part: ETag %s, %v", p.ETag, err)
+			}
+		})
+	}
+	if err := raw.Configure(ctx, func(s *storage.Settings) error { s.PlainETag = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if info := put(t, Over(raw, Opener{Keys: keys(t)}), "k", text(1000), storage.PutOptions{}); info.ETag == want {
+		t.Error("a bucket that wants no MD5 has one")
 	}
 }
 

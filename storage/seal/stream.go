@@ -48,18 +48,22 @@ func (s stream) at(off int64) cipher.Stream {
 type sealer struct {
 	r   io.Reader
 	c   cipher.Stream
-	md5 hash.Hash // of the plain text, where it must have one
-	sum string
+	md5 hash.Hash // of the plain text, where somebody wants it
+	sum string    // which it must have, or ""
 }
 
-// newSealer seals what r yields. The plain text must have an MD5, unless it is "".
-func newSealer(r io.Reader, s stream, sum string) *sealer {
+// newSealer seals what r yields. The plain text must have an MD5, unless it is ""; text
+// says that it is asked for.
+func newSealer(r io.Reader, s stream, sum string, text bool) *sealer {
 	out := &sealer{r: r, c: s.at(0), sum: sum}
-	if sum != "" {
+	if sum != "" || text {
 		out.md5 = md5.New()
 	}
 	return out
 }
+
+// text is the MD5 of the plain text, behind its end.
+func (s *sealer) text() string { return hex.EncodeToString(s.md5.Sum(nil)) }
 
 func (s *sealer) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
@@ -67,8 +71,8 @@ func (s *sealer) Read(p []byte) (int, error) {
 		_, _ = s.md5.Write(p[:n]) // a hash never fails
 	}
 	s.c.XORKeyStream(p[:n], p[:n])
-	if err == io.EOF && s.md5 != nil {
-		if got := hex.EncodeToString(s.md5.Sum(nil)); got != s.sum {
+	if err == io.EOF && s.sum != "" {
+		if got := s.text(); got != s.sum {
 			return n, fmt.Errorf("%w: the body's MD5 is %s, not %s", storage.ErrDigest, got, s.sum)
 		}
 	}

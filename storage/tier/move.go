@@ -49,7 +49,7 @@ func (b *bucket) copyDown(ctx context.Context, l *level, src storage.Object, rev
 		return nil, err
 	}
 	want := ""
-	if i.Parts == 0 && isMD5(i.ETag) {
+	if i.Parts == 0 && isMD5(i.ETag) && i.Meta.System[storage.SystemSeal] == "" {
 		want = i.ETag
 	}
 	sum, n, err := l.put(ctx, c.place.key, storage.Reader(src, 0, i.Size), i.Size, want)
