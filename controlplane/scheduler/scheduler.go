@@ -16,6 +16,9 @@ import (
 // Main becomes kube-scheduler for the cloud c, until SIGTERM. plugins add to
 // upstream's.
 func Main(c layout.Cloud, plugins ...app.Option) int {
+	if c.Config.Scheduler.Policy != layout.PolicyStock {
+		return run(flags(c), plugins)
+	}
 	cmd := app.NewSchedulerCommand(plugins...)
 	cmd.SetArgs(flags(c))
 	return cli.Run(cmd)
@@ -32,14 +35,18 @@ clientConnection: {kubeconfig: %q, qps: 1000, burst: 2000}
 %s`, c.Kubeconfig("scheduler"), profiles))
 }
 
+// gatesOurs are those with Polder's plugins. Without the first there is a write for each
+// pod, to tell those who add nodes where it is about to go; there are none here, and devices that are
+// written already keep a pod where they are. With the second, plugins say whom an event
+// can help before upstream asks each pod.
+const gatesOurs = "NominatedNodeNameForExpectation=false,SchedulerPreQueueingHints=true"
+
 func flags(c layout.Cloud) []string {
 	kubeconfig := c.Kubeconfig("scheduler")
 	// A gang is in one domain of the topology if it asks for that.
 	gates := "GenericWorkload=true,TopologyAwareWorkloadScheduling=true"
 	if c.Config.Scheduler.Policy != layout.PolicyStock {
-		// A write for each pod, to tell those who add nodes where it is about to go. There
-		// are none here, and devices that are written already keep a pod where they are.
-		gates += ",NominatedNodeNameForExpectation=false"
+		gates += "," + gatesOurs
 	}
 	return []string{
 		"--config=" + c.Path("etc", "scheduler.yaml"),

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
-	"k8s.io/component-base/cli"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
@@ -79,13 +78,11 @@ clientConnection: {qps: 1000, burst: 2000}
 	if err != nil {
 		return 1, fmt.Errorf("writing its configuration: %w", err)
 	}
-	gates := "NominatedNodeNameForExpectation=false"
+	gates := gatesOurs
 	if served {
 		gates += ",GenericWorkload=true,TopologyAwareWorkloadScheduling=true"
 	}
-	cmd := app.NewSchedulerCommand(plugins...)
-	cmd.SetArgs([]string{"--config=" + file, "--feature-gates=" + gates})
-	return cli.Run(cmd), nil
+	return run([]string{"--config=" + file, "--feature-gates=" + gates}, plugins), nil
 }
 
 // gangs reports whether the cluster serves PodGroups: without, a scheduler that wants

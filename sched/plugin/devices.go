@@ -43,10 +43,14 @@ var (
 func (d *Devices) Name() string { return NameDevices }
 
 // EventsToRegister adds what makes nodes open up for pods that were refused by the
-// board: upstream leaves taints to another plugin.
+// board: upstream leaves taints to another plugin. And it says of a pod that has come
+// whom that can help.
 func (d *Devices) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events, err := d.DynamicResources.EventsToRegister(ctx)
-	return append(events, fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeTaint}, QueueingHintFn: opens}), err
+	return append(events,
+		fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeTaint}, QueueingHintFn: opens},
+		fwk.ClusterEventWithHint{Event: fwk.ClusterEvent{Resource: fwk.UnscheduledPod, ActionType: fwk.Add}, QueueingHintFn: nobody, PreQueueingHintFn: d.completed},
+	), err
 }
 
 // opens says whether a node whose taints changed has become one for the pod.

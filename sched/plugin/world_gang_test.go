@@ -48,8 +48,8 @@ func rack(n *corev1.Node, name string) *corev1.Node {
 }
 
 func gates(t *testing.T, all ...string) {
-	for _, g := range all {
-		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, map[string]featuregate.Feature{"gangs": features.GenericWorkload, "topology": features.TopologyAwareWorkloadScheduling}[g], true)
+	for _, g := range append(all, "hints") {
+		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, map[string]featuregate.Feature{"gangs": features.GenericWorkload, "topology": features.TopologyAwareWorkloadScheduling, "hints": features.SchedulerPreQueueingHints}[g], true)
 	}
 }
 
