@@ -92,7 +92,7 @@ func within(t *testing.T, p *Product, what string, v *Value, least, most int64) 
 func TestPartitionsFit(t *testing.T) {
 	for _, p := range products(t) {
 		for _, x := range p.Partitions {
-			if x.Profile == "" || x.Count < 1 || x.Source == "" || x.Share < 1 || x.Share*x.Count > 1010 {
+			if x.Profile == "" || x.Count < 1 || x.Source == "" || x.Share < 1 || x.Share*x.Count > 1000 {
 				t.Errorf("%s: %+v", p.Name, x)
 			}
 			if p.Memory != nil && x.Memory.Value()*int64(x.Count) > p.Memory.N+p.Memory.N/20 {
