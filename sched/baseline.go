@@ -43,13 +43,21 @@ func (p *random) best(scores []int32, _ *Request) (int, int64) {
 	panic("sched: Draw(n) returned a number outside 0 to n-1")
 }
 
-func (p *random) devices(i int, r *Request) []int {
-	free := usableDevices(&p.b.nodes[i], r)
-	for len(free) > r.Count {
-		k := p.b.config.Draw(len(free))
-		free = append(free[:k], free[k+1:]...)
+func (p *random) devices(i int, r *Request) []pick {
+	n := &p.b.nodes[i]
+	order := usableDevices(n, r)
+	if p.b.sorts[p.b.sort[i]].cut { // of one device it may get several parts
+		for k := len(order); k > 1; k-- {
+			other := p.b.config.Draw(k)
+			order[k-1], order[other] = order[other], order[k-1]
+		}
+		return fill(n, r, order)
 	}
-	return free
+	for len(order) > r.Count {
+		k := p.b.config.Draw(len(order))
+		order = append(order[:k], order[k+1:]...)
+	}
+	return fill(n, r, order)
 }
 
 // plain is a policy that is a function of the node, and takes the fullest devices.
@@ -64,7 +72,7 @@ type byNode struct {
 
 func (p *byNode) score(i int, r *Request) int32              { return p.f(&p.b.nodes[i], r) }
 func (*byNode) best(scores []int32, _ *Request) (int, int64) { return highest(scores) }
-func (p *byNode) devices(i int, r *Request) []int            { return fullest(&p.b.nodes[i], r) }
+func (p *byNode) devices(i int, r *Request) []pick           { return fullest(&p.b.nodes[i], r) }
 
 func dotProduct(n *Node, r *Request) int32 {
 	cpu := float64(n.Free.CPU) / nodeCPU * (float64(r.CPU) / nodeCPU)
@@ -151,7 +159,7 @@ func (*bestFit) best(scores []int32, _ *Request) (int, int64) {
 	return at, int64(top)
 }
 
-func (p *bestFit) devices(i int, r *Request) []int { return fullest(&p.b.nodes[i], r) }
+func (p *bestFit) devices(i int, r *Request) []pick { return fullest(&p.b.nodes[i], r) }
 
 func usableDevices(n *Node, r *Request) []int {
 	out := make([]int, 0, len(n.Devices))
@@ -164,10 +172,10 @@ func usableDevices(n *Node, r *Request) []int {
 }
 
 // fullest are the devices that have least left and yet enough, the first of equals.
-func fullest(n *Node, r *Request) []int {
-	out := usableDevices(n, r)
-	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(n.Devices[a].Free, n.Devices[b].Free) })
-	out = out[:r.Count]
-	slices.SortStableFunc(out, cmp.Compare[int])
+func fullest(n *Node, r *Request) []pick {
+	order := usableDevices(n, r)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(n.Devices[a].Free, n.Devices[b].Free) })
+	out := fill(n, r, order)
+	slices.SortStableFunc(out, func(a, b pick) int { return cmp.Compare(a.device, b.device) })
 	return out
 }

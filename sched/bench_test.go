@@ -17,34 +17,66 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
 			draw := rand.New(rand.NewSource(1))
 			board, all, kinds := busyBoard(b, draw, nodes)
-			var took []time.Duration
-			for b.Loop() {
-				k := draw.Intn(len(all))
-				if err := board.Release(all[k].r, all[k].d); err != nil {
-					b.Fatal(err)
-				}
-				r := kinds[draw.Intn(len(kinds))]
-				began := time.Now()
-				d, _, err := board.Decide(r)
-				if err == nil && d != nil {
-					err = board.Place(r, *d)
-				}
-				took = append(took, time.Since(began))
-				if err != nil {
-					b.Fatal(err)
-				}
-				if d == nil {
-					all = slices.Delete(all, k, k+1)
-				} else {
-					all[k] = placed{r, *d}
-				}
-			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
-			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
-			b.ReportMetric(float64(took[len(took)-1].Nanoseconds())/1e3, "max-us")
+			decide(b, draw, board, all, kinds)
 		})
 	}
+}
+
+// BenchmarkDecideParts does so where all devices are cut as with MIG, and people ask for
+// parts of all sizes.
+func BenchmarkDecideParts(b *testing.B) {
+	for _, nodes := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			draw := rand.New(rand.NewSource(1))
+			var s Snapshot
+			c := mig("H100")
+			for i := range nodes {
+				s.Nodes = append(s.Nodes, cutNode(fmt.Sprintf("n%05d", i), c, 8))
+				s.Nodes[i].Size.CPU, s.Nodes[i].Free.CPU = 1000_000, 1000_000
+			}
+			var kinds []Request
+			for cpu := range int64(9) {
+				for _, model := range []string{"H100", "H100 1g", "H100 2g", "H100 3g", "H100 4g"} {
+					r := of(model)
+					r.CPU = (cpu + 1) * 1000
+					kinds = append(kinds, r)
+				}
+			}
+			board, all := fillBoard(b, draw, s, kinds)
+			decide(b, draw, board, all, kinds)
+		})
+	}
+}
+
+// decide measures decisions while what was placed comes and goes.
+func decide(b *testing.B, draw *rand.Rand, board *Board, all []placed, kinds []Request) {
+	b.Helper()
+	var took []time.Duration
+	for b.Loop() {
+		k := draw.Intn(len(all))
+		if err := board.Release(all[k].r, all[k].d); err != nil {
+			b.Fatal(err)
+		}
+		r := kinds[draw.Intn(len(kinds))]
+		began := time.Now()
+		d, _, err := board.Decide(r)
+		if err == nil && d != nil {
+			err = board.Place(r, *d)
+		}
+		took = append(took, time.Since(began))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if d == nil {
+			all = slices.Delete(all, k, k+1)
+		} else {
+			all[k] = placed{r, *d}
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+	b.ReportMetric(float64(took[len(took)-1].Nanoseconds())/1e3, "max-us")
 }
 
 // BenchmarkFirst is a decision for a shape that was never asked for, so that every
@@ -84,6 +116,13 @@ func busyBoard(b *testing.B, draw *rand.Rand, nodes int) (*Board, []placed, []Re
 		}
 		kinds = append(kinds, r)
 	}
+	board, all := fillBoard(b, draw, s, kinds)
+	return board, all, kinds
+}
+
+// fillBoard places requests of some kinds until three quarters are taken.
+func fillBoard(b *testing.B, draw *rand.Rand, s Snapshot, kinds []Request) (*Board, []placed) {
+	b.Helper()
 	board, err := NewBoard(s, Config{Policy: "polder", Workload: Typical(kinds)})
 	if err != nil {
 		b.Fatal(err)
@@ -104,7 +143,7 @@ func busyBoard(b *testing.B, draw *rand.Rand, nodes int) (*Board, []placed, []Re
 		}
 		all = append(all, placed{r, *d})
 	}
-	return board, all, kinds
+	return board, all
 }
 
 // BenchmarkRefuse is a request that has no room, and the reasons for it.

@@ -3,6 +3,7 @@ package sched
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,7 +11,10 @@ import (
 type Decision struct {
 	Node    string
 	Devices []int // indices in the node's Devices
-	Score   int64 // more is better, among decisions for one request on one snapshot
+	// Parts are indices in the cuts of these devices, of which there may be several of
+	// one device; -1 for a device that is not cut, and nil if none is.
+	Parts []int
+	Score int64 // more is better, among decisions for one request on one snapshot
 }
 
 // Board is a snapshot that is kept up: decisions are made on it, placed and released.
@@ -34,11 +38,12 @@ type Board struct {
 	memory  memory
 }
 
-// sorted is a sort of nodes: those whose devices are of the same models, and are cut
-// into the same partitions.
+// sorted is a sort of nodes: those whose devices are of the same models, and can be cut
+// into the same parts.
 type sorted struct {
-	models  []string // of the devices, none twice
-	plain   bool     // one model at most, and no partitions
+	models  []string // of the devices and their parts, none twice
+	plain   bool     // one model at most, and none is cut
+	cut     bool     // some are
 	example int      // one such node
 	size    int64    // thousandths of all their devices
 	free    int64
@@ -73,7 +78,7 @@ func NewBoard(s Snapshot, c Config) (*Board, error) {
 	}
 	b.reach = newReach(b)
 	for _, h := range s.Holds {
-		b.reach.hold(&Request{Count: 1, Models: h.Models, Needs: h.Needs}, h.Milli)
+		b.reach.hold(&Request{Count: 1, Models: h.Models}, h.Milli)
 	}
 	b.chooser = p.make(b)
 	return b, nil
@@ -82,16 +87,16 @@ func NewBoard(s Snapshot, c Config) (*Board, error) {
 // index sorts the nodes by what devices they have.
 func (b *Board) index() {
 	b.sort, b.version = make([]int, len(b.nodes)), make([]uint32, len(b.nodes))
-	byDevices := map[string]int{}
+	byDevices, cuts := map[string]int{}, map[*Cut]string{}
 	for i := range b.nodes {
 		node := &b.nodes[i]
 		b.at[node.Name] = i
-		key, models, plain := sortOf(node)
+		key := sortOf(node, cuts)
 		s, ok := byDevices[key]
 		if !ok {
 			s = len(b.sorts)
 			byDevices[key] = s
-			b.sorts = append(b.sorts, sorted{models: models, plain: plain, example: i})
+			b.sorts = append(b.sorts, newSort(node, i))
 		}
 		b.sort[i], b.version[i] = s, 1
 		b.sorts[s].size += int64(len(node.Devices)) * Whole
@@ -100,25 +105,41 @@ func (b *Board) index() {
 	}
 }
 
-// sortOf tells nodes apart by their devices; plain means that they are all of one
-// model, or none, and have no counters.
-func sortOf(n *Node) (key string, models []string, plain bool) {
-	plain = true
+// sortOf tells nodes apart by their devices. What cuts look like is remembered.
+func sortOf(n *Node, cuts map[*Cut]string) string {
 	var parts []string
 	for i := range n.Devices {
 		d := &n.Devices[i]
-		part := fmt.Sprintf("%q", d.Model)
-		for _, c := range d.Counters {
-			plain = false
-			part += fmt.Sprintf(" %q %d", c.Name, c.Size)
+		part := strconv.Quote(d.Model)
+		if d.Cut != nil {
+			if cuts[d.Cut] == "" {
+				cuts[d.Cut] = fmt.Sprintf("%#v", *d.Cut)
+			}
+			part += cuts[d.Cut]
 		}
 		parts = append(parts, part)
-		models = append(models, d.Model)
 	}
 	slices.Sort(parts)
-	slices.Sort(models)
-	models = slices.Compact(models)
-	return strings.Join(slices.Compact(parts), "\n"), models, plain && len(models) < 2
+	return strings.Join(slices.Compact(parts), "\n")
+}
+
+func newSort(n *Node, at int) sorted {
+	s := sorted{example: at}
+	for i := range n.Devices {
+		d := &n.Devices[i]
+		s.models = append(s.models, d.Model)
+		if d.Cut == nil {
+			continue
+		}
+		s.cut = true
+		for k := range d.Cut.Parts {
+			s.models = append(s.models, d.Cut.Parts[k].Model)
+		}
+	}
+	slices.Sort(s.models)
+	s.models = slices.Compact(s.models)
+	s.plain = !s.cut && len(s.models) < 2
+	return s
 }
 
 // Decide returns where r would go, or why it goes nowhere. It changes nothing.
@@ -148,7 +169,8 @@ func (b *Board) decide(r *Request) (*Decision, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	return &Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, r), Score: score}, nil
+	d := decision(b.nodes[i].Name, b.chooser.devices(i, r), score)
+	return &d, nil
 }
 
 // Place takes what the decision gives to the request.
@@ -162,12 +184,15 @@ func (b *Board) change(r *Request, d Decision, sign int) error {
 	if !ok {
 		return fmt.Errorf("there is no node %q on this board", d.Node)
 	}
-	n := &b.nodes[i]
-	if err := may(n, r, d.Devices, sign); err != nil {
+	if d.Parts != nil && len(d.Parts) != len(d.Devices) {
+		return fmt.Errorf("node %s: %d parts are named of %d devices", d.Node, len(d.Parts), len(d.Devices))
+	}
+	n, picks := &b.nodes[i], d.picks()
+	if err := may(n, r, picks, sign); err != nil {
 		return fmt.Errorf("node %s: %w", d.Node, err)
 	}
-	take(n, r, d.Devices, sign)
-	milli := int64(sign) * r.Milli()
+	take(n, r, picks, sign)
+	milli := int64(sign) * n.milli(r, picks)
 	b.changed(i, -milli)
 	b.reach.hold(r, milli)
 	return nil

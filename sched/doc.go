@@ -8,6 +8,9 @@
 // same decision, on any machine: what is compared is whole numbers, so that the order
 // of a sum decides nothing.
 //
+// A device is given out whole, in shares of any size, or, if it can be cut, in parts that
+// have their place in it and use up its counters ([Cut]).
+//
 // The rooms below: trace reads what was recorded of clusters, sim plays it to a
 // policy. It refuses to guess: what a request may run on is what it says, and an
 // unknown policy, a negative amount or a share above a whole device is an error that

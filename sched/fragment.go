@@ -15,7 +15,14 @@ func fragment(n *Node, r *Request) int64 {
 	}
 	fit, usable := 0, int64(0)
 	for i := range n.Devices {
-		if d := &n.Devices[i]; r.usable(d) {
+		d := &n.Devices[i]
+		switch {
+		case d.Cut != nil:
+			if room := d.room(r, r.Count); room > 0 {
+				fit += room
+				usable += int64(d.Free)
+			}
+		case r.usable(d):
 			fit++
 			usable += int64(d.Free)
 		}
@@ -37,9 +44,9 @@ func (w *Workload) Fragments(n *Node) int64 {
 	return sum
 }
 
-// table answers Fragments for nodes whose devices are all of one model and not cut
-// into partitions, without going through the kinds one by one: kinds of one share and
-// count differ by their CPU only.
+// table answers Fragments for nodes whose devices are all of one model and not cut,
+// without going through the kinds one by one: kinds of one share and count differ by
+// their CPU only.
 type table struct {
 	total  int64 // of all weights
 	shares []int // ascending
@@ -60,7 +67,7 @@ func (w *Workload) tabulate(model string) *table {
 	var kinds []*Kind
 	for i := range w.Kinds {
 		k := &w.Kinds[i]
-		if k.Request.Count > 0 && len(k.Request.Needs) == 0 && k.Request.allows(model) {
+		if k.Request.Count > 0 && k.Request.allows(model) {
 			kinds = append(kinds, k)
 		}
 	}

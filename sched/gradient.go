@@ -38,27 +38,28 @@ func (g *gradient) slope(before, after int64) int32 {
 }
 
 func (g *gradient) score(i int, r *Request) int32 {
-	_, after := g.try(i, r)
-	return g.slope(g.b.seen.of[i], after)
+	lost := int64(0)
+	if g.b.seen.tables[g.b.sort[i]] == nil {
+		_, _, lost = g.tryEach(i, r)
+	} else {
+		_, lost = g.try(i, r)
+	}
+	return g.slope(g.b.seen.of[i], lost)
 }
 
 func (*gradient) best(scores []int32, _ *Request) (int, int64) { return highest(scores) }
 
 // try returns the device where a request for a part of one is best, or -1 if there is
-// nothing to choose, and the fragments after it.
+// nothing to choose, and the fragments after it. The node has a table.
 func (g *gradient) try(i int, r *Request) (device int, after int64) {
 	n := &g.b.nodes[i]
-	t := g.b.seen.tables[g.b.sort[i]]
-	if t == nil || len(r.Needs) > 0 {
-		return g.tryEach(n, r)
-	}
-	g.v.look(t, n, n.Free.CPU-r.CPU)
+	g.v.look(g.b.seen.tables[g.b.sort[i]], n, n.Free.CPU-r.CPU)
 	switch {
 	case r.Count == 0:
 		return -1, g.v.sum()
 	case r.Count > 1 || r.Share == Whole:
-		for _, k := range g.devices(i, r) {
-			free := n.Devices[k].Free
+		for _, p := range firstDevices(n, r) {
+			free := n.Devices[p.device].Free
 			g.v.put(free, -1)
 			g.v.put(free-r.Share, 1)
 			g.v.idle -= int64(r.Share)
@@ -90,35 +91,16 @@ func earlier(d []Device, free int) bool {
 	return false
 }
 
-// tryEach is try by the definition, for devices of several models or with partitions.
-func (g *gradient) tryEach(n *Node, r *Request) (device int, after int64) {
-	c := n.clone()
-	if r.Count != 1 || r.Share == Whole {
-		take(&c, r, firstDevices(n, r), 1)
-		return -1, g.b.seen.workload.Fragments(&c)
-	}
-	before := g.b.seen.workload.Fragments(n)
-	device = -1
-	top := int32(-1)
-	for k := range n.Devices {
-		if !r.usable(&n.Devices[k]) {
-			continue
-		}
-		take(&c, r, []int{k}, 1)
-		left := g.b.seen.workload.Fragments(&c)
-		take(&c, r, []int{k}, -1)
-		if s := g.slope(before, left); s > top || g.exact && left < after {
-			device, after, top = k, left, s
-		}
-	}
-	return device, after
-}
-
-// devices are the best one for a part of a device, and otherwise the first.
-func (g *gradient) devices(i int, r *Request) []int {
-	if r.Count == 1 && r.Share < Whole {
+// devices are the best one for a part of a device, and otherwise the first; of nodes
+// with devices that are cut, the best of all.
+func (g *gradient) devices(i int, r *Request) []pick {
+	switch {
+	case g.b.seen.tables[g.b.sort[i]] == nil:
+		picks, _, _ := g.tryEach(i, r)
+		return picks
+	case r.Count == 1 && r.Share < Whole:
 		k, _ := g.try(i, r)
-		return []int{k}
+		return []pick{{k, uncut}}
 	}
 	return firstDevices(&g.b.nodes[i], r)
 }

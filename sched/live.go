@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 )
 
@@ -30,11 +31,11 @@ func (b *Board) Set(n Node) error {
 
 // alike reports whether two devices differ by what is free only.
 func alike(a, b Device) bool {
-	return a.Model == b.Model && slices.EqualFunc(a.Counters, b.Counters, func(a, b Counter) bool { return a.Name == b.Name && a.Size == b.Size })
+	return a.Model == b.Model && (a.Cut == b.Cut || a.Cut != nil && b.Cut != nil && reflect.DeepEqual(a.Cut, b.Cut))
 }
 
 func equal(a, b Device) bool {
-	return a.Model == b.Model && a.Free == b.Free && slices.Equal(a.Counters, b.Counters)
+	return a.Model == b.Model && a.Free == b.Free && slices.Equal(a.Left, b.Left) && slices.Equal(a.Gone, b.Gone)
 }
 
 // Hold notes that requests like r have so many thousandths more, or with a negative
@@ -62,7 +63,7 @@ func (b *Board) Rank(r Request, k int, may func(node string) bool) ([]Decision, 
 		if i < 0 {
 			break
 		}
-		out = append(out, Decision{Node: b.nodes[i].Name, Devices: b.chooser.devices(i, &r), Score: score})
+		out = append(out, decision(b.nodes[i].Name, b.chooser.devices(i, &r), score))
 		if len(out) < k {
 			scores[i] = none
 		}

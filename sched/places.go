@@ -17,16 +17,18 @@ func Places(n *Node, r *Request, most int) int {
 	if r.Count == 0 {
 		return most
 	}
-	parts := make([]int, 0, len(n.Devices))
+	parts, cut := make([]int, 0, len(n.Devices)), 0
 	for i := range n.Devices {
-		if p := r.parts(&n.Devices[i]); p > 0 {
-			parts = append(parts, p)
+		if d := &n.Devices[i]; d.Cut != nil {
+			cut += d.room(r, most*r.Count)
+		} else if r.usable(d) {
+			parts = append(parts, d.Free/r.Share)
 		}
 	}
 	// m requests of k different devices each fit if the devices have k·m parts, of which
-	// no more than m count of each.
+	// no more than m count of each; those of a device that is cut all count.
 	for ; most > 0; most-- {
-		sum := 0
+		sum := cut
 		for _, p := range parts {
 			sum += min(p, most)
 		}
@@ -35,22 +37,6 @@ func Places(n *Node, r *Request, most int) int {
 		}
 	}
 	return most
-}
-
-// parts is how many requests one device has room for.
-func (r *Request) parts(d *Device) int {
-	if !r.usable(d) {
-		return 0
-	}
-	n := d.Free / r.Share
-	for _, need := range r.Needs {
-		for _, c := range d.Counters {
-			if c.Name == need.Name {
-				n = int(min(int64(n), c.Free/need.Amount))
-			}
-		}
-	}
-	return n
 }
 
 // Nodes are those of the board, as they are now; they are not to be changed.

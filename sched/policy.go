@@ -66,7 +66,7 @@ type chooser interface {
 	// best of the nodes whose score is not none, the first of equals.
 	best(scores []int32, r *Request) (node int, score int64)
 	// devices of node i that r gets.
-	devices(i int, r *Request) []int
+	devices(i int, r *Request) []pick
 }
 
 // none is the score of a node without room.

@@ -20,8 +20,17 @@ func seeds(t *testing.T, n int, run func(t *testing.T, draw *rand.Rand)) {
 	}
 }
 
-// madeUpCluster has nodes of all sorts: empty, of one model, of two, and with
-// partitions.
+// madeUpCuts are devices whose parts have places, as those of MIG do, and one whose
+// parts have none.
+var madeUpCuts = []*Cut{mig("A"), mig("B"), {
+	Counters: []Counter{{"share", Whole}},
+	Parts:    []Part{{"C", Whole, []int64{Whole}}, {"C half", 500, []int64{500}}, {"C half", 500, []int64{500}}, {"C third", 333, []int64{333}}, {"C third", 333, []int64{333}}, {"C third", 333, []int64{333}}},
+}}
+
+var madeUpParts = [][]string{{"A 1g"}, {"A 2g"}, {"A 3g"}, {"A 1g", "A 2g", "B 3g"}, {"B 1g", "C third"}, {"C half"}, {"A", "A 3g", "A 4g"}}
+
+// madeUpCluster has nodes of all sorts: empty, of one model, of two, and with devices
+// that are cut.
 func madeUpCluster(draw *rand.Rand, nodes int) Snapshot {
 	var s Snapshot
 	models := []string{"A", "B", "C"}
@@ -35,8 +44,8 @@ func madeUpCluster(draw *rand.Rand, nodes int) Snapshot {
 			if sort == 0 {
 				d.Model = models[k%3]
 			}
-			if sort == 1 {
-				d.Counters = []Counter{{"memory", 8, 8}, {"slices", 7, 7}}
+			if sort == 1 || sort == 2 && k%2 == 0 {
+				d = madeUpCuts[draw.Intn(len(madeUpCuts))].Whole()
 			}
 			n.Devices = append(n.Devices, d)
 		}
@@ -52,8 +61,9 @@ func madeUpRequest(draw *rand.Rand) Request {
 	case 1, 2, 3:
 		r.Count, r.Share = 1, []int{100, 230, 470, 810}[draw.Intn(4)]
 	case 4:
-		r.Count, r.Share = 1, 250
-		r.Needs = []Need{{"memory", 2}, {"slices", int64(1 + draw.Intn(2))}}
+		r.Count, r.Share = 1+draw.Intn(3), 1
+		r.Models = madeUpParts[draw.Intn(len(madeUpParts))]
+		return r
 	case 5:
 		r.Count, r.Share = 1+draw.Intn(3), 500
 	default:
@@ -149,12 +159,27 @@ func audit(t *testing.T, b *Board, empty Snapshot, all []placed) {
 	if err := (&Snapshot{Nodes: b.nodes}).Check(); err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]int{}
+	used, left := map[string]int{}, map[string][]int64{}
 	cpu := map[string]int64{}
 	for _, p := range all {
 		cpu[p.d.Node] += p.r.CPU
-		for _, k := range p.d.Devices {
-			used[fmt.Sprint(p.d.Node, k)] += p.r.Share
+		for at, k := range p.d.Devices {
+			d, name := &b.nodes[b.at[p.d.Node]].Devices[k], fmt.Sprint(p.d.Node, k)
+			if d.Cut == nil {
+				used[name] += p.r.Share
+				continue
+			}
+			part := &d.Cut.Parts[p.d.Parts[at]]
+			if !p.r.allows(part.Model) || part.Share < p.r.Share {
+				t.Fatalf("%s has %+v", p.r, *part)
+			}
+			used[name] += part.Share
+			if left[name] == nil {
+				left[name] = d.Cut.Whole().Left
+			}
+			for c, n := range part.Takes {
+				left[name][c] -= n
+			}
 		}
 	}
 	idle := int64(0)
@@ -166,6 +191,9 @@ func audit(t *testing.T, b *Board, empty Snapshot, all []placed) {
 		for k := range n.Devices {
 			if n.Devices[k].Free != Whole-used[fmt.Sprint(n.Name, k)] {
 				t.Fatalf("node %s, device %d: %d free, %d used", n.Name, k, n.Devices[k].Free, used[fmt.Sprint(n.Name, k)])
+			}
+			if want := left[fmt.Sprint(n.Name, k)]; want != nil && !slices.Equal(want, n.Devices[k].Left) {
+				t.Fatalf("node %s, device %d: %d are left of its counters, and should be %d", n.Name, k, n.Devices[k].Left, want)
 			}
 		}
 		idle += n.Idle()
@@ -224,8 +252,14 @@ func TestTriedIsWhatComes(t *testing.T) {
 				if d == nil {
 					continue
 				}
-				device, after := g.try(b.at[d.Node], &r)
-				if device >= 0 && !slices.Equal(d.Devices, []int{device}) {
+				device, after, i := -1, int64(0), b.at[d.Node]
+				if g.b.seen.tables[b.sort[i]] == nil {
+					var picks []pick
+					picks, after, _ = g.tryEach(i, &r)
+					if diff := cmp.Diff(*d, decision(d.Node, picks, d.Score)); diff != "" {
+						t.Fatalf("%+v: %s", r, diff)
+					}
+				} else if device, after = g.try(i, &r); device >= 0 && !slices.Equal(d.Devices, []int{device}) {
 					t.Fatalf("%+v: device %d was best, and %v is chosen", r, device, d.Devices)
 				}
 				if err := b.Place(r, *d); err != nil {

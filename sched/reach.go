@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 )
@@ -11,7 +10,7 @@ import (
 type reach struct {
 	b      *Board
 	stocks []stock
-	by     map[string]*reached // by models and needs
+	by     map[string]*reached // by models
 }
 
 // stock is a set of sorts of nodes that some requests cannot leave.
@@ -49,14 +48,14 @@ func newReach(b *Board) reach {
 
 // of finds where r can go; nil says anywhere.
 func (c *reach) of(r *Request) *reached {
-	if r.Count == 0 || len(r.Models) == 0 && len(r.Needs) == 0 {
+	if r.Count == 0 || len(r.Models) == 0 {
 		return nil
 	}
-	key := fmt.Sprintf("%q %v", r.Models, r.Needs)
+	key := fmt.Sprintf("%q", r.Models)
 	if at := c.by[key]; at != nil {
 		return at
 	}
-	at := &reached{hold: Hold{Models: r.Models, Needs: r.Needs}, stock: -1}
+	at := &reached{hold: Hold{Models: r.Models}, stock: -1}
 	c.by[key] = at
 	var on []int
 	devices := 0
@@ -65,7 +64,7 @@ func (c *reach) of(r *Request) *reached {
 		if len(n.Devices) > 0 {
 			devices++
 		}
-		if slices.ContainsFunc(n.Devices, func(d Device) bool { return r.allows(d.Model) && r.counted(&d, true) }) {
+		if slices.ContainsFunc(n.Devices, func(d Device) bool { return r.could(&d) }) {
 			on = append(on, s)
 		}
 	}
@@ -98,8 +97,6 @@ func (c *reach) list() []Hold {
 			out = append(out, at.hold)
 		}
 	}
-	slices.SortFunc(out, func(a, b Hold) int {
-		return cmp.Or(slices.Compare(a.Models, b.Models), cmp.Compare(fmt.Sprint(a.Needs), fmt.Sprint(b.Needs)))
-	})
+	slices.SortFunc(out, func(a, b Hold) int { return slices.Compare(a.Models, b.Models) })
 	return out
 }

@@ -30,11 +30,14 @@ func Fit(n *Node, r *Request) Reason {
 	free, usable, fit := roomy(n, r), 0, 0
 	for i := range n.Devices {
 		d := &n.Devices[i]
-		if r.allows(d.Model) && r.counted(d, true) {
+		switch {
+		case d.Cut != nil:
+			whole := d.Cut.Whole()
+			usable, fit = usable+whole.room(r, r.Count), fit+d.room(r, r.Count)
+		case r.usable(d):
+			usable, fit = usable+1, fit+1
+		case r.could(d):
 			usable++
-		}
-		if r.usable(d) {
-			fit++
 		}
 	}
 	switch {
@@ -75,13 +78,17 @@ func fits(n *Node, r *Request) bool {
 	need, last, allowed := r.Count, "", false
 	for i := 0; i < len(n.Devices) && need > 0; i++ {
 		d := &n.Devices[i]
+		if d.Cut != nil {
+			need -= d.room(r, need)
+			continue
+		}
 		if d.Free < r.Share {
 			continue
 		}
 		if d.Model != last {
 			last, allowed = d.Model, r.allows(d.Model)
 		}
-		if allowed && (len(r.Needs) == 0 || r.counted(d, false)) {
+		if allowed {
 			need--
 		}
 	}
@@ -142,9 +149,6 @@ func (f Refusal) words(r Reason) string {
 		}
 		return fmt.Sprintf("%d %s not in %s", n, are, strings.Join(at, ", "))
 	case OtherModel:
-		if len(q.Needs) > 0 {
-			return fmt.Sprintf("%d %s no %s with such a partition", n, have, strings.TrimPrefix(device, "a "))
-		}
 		return fmt.Sprintf("%d %s no %s", n, have, strings.TrimPrefix(device, "a "))
 	case FewDevices:
 		return fmt.Sprintf("%d %s fewer than %d such devices", n, have, q.Count)
@@ -164,9 +168,6 @@ func (f Refusal) taken() string {
 	free := "free"
 	if q.Share < Whole {
 		free = fmt.Sprintf("with %d milli free", q.Share)
-	}
-	if len(q.Needs) > 0 {
-		free += " and room for the partition"
 	}
 	if q.Count == 1 {
 		return "no device " + free

@@ -7,24 +7,16 @@ import (
 	"strings"
 )
 
-// Need is how much of a device's counter a request uses up.
-type Need struct {
-	Name   string
-	Amount int64
-}
-
 // Request is what one pod wants.
 type Request struct {
 	CPU    int64 // thousandths of a core
 	Memory int64 // bytes
-	// Count of devices, and the thousandths of each; Whole asks for whole ones. A
-	// request for a partition says how much of the device the partition is.
+	// Count of devices, and the thousandths of each; Whole asks for whole ones. Of a
+	// device that is cut it gets a part that is at least so much, for each of the count.
 	Count int
 	Share int
-	// Models it may run on, sorted; none means any.
+	// Models it may run on, sorted; none means any. Parts are of models of their own.
 	Models []string
-	// Needs of each device's counters, sorted by name.
-	Needs []Need
 	// Within are the domains it must be in, sorted by level.
 	Within []Label
 }
@@ -44,17 +36,12 @@ func (r *Request) Check() error {
 		return fmt.Errorf("memory is %d bytes; it cannot be negative", r.Memory)
 	case r.Count < 0 || r.Count > CountMax:
 		return fmt.Errorf("count is %d devices; want 0 to %d", r.Count, CountMax)
-	case r.Count == 0 && (r.Share != 0 || len(r.Needs) > 0):
-		return fmt.Errorf("share is %d thousandths of no device; set count, or leave share and needs out", r.Share)
+	case r.Count == 0 && r.Share != 0:
+		return fmt.Errorf("share is %d thousandths of no device; set count, or leave share out", r.Share)
 	case r.Count > 0 && (r.Share < 1 || r.Share > Whole):
 		return fmt.Errorf("share is %d thousandths of a device; want 1 to %d", r.Share, Whole)
 	case !slices.IsSorted(r.Models) || len(slices.Compact(slices.Clone(r.Models))) != len(r.Models):
 		return fmt.Errorf("models %q are not sorted, or one is there twice", r.Models)
-	}
-	for i, n := range r.Needs {
-		if n.Amount < 1 || i > 0 && r.Needs[i-1].Name >= n.Name {
-			return fmt.Errorf("needs: %q is less than 1 or out of order; sort them by name, each at least 1", n.Name)
-		}
 	}
 	return nil
 }
@@ -78,9 +65,6 @@ func (r Request) String() string {
 		what = "1 " + device
 	default:
 		what = fmt.Sprintf("%d %s", r.Count, many)
-	}
-	for _, n := range r.Needs {
-		what += fmt.Sprintf(" with %d %s", n.Amount, n.Name)
 	}
 	what += fmt.Sprintf(", %g cores, %.3g GiB", float64(r.CPU)/1000, float64(r.Memory)/(1<<30))
 	for _, l := range r.Within {
@@ -112,9 +96,6 @@ func (r *Request) shape(b []byte) []byte {
 	for _, m := range r.Models {
 		b = append(strconv.AppendQuote(b, m), '|')
 	}
-	for _, n := range r.Needs {
-		b = append(strconv.AppendInt(strconv.AppendQuote(b, n.Name), n.Amount, 36), '-')
-	}
 	for _, l := range r.Within {
 		b = append(strconv.AppendQuote(strconv.AppendQuote(b, l.Level), l.Name), '@')
 	}
@@ -128,22 +109,18 @@ func (r *Request) allows(model string) bool {
 
 // usable reports whether d has room for one device's part of the request.
 func (r *Request) usable(d *Device) bool {
-	if d.Free < r.Share || !r.allows(d.Model) {
-		return false
+	if d.Cut != nil {
+		return d.room(r, 1) > 0
 	}
-	return r.counted(d, false)
+	return d.Free >= r.Share && r.allows(d.Model)
 }
 
-// counted reports whether d's counters suffice, as they are or, when empty is set, as
-// they would be if nobody used the device.
-func (r *Request) counted(d *Device, empty bool) bool {
-	for _, n := range r.Needs {
-		i := slices.IndexFunc(d.Counters, func(c Counter) bool { return c.Name == n.Name })
-		if i < 0 || !empty && d.Counters[i].Free < n.Amount || d.Counters[i].Size < n.Amount {
-			return false
-		}
+// could is usable for when nobody has any of the device.
+func (r *Request) could(d *Device) bool {
+	if d.Cut == nil {
+		return r.allows(d.Model)
 	}
-	return true
+	return slices.ContainsFunc(d.Cut.Parts, func(p Part) bool { return r.takes(&p) })
 }
 
 // Shape is the same for requests that are placed alike, and for no others.

@@ -34,7 +34,7 @@ func TestRefusalSaysWhatIsMissing(t *testing.T) {
 			"0 of 7 nodes: 2 have no H100, 2 have too little CPU, 1 has too little memory, 1 has all places for pods taken, 1 has no device with 810 milli free"},
 		{"several devices", Request{CPU: 4000, Count: 2, Share: Whole},
 			"0 of 7 nodes: 5 have fewer than 2 such devices, 1 has no device, 1 has fewer than 2 devices free"},
-		{"a partition", Request{Count: 1, Share: 250, Needs: []Need{{"slices", 2}}}, "0 of 7 nodes: 7 have no device with such a partition"},
+		{"a part", Request{Count: 1, Share: 250, Models: []string{"H100 2g"}}, "0 of 7 nodes: 7 have no H100 2g"},
 		{"another place", Request{Within: []Label{{"rack", "r7"}}}, "0 of 7 nodes: 7 are not in rack r7"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,7 +61,6 @@ func TestFragments(t *testing.T) {
 		{"a whole one", Request{Count: 1, Share: Whole}, 690},
 		{"a share", Request{Count: 1, Share: 470}, 190},
 		{"a small share", Request{Count: 1, Share: 100}, 0},
-		{"partitions there are none of", Request{Count: 1, Share: 100, Needs: []Need{{"slices", 1}}}, 1690},
 	} {
 		w := Workload{Kinds: []Kind{{c.r, 3}}}
 		if got := w.Fragments(&n); got != 3*c.want {
@@ -89,34 +88,6 @@ func TestPriceKeepsRoomForThoseWhoNeedIt(t *testing.T) {
 	}
 	if d, _, _ := b.Decide(plain); d == nil || d.Node != "a" {
 		t.Errorf("decision %+v; a price refuses nobody", d)
-	}
-}
-
-func TestPartitionsHaveAPrice(t *testing.T) {
-	cut := node("a", 64, "H100", Whole, Whole)
-	for i := range cut.Devices {
-		cut.Devices[i].Counters = []Counter{{"slices", 7, 7}}
-	}
-	s := Snapshot{Nodes: []Node{cut, node("b", 64, "H100", Whole, Whole)}}
-	part, whole := Request{Count: 1, Share: 250, Needs: []Need{{"slices", 2}}}, Request{Count: 1, Share: Whole}
-	b, err := NewBoard(s, Config{Policy: "polder", Workload: Workload{Kinds: []Kind{{part, 8}, {whole, 1}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d, _, _ := b.Decide(whole); d == nil || d.Node != "b" {
-		t.Errorf("decision %+v; only node a has partitions", d)
-	}
-	for range 6 {
-		d, no, _ := b.Decide(part)
-		if no != nil {
-			t.Fatal(no)
-		}
-		if err := b.Place(part, *d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, no, _ := b.Decide(part); no == nil || !strings.Contains(no.String(), "room for the partition") {
-		t.Errorf("refusal is %v; 7 slices hold 3 partitions of 2", no)
 	}
 }
 
@@ -213,7 +184,6 @@ func TestBadInputIsNamed(t *testing.T) {
 		"share is 1001":  {Count: 1, Share: 1001},
 		"of no device":   {Share: 5},
 		"are not sorted": {Count: 1, Share: 1, Models: []string{"b", "a"}},
-		"less than 1":    {Count: 1, Share: 1, Needs: []Need{{"x", 0}}},
 	} {
 		if _, _, err := b.Decide(r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", r, err, want)

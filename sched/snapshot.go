@@ -16,22 +16,18 @@ type Amount struct {
 	Pods   int64
 }
 
-// Counter is something that a device has a number of and its partitions use up: the
-// slices of computing or of memory that a vendor cuts it into.
-type Counter struct {
-	Name string
-	Size int64
-	Free int64
-}
-
 // Device is one accelerator.
 type Device struct {
 	// Model is what requests name: a product, or a class of products.
 	Model string
 	// Free is how many of the device's thousandths nobody has.
 	Free int
-	// Counters, sorted by name; none for a device that is not cut into partitions.
-	Counters []Counter
+	// Cut is into what it can be cut; nil for a device that is given out whole, or in
+	// shares of any size. Left is what is left of each of its counters, and Gone which of
+	// its parts are not to be had, whatever is left: somebody has them, or they are ill.
+	Cut  *Cut
+	Left []int64
+	Gone []bool
 }
 
 // Label is a place in the topology: the level, such as rack, and the name there.
@@ -54,11 +50,9 @@ type Node struct {
 	Classes [classCount]int
 }
 
-// Hold is how much is in use by requests that may run on these models only, or need
-// these partitions.
+// Hold is how much is in use by requests that may run on these models only.
 type Hold struct {
 	Models []string // sorted
-	Needs  []Need   // sorted by name
 	Milli  int64    // thousandths of devices
 }
 
@@ -102,10 +96,11 @@ func (n *Node) check() error {
 		if d.Model == "" {
 			return fmt.Errorf("device %d: it has no model; name one, or call it unknown", i)
 		}
-		for j, c := range d.Counters {
-			if c.Free < 0 || c.Free > c.Size || j > 0 && d.Counters[j-1].Name >= c.Name {
-				return fmt.Errorf("device %d: counter %q is out of range or out of order; sort them by name, with 0 <= free <= size", i, c.Name)
-			}
+		if d.Cut == nil {
+			continue
+		}
+		if err := d.checkCut(); err != nil {
+			return fmt.Errorf("device %d: %w", i, err)
 		}
 	}
 	return nil
@@ -125,7 +120,7 @@ func (n *Node) clone() Node {
 	c := *n
 	c.Devices = slices.Clone(n.Devices)
 	for i := range c.Devices {
-		c.Devices[i].Counters = slices.Clone(c.Devices[i].Counters)
+		c.Devices[i].Left, c.Devices[i].Gone = slices.Clone(c.Devices[i].Left), slices.Clone(c.Devices[i].Gone)
 	}
 	return c
 }

@@ -4,14 +4,15 @@ package sched
 type tally struct {
 	workload Workload
 	total    int64    // of the workload's weights
-	tables   []*table // by sort of node; nil where the definition must be followed
-	of       []int64  // of each node
+	tables   []*table // by sort of node; nil where the rooms know
+	rooms    *rooms
+	of       []int64 // of each node
 	sum      int64
 	v        view
 }
 
 func (b *Board) tally(w Workload) *tally {
-	t := &tally{workload: w, total: w.total(), of: make([]int64, len(b.nodes))}
+	t := &tally{workload: w, total: w.total(), of: make([]int64, len(b.nodes)), rooms: newRooms(w)}
 	for _, s := range b.sorts {
 		var x *table
 		if s.plain && len(s.models) == 1 {
@@ -32,7 +33,8 @@ func (t *tally) update(sort, i int, n *Node) {
 		t.v.look(x, n, n.Free.CPU)
 		t.of[i] = t.v.sum()
 	} else {
-		t.of[i] = t.workload.Fragments(n)
+		t.rooms.look(n)
+		t.of[i] = t.rooms.sum(n.Idle(), n.Free.CPU)
 	}
 	t.sum += t.of[i]
 }

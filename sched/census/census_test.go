@@ -223,7 +223,7 @@ func TestPartsAreOneDevice(t *testing.T) {
 		t.Errorf("from %+v to %+v", p.Before, p.After)
 	}
 	for _, w := range c.Work {
-		if w.Group != "lab/whole" && (w.Request.Share != 500 || !slices.Contains(w.Request.Needs, sched.Need{Name: "share", Amount: 500})) {
+		if w.Group != "lab/whole" && (w.Request.Share != 500 || !slices.Equal(w.Request.Models, []string{"H100 half"})) {
 			t.Errorf("%+v", w)
 		}
 	}

@@ -2,7 +2,6 @@ package census
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -21,115 +20,112 @@ import (
 type place struct{ units []*unit }
 
 type unit struct {
-	class    *stock.Class
-	usable   bool
-	taken    int              // thousandths
-	counters map[string]int64 // how much of each there is
-	used     map[string]int64
+	class  *stock.Class // of the largest
+	usable bool
+	taken  int // thousandths
+
+	cut  *sched.Cut // nil for a device that is not cut
+	left []int64    // of each counter; negative if more is taken than there is
+	gone []bool
 }
 
 // seat is where on the board a published device is, and what of the board's device it is.
 type seat struct {
 	node  string
 	index int
+	part  int // of its cut, or -1
 	share int // thousandths; 0: by what is consumed of it
-	needs []sched.Need
 }
+
+// uncut is in place of a part of a device that is not cut.
+const uncut = -1
 
 // set is counters that a whole and its parts share.
 type set struct{ driver, pool, name string }
 
-// seats gives each accelerator of a node its place on the board, wholes before their
-// parts. Processors are published, too, and are no room for anybody who wants more.
+// seats gives each accelerator of a node its place on the board. Processors are published,
+// too, and are no room for anybody who wants more.
 func (t *taker) seats(offers []claim.Offer) {
-	offers = slices.DeleteFunc(offers, func(o claim.Offer) bool { return o.Describe().Kind == device.CPU })
-	size, index := map[set]map[string]int64{}, map[set]int{}
+	offers = slices.DeleteFunc(offers, func(o claim.Offer) bool { return o.Describe().Kind == device.CPU || t.places[o.Node] == nil })
+	counters, pieces := map[set]map[string]resourcev1.Counter{}, map[set][]*claim.Offer{}
 	for i := range offers {
-		if at, c := countersOf(&offers[i]); at.name != "" {
-			if size[at] == nil {
-				size[at] = map[string]int64{}
+		for k, c := range offers[i].Device.ConsumesCounters {
+			at := set{offers[i].Driver, offers[i].Pool, c.CounterSet}
+			if counters[at] == nil {
+				counters[at] = map[string]resourcev1.Counter{}
 			}
-			for name, n := range c {
-				size[at][name] = max(size[at][name], n)
-			}
-		}
-	}
-	for _, parts := range []bool{false, true} {
-		for i := range offers {
-			o := &offers[i]
-			p := t.places[o.Node]
-			at, c := countersOf(o)
-			part := at.name != "" && !maps.Equal(c, size[at])
-			if p == nil || part != parts {
-				continue
-			}
-			j, known := index[at]
-			if at.name == "" || !known {
-				u := &unit{class: t.catalogue.Of(o.Driver, o.Device), usable: open(t.nodes[o.Node]) && !slices.ContainsFunc(o.Taints(), claim.KeepsAway), counters: size[at], used: map[string]int64{}}
-				j, p.units = len(p.units), append(p.units, u)
-				if t.samples[u.class.Model] == nil && !part {
-					t.samples[u.class.Model] = o
-				}
-				if at.name != "" {
-					index[at] = j
+			for name, n := range c.Counters { // the whole takes all there is
+				if most, ok := counters[at][name]; !ok || most.Value.Cmp(n.Value) < 0 {
+					counters[at][name] = n
 				}
 			}
-			s := seat{node: o.Node, index: j, share: sched.Whole}
-			switch {
-			case part:
-				s.share, s.needs = fraction(c, size[at]), needsOf(c)
-			case o.Shared():
-				s.share = 0
+			if k == 0 {
+				pieces[at] = append(pieces[at], &offers[i])
 			}
-			t.at[o.ID()] = s
+		}
+	}
+	for i := range offers {
+		o := &offers[i]
+		if len(o.Device.ConsumesCounters) == 0 {
+			t.sit(o)
+			continue
+		}
+		at := set{o.Driver, o.Pool, o.Device.ConsumesCounters[0].CounterSet}
+		if pieces[at][0] == o {
+			t.divide(counters[at], pieces[at])
 		}
 	}
 }
 
-// countersOf is what a device takes of the first set of counters that it shares.
-func countersOf(o *claim.Offer) (set, map[string]int64) {
-	if len(o.Device.ConsumesCounters) == 0 {
-		return set{}, nil
+// sit gives a device that is not cut its place.
+func (t *taker) sit(o *claim.Offer) {
+	p := t.places[o.Node]
+	u := &unit{class: t.catalogue.Of(o.Driver, o.Device), usable: open(t.nodes[o.Node]) && works(o)}
+	if t.samples[u.class.Model] == nil {
+		t.samples[u.class.Model] = o
 	}
-	c, out := &o.Device.ConsumesCounters[0], map[string]int64{}
-	for name, v := range c.Counters {
-		out[name] = v.Value.Value()
+	s := seat{node: o.Node, index: len(p.units), part: uncut, share: sched.Whole}
+	if o.Shared() {
+		s.share = 0
 	}
-	return set{o.Driver, o.Pool, c.CounterSet}, out
+	p.units, t.at[o.ID()] = append(p.units, u), s
 }
 
-// measures are the counters that tell best how much of a whole a part is, the best first.
-var measures = []string{"share", "multiprocessors", "memory"}
-
-// fraction is how many thousandths of a whole a part is, by one counter: what parts take
-// of several is more than the whole together.
-func fraction(part, whole map[string]int64) int {
-	for _, name := range slices.Concat(measures, slices.Sorted(maps.Keys(whole))) {
-		if whole[name] > 0 {
-			return max(1, int(part[name]*sched.Whole/whole[name]))
+// divide gives those that share a set of counters their places, if the board can say how
+// they do.
+func (t *taker) divide(counters map[string]resourcev1.Counter, offers []*claim.Offer) {
+	var pieces []stock.Piece
+	for _, o := range offers {
+		pieces = append(pieces, stock.Piece{Device: o.Device, Class: t.catalogue.Of(o.Driver, o.Device)})
+	}
+	cut := t.catalogue.Cut(counters, pieces)
+	if cut == nil {
+		return
+	}
+	node := offers[0].Node
+	whole, p := cut.Whole(), t.places[node]
+	u := &unit{cut: cut, left: whole.Left, gone: whole.Gone}
+	for i, o := range offers {
+		share := cut.Parts[i].Share
+		t.at[o.ID()] = seat{node: node, index: len(p.units), part: i, share: share}
+		u.gone[i] = !works(o)
+		u.usable = u.usable || open(t.nodes[node]) && works(o)
+		if k := pieces[i].Class; k.Model == whole.Model {
+			u.class = k
+		}
+		if t.samples[pieces[i].Class.Model] == nil && share == sched.Whole {
+			t.samples[pieces[i].Class.Model] = o
 		}
 	}
-	return 1
+	p.units = append(p.units, u)
 }
+
+// works reports whether no taint keeps claims from a device.
+func works(o *claim.Offer) bool { return !slices.ContainsFunc(o.Taints(), claim.KeepsAway) }
 
 // full reports whether more of a device is taken than the board can say.
 func (u *unit) full() bool {
-	for name, n := range u.used {
-		if n > u.counters[name] {
-			return true
-		}
-	}
-	return u.taken > sched.Whole
-}
-
-func needsOf(counters map[string]int64) []sched.Need {
-	var out []sched.Need
-	for _, name := range slices.Sorted(maps.Keys(counters)) {
-		if counters[name] > 0 {
-			out = append(out, sched.Need{Name: name, Amount: counters[name]})
-		}
-	}
-	return out
+	return u.taken > sched.Whole || slices.ContainsFunc(u.left, func(n int64) bool { return n < 0 })
 }
 
 // open reports whether a node takes new work.
@@ -182,8 +178,11 @@ func (t *taker) take(s seat, r *resourcev1.DeviceRequestAllocationResult) int {
 		share = u.class.Share(&resourcev1.CapacityRequirements{Requests: r.ConsumedCapacity})
 	}
 	u.taken += share
-	for _, n := range s.needs {
-		u.used[n.Name] += n.Amount
+	if s.part != uncut {
+		u.gone[s.part] = true
+		for c, n := range u.cut.Parts[s.part].Takes {
+			u.left[c] -= n
+		}
 	}
 	return share
 }
@@ -196,17 +195,29 @@ const outOfUse = ", out of use"
 func (p *place) devices() []sched.Device {
 	var out []sched.Device
 	for _, u := range p.units {
-		d := sched.Device{Model: u.class.Model, Free: max(0, sched.Whole-u.taken)}
-		for _, name := range slices.Sorted(maps.Keys(u.counters)) {
-			size := u.counters[name]
-			d.Counters = append(d.Counters, sched.Counter{Name: name, Size: size, Free: min(size, max(0, size-u.used[name]))})
+		d := sched.Device{Model: u.class.Model, Free: max(0, sched.Whole-u.taken), Cut: u.cut, Gone: u.gone}
+		for _, n := range u.left {
+			d.Left = append(d.Left, max(0, n))
 		}
 		if !u.usable {
-			d.Model, d.Free = cmp.Or(u.class.Model, "device")+outOfUse, 0
+			d.Model, d.Free, d.Cut = cmp.Or(u.class.Model, "device")+outOfUse, 0, u.outOfUse()
 		}
 		out = append(out, d)
 	}
 	return out
+}
+
+// outOfUse is the cut of a device whose parts no request is for.
+func (u *unit) outOfUse() *sched.Cut {
+	if u.cut == nil {
+		return nil
+	}
+	c := *u.cut
+	c.Parts = slices.Clone(c.Parts)
+	for i := range c.Parts {
+		c.Parts[i].Model += outOfUse
+	}
+	return &c
 }
 
 // OutOfUse reports whether a model of the board is of devices that take no new work.

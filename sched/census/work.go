@@ -60,7 +60,7 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 	for i := range work {
 		w := &work[i]
 		w.Movable, w.Cost, w.May = why == "", cost, may
-		if len(w.Request.Needs) == 0 {
+		if w.Request.Share == sched.Whole || w.Decision.Parts == nil { // a part goes where there are such parts
 			w.Request.Models = t.mergeModels(t.models(j, sandboxOf(pods)), w.Request.Models)
 		}
 		t.out.Running = append(t.out.Running, w.Request)
@@ -76,15 +76,23 @@ func (t *taker) worker(p *corev1.Pod) (r sched.Request, d sched.Decision, why st
 		return r, d, "a worker of it has no device yet"
 	}
 	r = Amounts(&p.Spec)
-	d.Node, r.Share, r.Needs = p.Spec.NodeName, own[0].share, own[0].needs
+	d.Node, r.Share = p.Spec.NodeName, own[0].share
 	r.Count = len(own)
-	models := map[string]bool{}
+	models, parts := map[string]bool{}, false
 	for _, c := range own {
-		if c.odd || t.places[c.node].units[c.index].full() || c.node != d.Node || c.share != r.Share || !slices.Equal(c.needs, r.Needs) || slices.Contains(d.Devices, c.index) {
+		if c.odd || t.places[c.node].units[c.index].full() || c.node != d.Node || c.share != r.Share || c.part == uncut && slices.Contains(d.Devices, c.index) {
 			return r, d, "what its workers have cannot be counted in accelerators of one node"
 		}
-		d.Devices = append(d.Devices, c.index)
-		models[t.places[c.node].units[c.index].class.Model] = true
+		u := t.places[c.node].units[c.index]
+		d.Devices, d.Parts = append(d.Devices, c.index), append(d.Parts, c.part)
+		if parts = parts || c.part != uncut; c.part == uncut {
+			models[u.class.Model] = true
+		} else {
+			models[u.cut.Parts[c.part].Model] = true
+		}
+	}
+	if !parts {
+		d.Parts = nil
 	}
 	r.Models = slices.Sorted(maps.Keys(models))
 	return r, d, ""

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -117,8 +118,8 @@ func (c *cluster) account(changes []change) map[*machine]bool {
 				continue // watches, and takes nothing
 			}
 			k := key{r.Driver, r.Pool, r.Device}
-			if m := c.inventory.of[k]; m != nil {
-				dirty[m] = true
+			if at, ok := c.inventory.of[k]; ok {
+				dirty[at.machine] = true
 			}
 			if ch.got {
 				c.uses[k] = append(c.uses[k], stock.Use{Claim: uid, Alone: r.ShareID == nil, Consumed: r.ConsumedCapacity})
@@ -153,21 +154,23 @@ func (c *cluster) hold(ch change) {
 	}
 }
 
-// chosen is the alternative that a claim got: the first that may run on its device.
+// chosen is the alternative that a claim got: the first that may run on its device. Of
+// parts it is as large as that.
 func (c *cluster) chosen(claim *resourcev1.ResourceClaim, w wish) sched.Request {
-	model := ""
+	model, part := "", 0
 	for _, r := range claim.Status.Allocation.Devices.Results {
-		k := key{r.Driver, r.Pool, r.Device}
-		if m := c.inventory.of[k]; m != nil {
-			if i := slices.IndexFunc(m.units, func(u unit) bool { return u.key == k }); i >= 0 {
-				model = m.units[i].class.Model
-				break
+		if at, ok := c.inventory.of[key{r.Driver, r.Pool, r.Device}]; ok && at.unit != unknown {
+			u := &at.machine.units[at.unit]
+			if model = u.pieces[at.piece].class.Model; u.cut != nil {
+				part = u.cut.Parts[at.piece].Share
 			}
+			break
 		}
 	}
 	for _, tier := range w.tiers {
 		for _, r := range tier {
 			if len(r.Models) == 0 || slices.Contains(r.Models, model) {
+				r.Share = cmp.Or(part, r.Share)
 				return r
 			}
 		}

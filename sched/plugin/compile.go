@@ -134,8 +134,10 @@ func (c *compiler) request(r *resourcev1.DeviceRequest) ([][]sched.Request, erro
 // errNone says that no device that there is or was would do.
 var errNone = fmt.Errorf("no such device: %w", errUpstream)
 
-// tier is one alternative: a request for each part of a device that it is, on the
-// models of which it is that part.
+// tier is one alternative: a request for each share of a device that it is, on the
+// models of which it is that share. All devices that share counters with others are
+// models of one request, whose share is that of the smallest: which of them is to be
+// had, and what is lost by it, is for the board to say.
 func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capacity *resourcev1.CapacityRequirements, mode resourcev1.DeviceAllocationMode, count int64, tolerations []resourcev1.DeviceToleration) ([]sched.Request, error) {
 	if mode != resourcev1.DeviceAllocationModeExactCount || count < 1 || count > sched.CountMax || len(tolerations) > 0 {
 		return nil, errUpstream
@@ -145,18 +147,27 @@ func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capa
 		return nil, err
 	}
 	models := map[int][]string{}
+	var parts []string
+	least := sched.Whole
 	for _, k := range accepted {
 		if k.Odd {
 			return nil, errUpstream
 		}
-		if share := k.Share(capacity); share > 0 && share <= sched.Whole {
+		switch share := k.Share(capacity); {
+		case share < 1 || share > sched.Whole:
+		case k.Part > 0:
+			parts, least = append(parts, k.Model), min(least, share)
+		default:
 			models[share] = append(models[share], k.Model)
 		}
+	}
+	if len(parts) > 0 {
+		models[least] = append(models[least], parts...)
 	}
 	var out []sched.Request
 	for share, m := range models {
 		slices.Sort(m)
-		if len(m) == c.plain() {
+		if len(m) == c.all(share) {
 			m = nil // any, also of models yet to come
 		}
 		out = append(out, sched.Request{Count: int(count), Share: share, Models: m})
@@ -171,11 +182,12 @@ func (c *compiler) tier(name string, selectors []resourcev1.DeviceSelector, capa
 	return out, nil
 }
 
-// plain counts the classes that the board knows.
-func (c *compiler) plain() int {
+// all counts the classes that the board knows, but for parts that are smaller than a
+// share.
+func (c *compiler) all(share int) int {
 	n := 0
 	for _, k := range c.catalogue.Classes {
-		if !k.Odd {
+		if !k.Odd && (k.Part == 0 || k.Part >= share) {
 			n++
 		}
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // shop has three models of one driver: T4 and A100 are shared by memory, P100 is not;
-// and devices that share counters.
+// MIG, which can be had whole or in parts, and devices that share counters of two sets.
 func shop() *compiler {
 	k := stock.NewCatalogue()
 	device := func(model, memory string, shared bool) *resourcev1.Device {
@@ -30,9 +30,18 @@ func shop() *compiler {
 	k.Of(driver, device("T4", "16Gi", true))
 	k.Of(driver, device("A100", "80Gi", true))
 	k.Of(driver, device("P100", "16Gi", false))
-	part := device("MIG", "10Gi", false)
-	part.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: "s"}}
-	k.Of(driver, part)
+	var pieces []stock.Piece
+	for i, model := range []string{"MIG", "MIG 2g", "MIG 1g", "MIG 1g"} {
+		d := device(model, []string{"40Gi", "20Gi", "10Gi", "10Gi"}[i], false)
+		d.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: "s", Counters: map[string]resourcev1.Counter{"slices": {Value: *resource.NewQuantity([]int64{7, 2, 1, 1}[i], resource.DecimalSI)}}}}
+		pieces = append(pieces, stock.Piece{Device: d, Class: k.Of(driver, d)})
+	}
+	if k.Cut(map[string]resourcev1.Counter{"slices": {Value: resource.MustParse("7")}}, pieces) == nil {
+		panic("the board cannot say these parts")
+	}
+	odd := device("odd", "1Gi", false)
+	odd.ConsumesCounters = []resourcev1.DeviceCounterConsumption{{CounterSet: "s"}, {CounterSet: "t"}}
+	k.Cut(nil, []stock.Piece{{Device: odd, Class: k.Of(driver, odd)}})
 	return newCompiler(k, func(name string) (*resourcev1.DeviceClass, error) {
 		if name != "any" {
 			return nil, fmt.Errorf("no class %s", name)
@@ -65,7 +74,10 @@ func first(claims ...*resourcev1.ResourceClaim) *resourcev1.ResourceClaim {
 	return &resourcev1.ResourceClaim{Spec: resourcev1.ResourceClaimSpec{Devices: resourcev1.DeviceClaim{Requests: []resourcev1.DeviceRequest{{Name: "r", FirstAvailable: list}}}}}
 }
 
-const notParts = `device.attributes["driver.test"].model != "MIG"`
+const (
+	notMIG = `!device.attributes["driver.test"].model.startsWith("MIG") && device.attributes["driver.test"].model != "odd"`
+	ofMIG  = `device.attributes["driver.test"].model.startsWith("MIG")`
+)
 
 func TestCompile(t *testing.T) {
 	for _, c := range []struct {
@@ -75,12 +87,20 @@ func TestCompile(t *testing.T) {
 	}{
 		{"a whole one of a model", want(1, 1000, model("T4")),
 			wish{tiers: [][]sched.Request{{{Count: 1, Share: 1000, Models: []string{"T4"}}}}}},
-		{"any that is no part", want(2, 1000, notParts),
+		{"any that is no part", want(2, 1000, `!(device.attributes["driver.test"].model in ["MIG 1g", "MIG 2g", "odd"])`),
 			wish{tiers: [][]sched.Request{{{Count: 2, Share: 1000}}}}},
-		{"memory is another part of another model", memory(want(1, 1000, notParts), "8Gi"),
+		{"memory is another part of another model", memory(want(1, 1000, notMIG), "8Gi"),
 			wish{tiers: [][]sched.Request{{{Count: 1, Share: 100, Models: []string{"A100"}}, {Count: 1, Share: 500, Models: []string{"T4"}}, {Count: 1, Share: 1000, Models: []string{"P100"}}}}}},
-		{"what no other has", memory(want(1, 1000, notParts), "20Gi"),
+		{"what no other has", memory(want(1, 1000, notMIG), "20Gi"),
 			wish{tiers: [][]sched.Request{{{Count: 1, Share: 250, Models: []string{"A100"}}}}}},
+		{"a part", want(1, 1000, model("MIG 1g")),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 142, Models: []string{"MIG 1g"}}}}}},
+		{"the whole of what has parts", want(1, 1000, model("MIG")),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 1000, Models: []string{"MIG"}}}}}},
+		{"a part or the whole, by memory", memory(want(2, 1000, ofMIG), "15Gi"),
+			wish{tiers: [][]sched.Request{{{Count: 2, Share: 285, Models: []string{"MIG", "MIG 2g"}}}}}},
+		{"a whole one with parts or without", want(1, 1000, `device.attributes["driver.test"].model in ["MIG", "P100"]`),
+			wish{tiers: [][]sched.Request{{{Count: 1, Share: 1000, Models: []string{"MIG", "P100"}}}}}},
 		{"the same twice", several(want(1, 1000, model("T4")), want(2, 1000, model("T4"))),
 			wish{tiers: [][]sched.Request{{{Count: 3, Share: 1000, Models: []string{"T4"}}}}}},
 		{"two kinds", several(want(1, 1000, model("T4")), want(4, 1000, model("A100"))),
@@ -111,8 +131,8 @@ func TestCompileLeavesToUpstream(t *testing.T) {
 	classless.Spec.Devices.Requests[0].Exactly.DeviceClassName = "none"
 	for name, claim := range map[string]*resourcev1.ResourceClaim{
 		"admin access": admin, "all devices": all, "tolerations": tolerant, "no such class": classless,
-		"counters":      want(1, 1000, model("MIG")),
-		"any, of parts": want(1, 1000),
+		"two sets":      want(1, 1000, model("odd")),
+		"any of all":    want(1, 1000),
 		"one by its id": want(1, 1000, `device.attributes["driver.test"].uuid == "x"`),
 		"no such model": want(1, 1000, model("H100")),
 		"no expression": want(1, 1000, `device.`),

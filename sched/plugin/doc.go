@@ -34,6 +34,15 @@
 // placement, and each pod its node and devices. [Preemption] has upstream's look for
 // who gives way in a cluster where these have left their devices behind.
 //
-// It refuses to guess: devices that share counters, or that have something in common
-// with others, are upstream's to find, pod by pod.
+// Devices that share counters, as the parts of one that can be cut do, are one device of
+// the board (see inventory.go and package stock). The board says which of them are to be
+// cut, where, and into what, so that large parts and whole devices still find a place.
+// Upstream's allocator is shown all slices of the pool, because it takes nothing of a
+// pool that is not complete, and counts as used only what has devices in the slices that
+// it sees: it keeps the counters, whatever the board believes.
+//
+// It refuses to guess: what devices of a claim must have in common with each other
+// (constraints) is upstream's to find, on a few nodes that have the devices; and devices
+// that take of the counters of several sets, or that others of several nodes share
+// counters with, are upstream's, pod by pod.
 package plugin

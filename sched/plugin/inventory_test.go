@@ -5,7 +5,10 @@ import (
 	"testing"
 
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
+
+	"polder.dev/polder/sched"
 )
 
 // order is what upstream's allocator goes through.
@@ -42,9 +45,10 @@ func TestChosenDevicesAreFoundFirst(t *testing.T) {
 		{[]int{0}, "d0 d1 d2 e0 e1"},
 		{[]int{2}, "d2 d0 d1 e0 e1"},
 		{[]int{2, 1}, "d2 d1 d0 e0 e1"},
-		{[]int{4}, "e1 e0 d0 d1 d2"},
+		{[]int{4}, "e1 d0 d1 d2 e0"},
+		{[]int{4, 1}, "e1 d1 d0 d2 e0"},
 	} {
-		if got := order(v.machine("n").show(c.first)); got != c.want {
+		if got := order(v.show(sched.Decision{Node: "n", Devices: c.first})); got != c.want {
 			t.Errorf("%v first: %s, want %s", c.first, got, c.want)
 		}
 	}
@@ -84,5 +88,69 @@ func TestDevicesOfNoNode(t *testing.T) {
 	v.update([]*resourcev1.ResourceSlice{slice("a", "T4"), everywhere})
 	if len(v.common) != 1 || len(v.catalogue.Classes) != 1 || !v.catalogue.Classes[0].Odd {
 		t.Errorf("%d slices of no node, classes %+v", len(v.common), v.catalogue.Classes)
+	}
+}
+
+// slicesOf are those of pools that can be cut.
+func slicesOf(pools ...[]runtime.Object) []*resourcev1.ResourceSlice {
+	var out []*resourcev1.ResourceSlice
+	for _, p := range pools {
+		for _, o := range p {
+			out = append(out, o.(*resourcev1.ResourceSlice))
+		}
+	}
+	return out
+}
+
+// TestInventoryOfParts: what shares counters is one device of the board, as soon as the
+// slice with the counters is there, and that one is shown with the others.
+func TestInventoryOfParts(t *testing.T) {
+	v := newInventory()
+	all := slicesOf(cut("a", 2))
+	v.update(all[1:])
+	if m := v.machine("a"); len(m.units) != 0 || len(v.of) != 28 || v.catalogue.Classes[0].Odd {
+		t.Errorf("without the counters there are %d devices of %d published, the first %+v", len(m.units), len(v.of), v.catalogue.Classes[0])
+	}
+	v.update(all)
+	m := v.machine("a")
+	if len(m.units) != 2 || m.units[0].cut != m.units[1].cut || m.units[0].cut == nil || len(m.units[0].pieces) != len(migParts) {
+		t.Fatalf("%d devices: %+v", len(m.units), m.units)
+	}
+	if at := v.of[key{driver, "a", "gpu1-2g-2"}]; at.unit != 1 || m.units[1].cut.Parts[at.piece].Model != "H100 2g" {
+		t.Errorf("gpu1-2g-2 is at %+v", at)
+	}
+	shown := v.show(sched.Decision{Node: "a", Devices: []int{1, 0, 1}, Parts: []int{8, 2, 7}})
+	if got := order(shown); len(shown) != 3 || !strings.HasPrefix(got, "gpu1-1g-1 gpu0-3g-0 gpu1-1g-0 gpu0-7g-0 ") || len(strings.Fields(got)) != 28 {
+		t.Errorf("%d slices are shown: %s", len(shown), got)
+	}
+	if got := order(v.show(sched.Decision{Node: "a"})); !strings.HasPrefix(got, "gpu0-7g-0 gpu0-4g-0 ") {
+		t.Errorf("the scheduler's cache was changed: %s", got)
+	}
+}
+
+// TestInventoryOfTwoSets: whoever shares counters of two devices has both left to
+// upstream.
+func TestInventoryOfTwoSets(t *testing.T) {
+	v := newInventory()
+	all := slicesOf(cut("a", 2), []runtime.Object{slice("b", "T4")})
+	d := &all[1].Spec.Devices[0]
+	d.ConsumesCounters = append(d.ConsumesCounters, resourcev1.DeviceCounterConsumption{CounterSet: "gpu1", Counters: consumed(1, 0, 0)})
+	v.update(all)
+	if n, plain := len(v.machine("a").units), len(v.machine("b").units); n != 0 || plain != 1 || !v.catalogue.Classes[0].Odd {
+		t.Errorf("%d and %d devices", n, plain)
+	}
+}
+
+// TestPoolOfTwoNodes: upstream's allocator takes nothing of a pool of which slices lack,
+// so that it sees those of the other node, too.
+func TestPoolOfTwoNodes(t *testing.T) {
+	v := newInventory()
+	a, b, c := slice("a", "T4"), slice("b", "T4"), slice("c", "T4")
+	b.Spec.Pool.Name, a.Spec.Pool.ResourceSliceCount, b.Spec.Pool.ResourceSliceCount = "a", 2, 2
+	v.update([]*resourcev1.ResourceSlice{a, b, c})
+	for node, want := range map[string]int{"a": 2, "b": 2, "c": 1} {
+		if n := len(v.show(sched.Decision{Node: node, Devices: []int{0}})); n != want {
+			t.Errorf("of node %s %d slices are shown, want %d", node, n, want)
+		}
 	}
 }

@@ -82,11 +82,38 @@ func (c *cluster) state(m *machine) sched.Node {
 	}
 	n.Devices = make([]sched.Device, len(m.units))
 	for i := range m.units {
-		u := &m.units[i]
-		n.Devices[i].Model = u.class.Model
-		if u.usable {
-			n.Devices[i].Free = u.class.Left(c.usesOf(u.key))
-		}
+		n.Devices[i] = c.device(&m.units[i])
 	}
 	return n
+}
+
+// device is a unit as the board has it. What claims have of counters is taken off
+// whether or not upstream would give out so much.
+func (c *cluster) device(u *unit) sched.Device {
+	if u.cut == nil {
+		p := &u.pieces[0]
+		d := sched.Device{Model: p.class.Model}
+		if p.usable {
+			d.Free = p.class.Left(c.usesOf(p.key))
+		}
+		return d
+	}
+	d, usable := u.cut.Whole(), false
+	for i := range u.pieces {
+		p := &u.pieces[i]
+		usable = usable || p.usable
+		used := len(c.usesOf(p.key)) > 0
+		if d.Gone[i] = used || !p.usable; !used {
+			continue
+		}
+		part := &u.cut.Parts[i]
+		d.Free = max(0, d.Free-part.Share)
+		for j, n := range part.Takes {
+			d.Left[j] = max(0, d.Left[j]-n)
+		}
+	}
+	if !usable {
+		d.Free = 0
+	}
+	return d
 }

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -68,34 +67,30 @@ func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{nodes: sets.New[string](), slices: slices.Clone(c.inventory.common)}
+	p := plan{nodes: sets.New[string](), slices: c.inventory.show(best...)}
 	for _, d := range best {
 		p.nodes.Insert(d.Node)
-		p.slices = append(p.slices, c.node(d.Node).show(d.Devices)...)
 	}
 	return p, nil
 }
 
 // follow is the plan of a pod whose gang has one.
 func (c *cluster) follow(to member) plan {
-	p := plan{nodes: sets.New(to.Node), slices: slices.Clone(c.inventory.common)}
-	if m := c.node(to.Node); m != nil {
-		p.slices = append(p.slices, m.show(to.Devices)...)
-	}
-	return p
+	return plan{nodes: sets.New(to.Node), slices: c.inventory.show(to)}
 }
 
 // none is for who has room nowhere. If CPU, memory or places for pods are short,
 // upstream looks at the nodes that have the devices: other pods may have to give way
 // there. If devices are, nothing would come of it.
 func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
-	p := plan{short: true, nodes: sets.New[string](), slices: slices.Clone(c.inventory.common)}
+	p := plan{short: true, nodes: sets.New[string]()}
+	var there []sched.Decision
 	for _, tier := range w.tiers {
 		for _, r := range tier { // which has neither CPU nor memory yet
 			err := c.board.Each(r, func(name string, _ int64) {
 				if m := c.node(name); !p.nodes.Has(name) && g.open(m.info.Node()) {
 					p.nodes.Insert(name)
-					p.slices = append(p.slices, m.show(nil)...)
+					there = append(there, sched.Decision{Node: name})
 				}
 			})
 			if err != nil {
@@ -104,6 +99,7 @@ func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
 		}
 	}
 	if len(p.nodes) > 0 {
+		p.slices = c.inventory.show(there...)
 		return p, nil
 	}
 	if pod.Spec.SchedulingGroup != nil {

@@ -135,13 +135,13 @@ func (p *Preemption) leaving(pods []*corev1.Pod) *fwk.Status {
 			continue
 		}
 		for _, r := range claim.Status.Allocation.Devices.Results {
-			m := c.inventory.of[key{r.Driver, r.Pool, r.Device}]
-			if m == nil || !promised.Has(m.name) {
+			at, ok := c.inventory.of[key{r.Driver, r.Pool, r.Device}]
+			if !ok || !promised.Has(at.machine.name) {
 				continue
 			}
 			pod, err := lister.Pods(claim.Namespace).Get(claim.Status.ReservedFor[0].Name)
 			if err != nil || pod.UID != claim.Status.ReservedFor[0].UID {
-				return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, fmt.Sprintf("waiting for claim %s/%s, whose pod is gone, to give back its devices on node %s", claim.Namespace, claim.Name, m.name))
+				return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, fmt.Sprintf("waiting for claim %s/%s, whose pod is gone, to give back its devices on node %s", claim.Namespace, claim.Name, at.machine.name))
 			}
 		}
 	}

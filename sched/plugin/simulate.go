@@ -171,11 +171,7 @@ func (d *Devices) without(ctx context.Context, pod *corev1.Pod, node fwk.NodeInf
 	c := d.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	shown := slices.Clone(c.inventory.common)
-	if m := c.node(node.Node().Name); m != nil {
-		shown = append(shown, m.show(nil)...)
-	}
-	defer d.manager.show(shown)()
+	defer d.manager.show(c.inventory.show(sched.Decision{Node: node.Node().Name}))()
 	defer d.manager.without(c.ghosts(g))()
 	state := framework.NewCycleState()
 	if _, status := d.DynamicResources.PreFilter(ctx, state, pod, nil); !status.IsSuccess() {

@@ -1,12 +1,15 @@
 package stock
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 
 	resourcev1 "k8s.io/api/resource/v1"
+
+	"polder.dev/polder/sched"
 )
 
 // Class is all devices that a claim's selectors cannot tell apart: they have the same
@@ -21,8 +24,11 @@ type Class struct {
 	Multiple   *bool // as the driver says it
 	// Shared among several claims, by capacity.
 	Shared bool
-	// Odd devices are upstream's alone: they share counters, are bound later, or a
-	// request takes nothing of them.
+	// Part is how many thousandths of a device the smallest of these is, where they share
+	// counters with others, see [Catalogue.Cut]; 0 where they do not.
+	Part int
+	// Odd devices are upstream's alone: they are bound later, a request takes nothing of
+	// them, or the counters that they share are of no sort that the board knows.
 	Odd bool
 }
 
@@ -32,6 +38,7 @@ type Catalogue struct {
 	Classes []*Class
 	by      map[string]*Class // by what selectors see
 	named   map[string]int
+	cuts    map[string]*sched.Cut // by what they say
 }
 
 // classMax bounds the classes. More are a driver that publishes something unique that
@@ -44,7 +51,7 @@ var Identity = regexp.MustCompile(`(?i)\b(uuid|parent|parentuuid|serial|pcibusid
 
 // NewCatalogue is one that knows no class yet.
 func NewCatalogue() *Catalogue {
-	return &Catalogue{by: map[string]*Class{}, named: map[string]int{}}
+	return &Catalogue{by: map[string]*Class{}, named: map[string]int{}, cuts: map[string]*sched.Cut{}}
 }
 
 // Of finds the class of a driver's device.
@@ -66,7 +73,7 @@ func (c *Catalogue) Of(driver string, d *resourcev1.Device) *Class {
 		Model: c.name(driver, attributes), Driver: driver, Attributes: attributes, Capacity: d.Capacity, Multiple: d.AllowMultipleAllocations,
 		Shared: d.AllowMultipleAllocations != nil && *d.AllowMultipleAllocations,
 	}
-	k.Odd = len(c.Classes) >= classMax || len(d.ConsumesCounters) > 0 || len(d.BindingConditions) > 0 || k.Shared && k.Share(nil) == 0
+	k.Odd = len(c.Classes) >= classMax || len(d.BindingConditions) > 0 || k.Shared && k.Share(nil) == 0
 	if len(c.Classes) < classMax {
 		c.Classes = append(c.Classes, k)
 		c.by[string(seen)] = k
@@ -74,18 +81,22 @@ func (c *Catalogue) Of(driver string, d *resourcev1.Device) *Class {
 	return k
 }
 
-// name is what people call such devices; a number tells apart what is called alike.
+// name is what people call such devices, and of parts their size; a number tells apart
+// what is called alike.
 func (c *Catalogue) name(driver string, attributes map[resourcev1.QualifiedName]resourcev1.DeviceAttribute) string {
-	name := driver
-	for _, want := range []string{"product", "productName", "model", "type"} {
-		for at, v := range attributes {
-			if Local(at) == want && v.StringValue != nil && domain(at, driver) == driver {
-				name = *v.StringValue
+	said := func(names ...string) string {
+		for _, want := range names {
+			for at, v := range attributes {
+				if Local(at) == want && v.StringValue != nil && domain(at, driver) == driver {
+					return *v.StringValue
+				}
 			}
 		}
-		if name != driver {
-			break
-		}
+		return ""
+	}
+	name := cmp.Or(said("product", "productName", "model", "type"), driver)
+	if size := said("partition", "partitionProfile", "profile"); size != "" {
+		name += " " + size
 	}
 	c.named[name]++
 	if n := c.named[name]; n > 1 {

@@ -13,14 +13,13 @@ import (
 // Share is how many thousandths of such a device a request with these capacities
 // takes: those of the capacity that it takes most of. None fit if it is above a whole.
 func (k *Class) Share(r *resourcev1.CapacityRequirements) int {
-	if !k.Shared {
-		if !k.has(r) {
-			return sched.Whole + 1
-		}
-		return sched.Whole
-	}
-	if !k.has(r) {
+	switch {
+	case !k.has(r):
 		return sched.Whole + 1
+	case k.Part > 0:
+		return k.Part
+	case !k.Shared:
+		return sched.Whole
 	}
 	most := 0.0
 	for name, c := range k.Capacity {
