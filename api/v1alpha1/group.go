@@ -91,6 +91,11 @@ const (
 	// AnnotationPreferredTopology, on a PodGroup, lists labels of nodes, the tightest
 	// first: its pods are placed in one domain of the first that has room for all.
 	AnnotationPreferredTopology = Group + "/preferred-topology"
+	// AnnotationSaved, on the PodGroup of a training job, or on its worker if it has but
+	// one, is when the job last kept what it had done, in the form of RFC 3339: what ends
+	// it now costs what it did since. The controller of TrainJobs writes it; whoever else
+	// does can only make the job cheaper to end.
+	AnnotationSaved = Group + "/saved"
 	// LabelPriority, on a Job or pod with a queue, is its priority there: -1000 to 1000.
 	LabelPriority = Group + "/priority"
 	// AnnotationQueue, on a Job or pod with a queue, is what the queue has decided: a

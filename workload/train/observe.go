@@ -49,6 +49,7 @@ func observed(w *world, p *plan, cfg *Config) bool {
 			p.status.StartTime = &metav1.Time{Time: w.now}
 		}
 		p.status.State, p.status.Message = v1alpha1.StateRunning, ""
+		saved(w, p)
 		p.look(cfg.Progress)
 		return true
 	}

@@ -116,6 +116,8 @@ type note struct {
 	readAt  time.Time
 	triedAt time.Time // publishing, in vain
 	corrupt int64     // corrupt checkpoints told of
+	marked  time.Time // what was marked last, and on what
+	bearer  string
 }
 
 // New returns a Reconciler. It starts nothing; Register hands it to a manager.
@@ -228,6 +230,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, job *v1alpha1.TrainJob) (rec
 	}
 	if err := r.act(ctx, w, p); err != nil {
 		return r.refused(ctx, w, err)
+	}
+	if err := r.mark(ctx, w, p); err != nil {
+		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: p.again}, nil
 }

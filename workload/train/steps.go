@@ -18,6 +18,7 @@ type plan struct {
 	create []client.Object // in this order; the attempt's Job last
 	remove []client.Object
 	hurry  bool          // removed pods have nothing left to save
+	mark   client.Object // that is to bear when the job last saved; nil: nothing
 	again  time.Duration // look again after this; 0: when something changes
 }
 
