@@ -28,6 +28,7 @@ type cluster struct {
 	compiler  *compiler
 	habits    *habits
 	metrics   *meters
+	gangs     bool // PodGroups are known
 
 	uses  map[key][]stock.Use
 	board *sched.Board
@@ -37,7 +38,9 @@ type cluster struct {
 
 	levels    []string // labels of the topology that the board has of each node
 	gang      *gangPlan
-	simulated *simulation // nil while nobody is looked for who would give way
+	promised  map[types.UID]string // by pod, the node on which others were made to go for it
+	awaited   *fwk.Status          // what the present cycle was to wait for when it began; nil: nothing
+	simulated *simulation          // nil while nobody is looked for who would give way
 }
 
 // sync brings the board up to date. The snapshot stays as it is for the rest of the

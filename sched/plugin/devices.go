@@ -69,6 +69,9 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	c := d.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if state.GetPodGroupSchedulingCycle() == nil {
+		c.awaited = c.leaving([]*corev1.Pod{pod})
+	}
 	p, how := d.plan(ctx, pod, nodes)
 	if how != "" {
 		c.metrics.attempts.WithLabelValues(how).Inc()
@@ -193,6 +196,9 @@ func (d *Devices) retry(ctx context.Context, pod *corev1.Pod) bool {
 func (d *Devices) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
 	d.cluster.mu.Lock()
 	delete(d.chosen, pod.UID)
+	if d.cluster.simulated == nil {
+		delete(d.cluster.promised, pod.UID)
+	}
 	d.cluster.mu.Unlock()
 	return d.DynamicResources.Reserve(ctx, state, pod, node)
 }

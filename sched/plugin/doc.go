@@ -32,7 +32,10 @@
 // Gangs are placed on the board as a whole ([Devices.GeneratePlacements]), with
 // sched/gang, before upstream places the first of their pods. Upstream is then given one
 // placement, and each pod its node and devices. [Preemption] has upstream's look for
-// who gives way in a cluster where these have left their devices behind.
+// who gives way in a cluster where these have left their devices behind, and of those of
+// one priority takes those who lose least work. Upstream places a gang once, while all who
+// may give way are gone, and then has as many stay as it can; so the gang is placed where
+// those who have to go lose least (spare.go).
 //
 // Devices that share counters, as the parts of one that can be cut do, are one device of
 // the board (see inventory.go and package stock). The board says which of them are to be

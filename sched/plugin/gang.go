@@ -46,6 +46,9 @@ func (d *Devices) GeneratePlacements(ctx context.Context, _ fwk.PodGroupCycleSta
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gang = nil
+	if c.simulated == nil {
+		c.awaited = c.leaving(group.GetUnscheduledPods())
+	}
 	t, err := d.terms(group)
 	if err != nil {
 		return nil, fwk.AsStatus(err)
@@ -105,6 +108,11 @@ func (d *Devices) planGang(ctx context.Context, group fwk.PodGroupInfo, t terms,
 	}
 	if err != nil {
 		return nil, "", err
+	}
+	if p != nil && c.simulated != nil {
+		if p, err = c.spare(m, p); err != nil {
+			return nil, "", err
+		}
 	}
 	plan := &gangPlan{members: make(map[types.UID]member, len(pods)), requests: make(map[types.UID]sched.Request, len(pods))}
 	if p != nil {

@@ -80,6 +80,10 @@ func (c *cluster) state(m *machine) sched.Node {
 		Memory: max(0, n.Size.Memory-used.GetMemory()),
 		Pods:   max(0, n.Size.Pods-int64(len(m.info.GetPods()))),
 	}
+	if c.simulated != nil {
+		stays := c.simulated.stays[m.name]
+		n.Free = sched.Amount{CPU: max(0, n.Free.CPU-stays.CPU), Memory: max(0, n.Free.Memory-stays.Memory), Pods: max(0, n.Free.Pods-int64(stays.Count))}
+	}
 	n.Devices = make([]sched.Device, len(m.units))
 	for i := range m.units {
 		n.Devices[i] = c.device(&m.units[i])

@@ -146,7 +146,7 @@ func newCluster(h fwk.Handle, c Config, f feature.Features) (*cluster, error) {
 	dra := h.SharedDRAManager()
 	k := &cluster{
 		config: c, handle: h, slices: dra.ResourceSlices(), claims: dra.ResourceClaims(),
-		inventory: newInventory(), ledger: newLedger(), habits: habits, metrics: theMeters(),
+		inventory: newInventory(), ledger: newLedger(), habits: habits, metrics: theMeters(), gangs: f.EnableGenericWorkload, promised: map[types.UID]string{},
 		uses: map[key][]stock.Use{}, holds: map[types.UID]sched.Request{},
 	}
 	k.compiler = newCompiler(k.inventory.catalogue, func(name string) (*resourcev1.DeviceClass, error) { return dra.DeviceClasses().Get(name) },

@@ -3,6 +3,9 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -12,23 +15,27 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	configv1 "k8s.io/kube-scheduler/config/v1"
+	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultpreemption"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
+	"k8s.io/kubernetes/pkg/scheduler/framework/preemption"
 )
 
 // NamePreemption is the name of [Preemption] in profiles.
 const NamePreemption = "PolderPreemption"
 
-// Preemption is upstream's DefaultPreemption, which chooses who gives way, and does not
-// know that who goes leaves devices behind. While it looks for them, the devices of who
-// would be gone count as free.
+// Preemption is upstream's DefaultPreemption, which chooses who gives way, and knows
+// neither that who goes leaves devices behind nor what work is lost. While it looks for
+// them, the devices of who would be gone count as free; and of those of one priority, they
+// go who lose least.
 type Preemption struct {
 	*defaultpreemption.DefaultPreemption
 	cluster *cluster
 	handle  fwk.Handle
+	losses  *losses // of the present cycle
 }
 
 var (
@@ -36,6 +43,7 @@ var (
 	_ fwk.PodGroupPostFilterPlugin = &Preemption{}
 	_ fwk.PreEnqueuePlugin         = &Preemption{}
 	_ fwk.EnqueueExtensions        = &Preemption{}
+	_ preemption.Interface         = &Preemption{}
 )
 
 func newPreemption(ctx context.Context, k *cluster, h fwk.Handle, f feature.Features) (*Preemption, error) {
@@ -49,7 +57,10 @@ func newPreemption(ctx context.Context, k *cluster, h fwk.Handle, f feature.Feat
 	if err != nil {
 		return nil, fmt.Errorf("making upstream's preemption: %w", err)
 	}
-	return &Preemption{DefaultPreemption: up, cluster: k, handle: h}, nil
+	p := &Preemption{DefaultPreemption: up, cluster: k, handle: h}
+	up.MoreImportantVictim = func(a, b preemption.Victim) bool { return p.losses.moreImportant(a, b) }
+	up.Evaluator.Interface = p
+	return p, nil
 }
 
 // Name is the plugin's in profiles.
@@ -73,18 +84,41 @@ func givesBack(_ logr.Logger, _ *corev1.Pod, before, after any) (fwk.QueueingHin
 
 // PostFilter has pods give way to one, unless some have done so already.
 func (p *Preemption) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
-	if s := p.leaving([]*corev1.Pod{pod}); s != nil {
+	if s := p.cluster.awaits([]*corev1.Pod{pod}); s != nil {
 		return nil, s
 	}
-	return p.DefaultPreemption.PostFilter(ctx, state, pod, nodes)
+	p.losses = p.cluster.losses(time.Now())
+	result, status := p.DefaultPreemption.PostFilter(ctx, state, pod, nodes)
+	if status.IsSuccess() && result != nil {
+		p.cluster.promise(pod, result.NominatingInfo)
+	}
+	return result, status
+}
+
+// OrderedScoreFuncs has those nodes come first whose victims are the cheapest.
+func (p *Preemption) OrderedScoreFuncs(_ context.Context, victims map[string]*extenderv1.Victims) []func(string) int64 {
+	tolls := make(map[string]toll, len(victims))
+	for node, v := range victims {
+		tolls[node] = p.losses.toll(v.Pods, v.NumPDBViolations)
+	}
+	names := slices.SortedFunc(maps.Keys(victims), func(a, b string) int { return tolls[a].compare(tolls[b]) })
+	score := map[string]int64{}
+	for i, node := range names {
+		score[node] = -int64(i)
+		if i > 0 && tolls[node].compare(tolls[names[i-1]]) == 0 {
+			score[node] = score[names[i-1]]
+		}
+	}
+	return []func(string) int64{func(node string) int64 { return score[node] }}
 }
 
 // PodGroupPostFilter has pods and gangs give way to a gang.
 func (p *Preemption) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycleState, group fwk.PodGroupInfo, try fwk.PodGroupSchedulingFunc) (*fwk.PodGroupPostFilterResult, *fwk.Status) {
-	if s := p.leaving(group.GetUnscheduledPods()); s != nil {
+	if s := p.cluster.awaits(group.GetUnscheduledPods()); s != nil {
 		return nil, s
 	}
-	sim, err := p.cluster.simulate()
+	p.losses = p.cluster.losses(time.Now())
+	sim, err := p.cluster.simulate(p.losses, p.losses.priority(group.GetUnscheduledPods()))
 	if err != nil {
 		return nil, fwk.AsStatus(err)
 	}
@@ -92,10 +126,12 @@ func (p *Preemption) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupC
 		defer p.cluster.wake()
 		return p.search(ctx, state, group, sim, try)
 	}()
-	if !status.IsSuccess() {
-		if err := p.giveUp(ctx, group.GetPodGroup(), group.GetUnscheduledPods()); err != nil {
-			logr.FromContextOrDiscard(ctx).Error(err, "a gang without a place keeps a part of one; the next attempt tries again")
+	if status.IsSuccess() && result != nil {
+		for _, pod := range group.GetUnscheduledPods() {
+			p.cluster.promise(pod, result.NominatingInfos[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}])
 		}
+	} else if err := p.giveUp(ctx, group.GetPodGroup(), group.GetUnscheduledPods()); err != nil {
+		logr.FromContextOrDiscard(ctx).Error(err, "a gang without a place keeps a part of one; the next attempt tries again")
 	}
 	return result, status
 }
@@ -109,17 +145,41 @@ func (p *Preemption) search(ctx context.Context, state fwk.PodGroupCycleState, g
 	})
 }
 
+// promise notes where others have been made to go for a pod. The pod itself says so only
+// when that has been written, and it may be looked at before.
+func (c *cluster) promise(pod *corev1.Pod, at *fwk.NominatingInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.promised) >= marksMax {
+		clear(c.promised)
+	}
+	if at != nil && at.NominatedNodeName != "" {
+		c.promised[pod.UID] = at.NominatedNodeName
+	}
+}
+
+// awaits says to wait if others have been made to go for these pods, and had not given
+// back their devices when room was looked for, or have not now. What they gave back in
+// between was not seen, and has the pods looked at again.
+func (c *cluster) awaits(pods []*corev1.Pod) *fwk.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.awaited != nil {
+		return c.awaited
+	}
+	return c.leaving(pods)
+}
+
 // leaving says to wait if pods have been made to go from the nodes that these were
 // promised, and their claims have not given back the devices yet: to look again would
 // make others go for nothing.
-func (p *Preemption) leaving(pods []*corev1.Pod) *fwk.Status {
-	c := p.cluster
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *cluster) leaving(pods []*corev1.Pod) *fwk.Status {
 	promised := sets.New[string]()
 	for _, pod := range pods {
-		if n := pod.Status.NominatedNodeName; n != "" && len(pod.Spec.ResourceClaims) > 0 {
-			promised.Insert(n)
+		for _, n := range []string{pod.Status.NominatedNodeName, c.promised[pod.UID]} {
+			if n != "" && len(pod.Spec.ResourceClaims) > 0 {
+				promised.Insert(n)
+			}
 		}
 	}
 	if promised.Len() == 0 {
@@ -129,7 +189,7 @@ func (p *Preemption) leaving(pods []*corev1.Pod) *fwk.Status {
 	if err != nil {
 		return fwk.AsStatus(fmt.Errorf("listing claims: %w", err))
 	}
-	lister := p.handle.SharedInformerFactory().Core().V1().Pods().Lister()
+	lister := c.handle.SharedInformerFactory().Core().V1().Pods().Lister()
 	for _, claim := range all {
 		if claim.Status.Allocation == nil || len(claim.Status.ReservedFor) == 0 {
 			continue

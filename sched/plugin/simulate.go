@@ -20,23 +20,33 @@ const stateGone = NameDevices + "/gone"
 // simulation is a search for who gives way to a gang. Upstream takes away all who may,
 // places the gang once, and then tries to put back one after the other.
 type simulation struct {
-	before gone // pods with claims that were there
+	before gone // pods that were there
 	gone   gone // of these, who is taken away
 	ghosts sets.Set[types.UID]
-	back   sets.Set[string] // nodes with pods that were put back
+	back   sets.Set[string] // nodes with pods that were put back, and their devices
 	trying bool             // the gang is being placed
+
+	losses  *losses
+	victims []*victim                // who may be taken away, the most important first
+	stays   map[string]sched.Request // what those have, by node, who are taken away and shall stay
+	goes    sets.Set[types.UID]      // who has to go, for the gang to be where it was placed
+	pressed int                      // how many of these were put back
 }
 
-// simulate begins one.
-func (c *cluster) simulate() (*simulation, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before, err := c.present()
-	if err != nil {
+// simulate begins one, for a gang of this priority.
+func (c *cluster) simulate(l *losses, priority int32) (*simulation, error) {
+	s := &simulation{gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string](), goes: sets.New[types.UID](), losses: l}
+	var err error
+	if s.victims, err = c.victims(l, priority); err != nil {
 		return nil, err
 	}
-	c.simulated = &simulation{before: before, gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string]()}
-	return c.simulated, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.before, err = c.present(); err != nil {
+		return nil, err
+	}
+	c.simulated = s
+	return s, nil
 }
 
 // wake ends it.
@@ -46,7 +56,7 @@ func (c *cluster) wake() {
 	c.simulated, c.gang = nil, nil
 }
 
-// present is the pods with claims on the nodes of the snapshot.
+// present is the pods on the nodes of the snapshot.
 func (c *cluster) present() (gone, error) {
 	infos, err := c.handle.SnapshotSharedLister().NodeInfos().List()
 	if err != nil {
@@ -55,9 +65,7 @@ func (c *cluster) present() (gone, error) {
 	out := gone{}
 	for _, info := range infos {
 		for _, p := range info.GetPods() {
-			if pod := p.GetPod(); len(pod.Spec.ResourceClaims) > 0 {
-				out[pod.UID] = pod
-			}
+			out[p.GetPod().UID] = p.GetPod()
 		}
 	}
 	return out, nil
@@ -69,7 +77,7 @@ func (s *simulation) look(c *cluster) error {
 	if err != nil {
 		return err
 	}
-	s.gone = gone{}
+	s.gone, s.goes, s.pressed = gone{}, sets.New[types.UID](), 0
 	for uid, pod := range s.before {
 		if now[uid] == nil {
 			s.gone[uid] = pod
@@ -84,11 +92,22 @@ func (s *simulation) put(c *cluster, pod *corev1.Pod, back bool) {
 	if s.before[pod.UID] == nil || back == (s.gone[pod.UID] == nil) {
 		return
 	}
+	pressed := 0
+	if s.goes.Has(pod.UID) {
+		pressed = 1
+	}
 	if back {
 		delete(s.gone, pod.UID)
-		s.back.Insert(pod.Spec.NodeName)
+		s.pressed += pressed
 	} else {
 		s.gone[pod.UID] = pod
+		s.pressed -= pressed
+	}
+	if len(pod.Spec.ResourceClaims) == 0 {
+		return
+	}
+	if back {
+		s.back.Insert(pod.Spec.NodeName)
 	}
 	s.ghosts = c.ghosts(s.gone)
 }
@@ -118,13 +137,13 @@ func (d *Devices) AddPod(_ context.Context, state fwk.CycleState, _ *corev1.Pod,
 }
 
 func (d *Devices) note(state fwk.CycleState, who *corev1.Pod, back bool) {
-	if len(who.Spec.ResourceClaims) == 0 {
-		return
-	}
 	d.cluster.mu.Lock()
 	defer d.cluster.mu.Unlock()
 	if s := d.cluster.simulated; s != nil {
 		s.put(d.cluster, who, back)
+		return
+	}
+	if len(who.Spec.ResourceClaims) == 0 {
 		return
 	}
 	g := goneOf(state)
@@ -186,6 +205,9 @@ func (d *Devices) without(ctx context.Context, pod *corev1.Pod, node fwk.NodeInf
 // stillFits reports whether the devices that a gang's pods were given on a node are free,
 // with those there who were put back. CPU and memory are other plugins'.
 func (c *cluster) stillFits(pod *corev1.Pod, node string) *fwk.Status {
+	if c.simulated.pressed > 0 {
+		return fwk.NewStatus(fwk.Unschedulable, "it was decided who gives way")
+	}
 	no := fwk.NewStatus(fwk.Unschedulable, "the devices are in use")
 	if _, _, planned := c.gang.of(pod); !planned {
 		if c.simulated.back.Has(node) {
