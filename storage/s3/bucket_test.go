@@ -58,5 +58,7 @@ func TestNamesOfOnesOwn(t *testing.T) {
 	if got := string(w.ok(w.main("GET", "/data/k", "")).body); got != "main's" {
 		t.Errorf("got %q", got)
 	}
-	w.want(w.as("ALT", "PUT", "/Not_S3", nil, nil), 400, "InvalidBucketName")
+	for _, method := range []string{"PUT", "GET", "DELETE"} {
+		w.want(w.as("ALT", method, "/Not_S3", nil, nil), 400, "InvalidBucketName")
+	}
 }

@@ -113,6 +113,11 @@ func (q *request) deleteObjects() error {
 	if len(body.Object) == 0 || len(body.Object) > deletesMax {
 		return fail("MalformedXML", "Delete takes 1 to %d objects, not %d.", deletesMax, len(body.Object))
 	}
+	for i := range body.Object {
+		if body.Object[i].Key == "" {
+			return fail("UserKeyMustBeSpecified", "Object %d of the list has no Key.", i+1)
+		}
+	}
 	out := make([]storage.Deletion, len(body.Object))
 	errs := make([]error, len(body.Object))
 	var wg sync.WaitGroup

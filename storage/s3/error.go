@@ -116,6 +116,7 @@ var statuses = map[string]int{
 	"StorageFull":                                    507,
 	"UnexpectedContent":                              400,
 	"UnresolvableGrantByEmailAddress":                400,
+	"UserKeyMustBeSpecified":                         400,
 	"XAmzContentChecksumMismatch":                    400,
 	"XAmzContentSHA256Mismatch":                      400,
 }
@@ -243,6 +244,6 @@ func (q *request) fail(err error) {
 	if q.name != "" {
 		x.text("BucketName", q.name)
 	}
-	x.text("Resource", q.r.URL.Path).text("RequestId", q.id).text("HostId", q.s.region).close("Error")
+	x.text("Resource", q.r.URL.Path).text("RequestId", q.id).text("HostId", q.s.host[0]).close("Error")
 	x.send(q.w, e.Status)
 }

@@ -73,9 +73,11 @@ func (l *listing) fill(q *request) (err error) {
 	return err
 }
 
-// head writes the elements that all listings begin with.
-func (l *listing) head(x *answer, q *request) {
+// head writes the elements that all listings begin with. place writes where the page
+// begins and ends. The order is S3's: some clients check it against a schema.
+func (l *listing) head(x *answer, q *request, place func()) {
 	x.text("Name", q.name).text("Prefix", l.prefix(q.op.name))
+	place()
 	x.number("MaxKeys", int64(l.limit)).some("Delimiter", l.encode.text(l.Delimiter))
 	x.some("EncodingType", l.encode.kind()).flag("IsTruncated", l.More)
 }
@@ -92,16 +94,23 @@ func (l *listing) prefix(op string) string {
 
 // object writes what is between <Contents> and </Contents>.
 func (l *listing) object(x *answer, o *storage.Info, owner bool) {
-	x.text("Key", l.encode.text(o.Key)).time("LastModified", o.Modified).text("ETag", `"`+o.ETag+`"`)
+	x.text("Key", l.encode.text(o.Key))
+	l.facts(x, o, owner)
+}
+
+// facts writes what object does, but for the key.
+func (l *listing) facts(x *answer, o *storage.Info, owner bool) {
+	x.time("LastModified", o.Modified).text("ETag", `"`+o.ETag+`"`)
 	for _, a := range algorithms {
 		if sum := o.Meta.Checksums[a.name]; sum != "" {
 			x.text("ChecksumAlgorithm", a.name).text("ChecksumType", typeOf(sum))
 		}
 	}
-	x.number("Size", o.Size).text("StorageClass", classOf(&o.Meta))
+	x.number("Size", o.Size)
 	if owner {
 		l.owners.write(x, o)
 	}
+	x.text("StorageClass", classOf(&o.Meta))
 }
 
 // owners writes owners, and remembers their names for as long as a page takes.
@@ -134,11 +143,12 @@ func (q *request) listObjects() error {
 		return err
 	}
 	x := newXML().root("ListBucketResult")
-	l.head(x, q)
-	x.text("Marker", l.encode.text(l.After))
-	if l.More {
-		x.text("NextMarker", l.encode.text(l.Next))
-	}
+	l.head(x, q, func() {
+		x.text("Marker", l.encode.text(l.After))
+		if l.More {
+			x.text("NextMarker", l.encode.text(l.Next))
+		}
+	})
 	for i := range l.Objects {
 		x.open("Contents")
 		l.object(x, &l.Objects[i], true)
@@ -168,14 +178,15 @@ func (q *request) listObjects2() error {
 		return err
 	}
 	x := newXML().root("ListBucketResult")
-	l.head(x, q)
-	x.number("KeyCount", int64(l.Size())).some("StartAfter", l.encode.text(start))
-	if resumed {
-		x.text("ContinuationToken", token)
-	}
-	if l.More {
-		x.text("NextContinuationToken", toToken(l.Next))
-	}
+	l.head(x, q, func() {
+		if l.More {
+			x.text("NextContinuationToken", toToken(l.Next))
+		}
+		if resumed {
+			x.text("ContinuationToken", token)
+		}
+		x.some("StartAfter", l.encode.text(start)).number("KeyCount", int64(l.Size()))
+	})
 	owner := q.query.Get("fetch-owner") == "true"
 	for i := range l.Objects {
 		x.open("Contents")

@@ -7,6 +7,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/s3/sigv4"
 	"polder.dev/polder/storage/seal"
 )
@@ -75,6 +76,11 @@ func (q *request) serve() error {
 // open finds the bucket with its rules.
 func (q *request) open() error {
 	b, info, rules, err := q.s.lookup(q.ctx, q.who.Account, q.name)
+	if errors.Is(err, storage.ErrNoBucket) {
+		if bad := naming.CheckS3(q.name); bad != nil { // Swift's containers may have such names
+			return fail("InvalidBucketName", "%s", message("The specified bucket is not valid", bad))
+		}
+	}
 	if err != nil {
 		return err
 	}

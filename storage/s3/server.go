@@ -51,7 +51,8 @@ type Server struct {
 	keys  sigv4.Keys
 	rules ruleCache
 	lives lifeCache
-	first uint64 // of request ids
+	first uint64   // of request ids
+	host  []string // what names this process to clients and to those whom they ask for help
 	count atomic.Uint64
 	wide  chan struct{} // who sends through a large buffer
 }
@@ -82,6 +83,7 @@ func New(c Config) (*Server, error) {
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	s.first = binary.BigEndian.Uint64(seed[:])
+	s.host = []string{rand.Text()}
 	return s, nil
 }
 
@@ -90,6 +92,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{s: s, w: w, r: r, ctx: r.Context()}
 	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
+	w.Header()["X-Amz-Id-2"] = s.host
 	if err := q.serve(); err != nil {
 		linger.Answer(w, r, q.auth != nil, func() { q.fail(err) })
 	}

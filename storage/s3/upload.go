@@ -183,9 +183,11 @@ func (q *request) listParts() error {
 	x.text("Bucket", q.name).text("Key", q.key).text("UploadId", u.ID)
 	x.owner("Initiator", owner, q.s.display(q.ctx, owner)).owner("Owner", owner, q.s.display(q.ctx, owner))
 	x.text("StorageClass", classOf(&u.Meta)).number("PartNumberMarker", after)
+	last := 0
 	if len(list) > 0 {
-		x.number("NextPartNumberMarker", int64(list[len(list)-1].Number))
+		last = list[len(list)-1].Number
 	}
+	x.number("NextPartNumberMarker", int64(last))
 	x.number("MaxParts", int64(limit)).flag("IsTruncated", more)
 	if a, kind, ok := strings.Cut(u.Meta.System[systemChecksum], "/"); ok {
 		x.text("ChecksumAlgorithm", a).text("ChecksumType", kind)
@@ -225,9 +227,10 @@ func (q *request) listUploads() error {
 	}
 	x := newXML().root("ListMultipartUploadsResult")
 	x.text("Bucket", q.name).text("KeyMarker", e.text(o.After)).text("UploadIdMarker", o.AfterID)
-	if l.More {
-		x.text("NextKeyMarker", e.text(l.Next)).some("NextUploadIdMarker", l.NextID)
+	if n := len(l.Uploads); !l.More && n > 0 { // S3 tells where the last page ends as well
+		l.Next, l.NextID = l.Uploads[n-1].Key, l.Uploads[n-1].ID
 	}
+	x.text("NextKeyMarker", e.text(l.Next)).text("NextUploadIdMarker", l.NextID)
 	x.some("Delimiter", e.text(o.Delimiter)).text("Prefix", e.text(o.Prefix))
 	x.number("MaxUploads", int64(limit)).some("EncodingType", e.kind()).flag("IsTruncated", l.More)
 	for i := range l.Uploads {

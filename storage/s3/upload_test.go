@@ -152,6 +152,9 @@ func TestUploadLists(t *testing.T) {
 			}
 			seen++
 		}
+		if last := p.Upload[len(p.Upload)-1]; p.NextKeyMarker != last.Key || p.NextUploadIdMarker != last.UploadId {
+			t.Errorf("the page ends with %+v, and the next one begins behind %s %s", last, p.NextKeyMarker, p.NextUploadIdMarker)
+		}
 		if !p.IsTruncated {
 			break
 		}

@@ -64,11 +64,12 @@ func (q *request) listVersions() error {
 		}
 	}
 	x := newXML().root("ListVersionsResult")
-	l.head(x, q)
-	x.text("KeyMarker", l.encode.text(l.After)).text("VersionIdMarker", l.AfterID)
-	if l.More {
-		x.text("NextKeyMarker", l.encode.text(l.Next)).some("NextVersionIdMarker", l.NextID)
-	}
+	l.head(x, q, func() {
+		x.text("KeyMarker", l.encode.text(l.After)).text("VersionIdMarker", l.AfterID)
+		if l.More {
+			x.text("NextKeyMarker", l.encode.text(l.Next)).some("NextVersionIdMarker", l.NextID)
+		}
+	})
 	for i := range l.Objects {
 		o := &l.Objects[i]
 		if o.Deleted {
@@ -78,8 +79,8 @@ func (q *request) listVersions() error {
 			x.close("DeleteMarker")
 			continue
 		}
-		x.open("Version").text("VersionId", o.Version).flag("IsLatest", o.Latest)
-		l.object(x, o, true)
+		x.open("Version").text("Key", l.encode.text(o.Key)).text("VersionId", o.Version).flag("IsLatest", o.Latest)
+		l.facts(x, o, true)
 		x.close("Version")
 	}
 	writePrefixes(x, l.encode, l.Prefixes)
