@@ -50,7 +50,7 @@ func measureDevice(ctx context.Context, b *bench) error {
 
 // goBench runs a Go benchmark and returns one of its metrics, by run.
 func goBench(ctx context.Context, room, name, metric string, runs int) ([]float64, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+name+"$", "-count", strconv.Itoa(runs), room)
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+strings.ReplaceAll(name, "/", "$/^")+"$", "-count", strconv.Itoa(runs), room)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -mod=readonly -buildvcs=false -gcflags=all=-dwarf=false")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

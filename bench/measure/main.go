@@ -189,7 +189,7 @@ func run(ctx context.Context) (err error) {
 		if os.Geteuid() != 0 {
 			return errors.New("this needs root, as a cloud does; run it with sudo")
 		}
-		if err := b.cloud.reset(ctx); err != nil {
+		if err := errors.Join(b.cloud.reset(ctx), os.MkdirAll(*dir, 0o755)); err != nil {
 			return err
 		}
 		defer func() {

@@ -58,9 +58,6 @@ func (b *bench) fresh(ctx context.Context, policy, workload string) (*kube.Clien
 	if err := b.cloud.reset(ctx); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(b.cloud.dir), 0o755); err != nil {
-		return nil, err
-	}
 	file := filepath.Join(filepath.Dir(b.cloud.dir), "sched.yaml")
 	text := fmt.Sprintf("scheduler: {policy: %s, workloadFile: %q}\n", policy, workload)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
