@@ -44,7 +44,7 @@ func (c *call) header(name string) string { return c.r.Header.Get(name) }
 // realm is what 401 names.
 func (c *call) realm() string {
 	if c.shown != "" {
-		return url.PathEscape(c.shown)
+		return strings.ReplaceAll(url.QueryEscape(c.shown), "+", "%20")
 	}
 	return "unknown"
 }

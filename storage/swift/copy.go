@@ -91,7 +91,7 @@ func (c *call) copy(from, to place, l look) error {
 	defer func() { _ = s.Close() }() // it was only read
 	seen := s.info
 	seen.Modified = roundUp(seen.Modified)
-	if err := conditions(c.r.Header).Check(&seen, true); err != nil {
+	if err := c.judge(&seen); err != nil {
 		c.objectHeaders(s)
 		return c.unmet(err)
 	}

@@ -77,8 +77,12 @@ func (h *Handler) Handles(r *http.Request) bool {
 
 // swiftPath tells accounts from keys in a bucket named v1.
 func (h *Handler) swiftPath(r *http.Request, rest string) bool {
-	acct, _, _ := strings.Cut(rest, "/")
-	return h.account(acct).known() || r.Header.Get("X-Auth-Token") != "" || r.Header.Get("X-Storage-Token") != ""
+	for i := range h.cfg.Resellers {
+		if strings.HasPrefix(rest, h.cfg.Resellers[i].Prefix+"_") { // known or not
+			return true
+		}
+	}
+	return r.Header.Get("X-Auth-Token") != "" || r.Header.Get("X-Storage-Token") != ""
 }
 
 // signedS3 says that a request is signed, or speaks, as S3's clients do.

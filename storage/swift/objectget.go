@@ -3,6 +3,7 @@ package swift
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,7 +168,7 @@ func (c *call) objectGet() error {
 		}
 	}
 	s, err := c.see(b, c.object, l, head)
-	if errors.Is(err, storage.ErrNoObject) && len(conditions(c.r.Header).Match) > 0 {
+	if errors.Is(err, storage.ErrNoObject) && slices.Contains(conditions(c.r.Header).Match, "*") {
 		c.answer(412, "")
 		return nil
 	}
@@ -186,10 +187,24 @@ func (c *call) objectGet() error {
 	c.objectHeaders(s)
 	i := s.info
 	i.Modified = roundUp(i.Modified)
-	if err := conditions(c.r.Header).Check(&i, true); err != nil {
+	if err := c.judge(&i); err != nil {
 		return c.unmet(err)
 	}
 	return c.send(s)
+}
+
+// judge judges a read's conditions as Swift does: each for itself, where in RFC 9110 those
+// of ETags overrule those of times.
+func (c *call) judge(i *storage.Info) error {
+	all := conditions(c.r.Header)
+	for _, one := range []storage.Conditions{
+		{NoneMatch: all.NoneMatch}, {Match: all.Match}, {ModifiedSince: all.ModifiedSince}, {UnmodifiedSince: all.UnmodifiedSince},
+	} {
+		if err := one.Check(i, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conditions are those of a request (RFC 9110, section 13).
