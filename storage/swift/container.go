@@ -155,8 +155,8 @@ func (c *call) wantedPolicy() (*Policy, error) {
 	return p, nil
 }
 
-// containerPost changes what is kept of a container. Swift ignores another storage
-// policy in silence; here it is refused, so that nobody believes that data has moved.
+// containerPost changes what is kept of a container. Another storage policy changes
+// nothing, as with Swift, whose clients send it along; the answer says which one stays.
 func (c *call) containerPost() error {
 	b, err := c.box(c.shown, c.container)
 	if err != nil {
@@ -172,8 +172,8 @@ func (c *call) containerPost() error {
 	if err != nil {
 		return err
 	}
-	if have := c.h.cfg.policyOf(&b.info.Settings); pol != nil && pol.Name != have.Name {
-		return plainf(409, "The container's storage policy is '%s' and cannot be changed to '%s'. Copy the objects to another container.", have.Name, pol.Name)
+	if pol != nil {
+		c.w.Header().Set(headerPolicy, c.h.cfg.policyOf(&b.info.Settings).Name)
 	}
 	change, err := c.containerChange()
 	if err != nil {
