@@ -5,7 +5,7 @@
 //
 // The sub-packages are imported by system alone and never by each other: they
 // meet through API objects. This root holds what they must all understand alike:
-// which device a software stack needs, which variant of a Runtime work is given, how a
-// pod reaches the object store and what is copied to it, and what an image reference
+// which device a software stack needs, which variant of a Runtime work is given, how fast
+// jobs like one were with each, how a pod reaches the object store and what is copied to it, and what an image reference
 // means. It is pure, so that controllers elsewhere may import it, too.
 package workload

@@ -139,6 +139,9 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager, held cache
 	if err := m.GetFieldIndexer().IndexField(ctx, &v1alpha1.TrainJob{}, Unfinished, unfinished); err != nil {
 		return fmt.Errorf("registering the queue controller: %w", err)
 	}
+	if err := m.GetFieldIndexer().IndexField(ctx, &v1alpha1.TrainJob{}, Measured, measured); err != nil {
+		return fmt.Errorf("registering the queue controller: %w", err)
+	}
 	if err := m.Add(held); err != nil {
 		return fmt.Errorf("registering the queue controller: %w", err)
 	}

@@ -58,7 +58,7 @@ func newCloud(t *testing.T, objects ...client.Object) *cloud {
 	}
 	c := &cloud{t: t, clock: clocktesting.NewFakePassiveClock(began), events: events.NewFakeRecorder(1000)}
 	c.client = fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Queue{}).WithIndex(&v1alpha1.TrainJob{}, Unfinished, unfinished).
+		WithStatusSubresource(&v1alpha1.TrainJob{}, &v1alpha1.Queue{}).WithIndex(&v1alpha1.TrainJob{}, Unfinished, unfinished).WithIndex(&v1alpha1.TrainJob{}, Measured, measured).
 		WithInterceptorFuncs(interceptor.Funcs{
 			SubResourcePatch: func(ctx context.Context, to client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 				if c.refuse != nil {

@@ -96,8 +96,8 @@ func decide(w *world) *decision {
 	return d.conclude()
 }
 
-// workload is what the core is told of an item.
-func workload(i *item) queue.Workload {
+// told is what the core is told of an item.
+func told(i *item) queue.Workload {
 	w := i.work()
 	w.ID, w.Queue = i.id, i.queue
 	return w
@@ -128,7 +128,7 @@ func (d *desk) enter(i *item) {
 		if g, ok := d.supply.given[i.id]; ok {
 			r.Flavors = []string{g}
 		}
-		if err := d.state.Admitted(workload(i), r); err == nil {
+		if err := d.state.Admitted(told(i), r); err == nil {
 			d.out[i.id] = was
 			if adopted {
 				d.out[i.id] = &v1alpha1.JobQueue{Name: i.queue, Admitted: true, Reason: reasonAdmitted, Message: "it ran before it was in queue " + i.queue, Flavors: r.Flavors}
@@ -161,7 +161,7 @@ func (d *desk) waits(i *item) {
 	case !i.ready:
 		refuse(reasonRefused, "%s", i.wrong)
 	default:
-		if err := d.state.Add(workload(i)); err != nil {
+		if err := d.state.Add(told(i)); err != nil {
 			refuse(reasonRefused, "%s", i.words(err.Error()))
 			return
 		}

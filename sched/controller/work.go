@@ -14,6 +14,7 @@ import (
 	"polder.dev/polder/device/catalogue"
 	"polder.dev/polder/device/claim"
 	"polder.dev/polder/sched/queue"
+	"polder.dev/polder/workload"
 )
 
 // Defaults of a root, as api/v1alpha1 documents them.
@@ -41,6 +42,9 @@ func (w *world) workload(j *v1alpha1.TrainJob) queue.Workload {
 			Count: int(max(1, j.Spec.Workers)), CPU: 500, Memory: 1 << 30, // as the API server would fill them in
 			Ask: queue.Ask{Count: r.Count, Kinds: r.Kinds, Software: w.software(j), MemoryMin: r.Memory, Precision: r.Precision, Share: r.Share},
 		}},
+	}
+	if r.Count > 0 && j.Status.StartTime == nil { // later it keeps to its software
+		out.PodSets[0].Ask.Speeds = w.speeds(j)
 	}
 	if q := j.Spec.Resources.CPU; !q.IsZero() {
 		out.PodSets[0].CPU = q.MilliValue()
@@ -74,9 +78,30 @@ func saved(j *v1alpha1.TrainJob) time.Time {
 	return time.Time{}
 }
 
+// speeds that jobs like this one were measured to have, by software.
+func (w *world) speeds(j *v1alpha1.TrainJob) map[string]float64 {
+	alike := workload.Alike(j)
+	if s, known := w.measured[alike]; known {
+		return s
+	}
+	var s map[string]float64
+	if w.alike != nil {
+		s = workload.Measured(j, w.alike(alike)).Common()
+	}
+	if w.measured == nil {
+		w.measured = map[string]map[string]float64{}
+	}
+	w.measured[alike] = s
+	return s
+}
+
 // software that will do: what the job names and its Runtime has a variant for, in the
-// order of the job.
+// order of the job. One that has run keeps to what it ran with, which its checkpoints are
+// of.
 func (w *world) software(j *v1alpha1.TrainJob) []string {
+	if j.Status.StartTime != nil && j.Status.Software != "" && j.Spec.Accelerators.Count > 0 {
+		return []string{j.Status.Software}
+	}
 	asked := j.Spec.Accelerators.Software
 	rt := w.runtimes[j.Spec.Runtime]
 	if rt == nil {

@@ -17,6 +17,7 @@ import (
 
 	"polder.dev/polder/api/v1alpha1"
 	"polder.dev/polder/device/claim"
+	"polder.dev/polder/workload"
 )
 
 // world is what one look saw.
@@ -38,8 +39,12 @@ type world struct {
 	templates map[string]*resourcev1.ResourceClaimTemplate // by namespace/name
 	classes   map[string]*resourcev1.DeviceClass
 	extended  map[corev1.ResourceName]string // device classes by resource
-	judge     Judge
-	judged    map[string]int64 // what was judged before; see desk.takes
+	// alike lists the jobs that have measured how fast they are, of those that are alike;
+	// see workload.Alike.
+	alike    func(alike string) []v1alpha1.TrainJob
+	measured map[string]map[string]float64 // what these say, by what is alike in them; see world.speeds
+	judge    Judge
+	judged   map[string]int64 // what was judged before; see desk.takes
 }
 
 // Unfinished is the index of TrainJobs by whether they have ended: those that have are
@@ -53,6 +58,18 @@ func unfinished(o client.Object) []string {
 		return nil
 	}
 	return []string{"true"}
+}
+
+// Measured is the index of TrainJobs that have reported how fast they are, by what is
+// alike in those of which that says something.
+const Measured = "measured"
+
+func measured(o client.Object) []string {
+	j, ok := o.(*v1alpha1.TrainJob)
+	if !ok || len(workload.SpeedsOf(j)) == 0 {
+		return nil
+	}
+	return []string{workload.Alike(j)}
 }
 
 // read gathers the world. What comes from the cache is not copied, and must not be
@@ -97,6 +114,13 @@ func (c *Controller) read(ctx context.Context, now time.Time) (*world, error) {
 		devicesBy: c.sortedFor(devices.Items, rules.Items), claims: claims.Items, past: c.past,
 		claim: map[string]*resourcev1.ResourceClaim{}, templates: map[string]*resourcev1.ResourceClaimTemplate{},
 		classes: map[string]*resourcev1.DeviceClass{}, extended: extendedResources(classes.Items), judge: c.judge, judged: map[string]int64{},
+	}
+	w.alike = func(alike string) []v1alpha1.TrainJob {
+		var all v1alpha1.TrainJobList
+		if err := c.client.List(ctx, &all, client.MatchingFields{Measured: alike}, client.UnsafeDisableDeepCopy); err != nil {
+			c.log.WarnContext(ctx, "reading what jobs have measured", "error", err) // they are queued without
+		}
+		return all.Items
 	}
 	slices.SortFunc(w.queues, func(a, b v1alpha1.Queue) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range runtimes.Items {

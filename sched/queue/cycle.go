@@ -39,12 +39,16 @@ type Preemption struct {
 	Why string
 }
 
-// Cycle admits all that may start now.
+// Cycle admits all that may start now. Of what is free each is given what it is fastest
+// with, if that is known; and of those that one queue admits together, those get the
+// flavours that others would be no faster with who are, as long as each gives another
+// what that one gives up.
 func (s *State) Cycle(now time.Time) Plan {
 	s.advance(now)
 	p := Plan{left: s.options.VictimsMax}
 	s.hold(&p)
 	s.admit(&p)
+	s.trade(&p)
 	s.lift(&p)
 	return p
 }

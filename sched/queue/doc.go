@@ -34,6 +34,10 @@
 // needed. Those that end are back in their queue at once, and what takes their place
 // is told to wait until they are gone ([Admission.After]).
 //
+// Which of several flavours a workload is given is said by how fast it is known to be with
+// each ([Ask.Speeds]), and otherwise by the order in which it asks. Workloads of one queue
+// that are admitted together then exchange what raises the speed of all (trade.go).
+//
 // # What it promises
 //
 // No limit is exceeded at any level, a gang is admitted whole or not at all, the same

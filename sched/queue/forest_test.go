@@ -119,6 +119,9 @@ func drawn(r *rand.Rand, id int, leaves []string, now time.Time) Workload {
 		default:
 			p.Ask = Ask{Count: 1 + r.IntN(4), Kinds: []device.Kind{device.GPU, device.NPU}[:1+r.IntN(2)], MemoryMin: int64(r.IntN(3)) * 40 * gib}
 		}
+		if r.IntN(2) == 0 {
+			p.Ask.Speeds = map[string]float64{"cuda": 1 + 9*r.Float64(), "cann": 1 + 9*r.Float64()}
+		}
 		w.PodSets = append(w.PodSets, p)
 	}
 	return w

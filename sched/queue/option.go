@@ -159,7 +159,23 @@ func (s *State) fitting(a *Ask, leaf int) ([]int, *Error) {
 	if len(a.Kinds) == 0 && len(a.Software) == 0 { // any kind is as good as another
 		slices.Sort(out)
 	}
+	s.fastest(out, a.Speeds)
 	return out, nil
+}
+
+// fastest has the fastest come first of those flavours whose speed is known. The others
+// stay where they are.
+func (s *State) fastest(flavors []int, speeds map[string]float64) {
+	known := func(f int) bool { return speeds[s.tree.flavors[f].Software] > 0 }
+	sorted := slices.DeleteFunc(slices.Clone(flavors), func(f int) bool { return !known(f) })
+	slices.SortStableFunc(sorted, func(x, y int) int {
+		return cmp.Compare(speeds[s.tree.flavors[y].Software], speeds[s.tree.flavors[x].Software])
+	})
+	for i, f := range flavors {
+		if known(f) {
+			flavors[i], sorted = sorted[0], sorted[1:]
+		}
+	}
 }
 
 // serves reports whether a device of the flavour will do.

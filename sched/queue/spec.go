@@ -88,6 +88,9 @@ type Ask struct {
 	Products []string
 	// Software, best first; none is any.
 	Software []string
+	// Speeds are how fast the work is known to be with some software: the more, the
+	// faster. They come before the order of Kinds and Software; see [State.Cycle].
+	Speeds map[string]float64
 	// MemoryMin of one device, in bytes.
 	MemoryMin int64
 	// Precision that it must compute in, as far as is known.

@@ -56,7 +56,7 @@ func TestChoiceFollowsWhatWasMeasured(t *testing.T) {
 		"another program's numbers": {all[3:], nil, "cuda"},
 		"no number":                 {append(all[:1:1], ran("code/default/digits", "cann", map[string]string{"images_per_s": "NaN"}), all[1]), nil, "cuda"},
 	} {
-		s := workload.Supply{Offers: offers, Taken: map[claim.ID]*resourcev1.ResourceClaim{}, Faster: measured(&this, c.jobs).faster}
+		s := workload.Supply{Offers: offers, Taken: map[claim.ID]*resourcev1.ResourceClaim{}, Faster: workload.Measured(&this, c.jobs).Faster}
 		for _, o := range c.taken {
 			s.Taken[o.ID()] = &resourcev1.ResourceClaim{}
 		}
