@@ -72,14 +72,14 @@ func (q *request) createBucket() error {
 	if err := naming.CheckS3(q.name); err != nil {
 		return fail("InvalidBucketName", "%s", message("The specified bucket is not valid", err))
 	}
-	if err := q.constraint(); err != nil {
+	set := storage.Settings{Labels: map[string]string{}}
+	if err := q.constraint(&set); err != nil {
 		return err
 	}
 	acl, err := q.newACL(q.who.Account, "")
 	if err != nil {
 		return err
 	}
-	set := storage.Settings{Labels: map[string]string{}}
 	if acl != nil {
 		set.Labels[iam.LabelACL] = acl.Encode()
 	}
@@ -101,6 +101,7 @@ func (q *request) createBucket() error {
 		return err
 	}
 	q.set("Location", "/"+q.name)
+	q.set("X-Amz-Bucket-Arn", "arn:aws:s3:::"+q.name)
 	return q.status(http.StatusOK)
 }
 
@@ -122,23 +123,34 @@ func alone(a *iam.ACL) bool {
 	return a == nil || len(a.Grants) == 1 && a.Grants[0].Account == a.Owner && a.Grants[0].Permission == iam.FullControl
 }
 
-// constraint reads the body of CreateBucket, which may be empty.
-func (q *request) constraint() error {
+// constraint reads the body of CreateBucket, which may be empty: where the bucket shall
+// be, and its first tags.
+func (q *request) constraint(set *storage.Settings) error {
 	if q.r.ContentLength == 0 {
 		return nil
 	}
 	var c struct {
 		LocationConstraint string
 		Location           struct{ Name, Type string }
+		Tags               struct{ Tag []tag }
 	}
 	if err := q.decode(&c); err != nil {
 		return err
+	}
+	if len(c.Tags.Tag) > 0 {
+		tags, err := tagMap(c.Tags.Tag, bucketTagsMax)
+		if err != nil {
+			return err
+		}
+		if set.Labels[labelTags], err = encodeTags(tags); err != nil {
+			return err
+		}
 	}
 	switch c.LocationConstraint {
 	case "", q.s.region, "us-east-1":
 		return nil
 	}
-	return fail("IllegalLocationConstraintException", "The location constraint %q is not this server's region, which is %s.", c.LocationConstraint, q.s.region)
+	return fail("InvalidLocationConstraint", "The location constraint %q is not this server's region, which is %s.", c.LocationConstraint, q.s.region)
 }
 
 // headBucket implements HeadBucket.

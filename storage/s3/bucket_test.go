@@ -40,8 +40,18 @@ func TestBuckets(t *testing.T) {
 	w.want(w.as("ALT", "DELETE", "/logs", nil, nil), 403, "AccessDenied")
 	w.want(w.main("DELETE", "/logs", ""), 204, "")
 	w.want(w.main("DELETE", "/logs", ""), 404, "NoSuchBucket")
-	w.want(w.main("PUT", "/europe", "<CreateBucketConfiguration><LocationConstraint>mars</LocationConstraint></CreateBucketConfiguration>"), 400, "IllegalLocationConstraintException")
+	w.want(w.main("PUT", "/europe", "<CreateBucketConfiguration><LocationConstraint>mars</LocationConstraint></CreateBucketConfiguration>"), 400, "InvalidLocationConstraint")
 	w.want(w.main("PUT", "/europe", "<CreateBucketConf"), 400, "MalformedXML")
+	tags := func(k string) string {
+		return "<CreateBucketConfiguration><Tags><Tag><Key>" + k + "</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>"
+	}
+	w.want(w.main("PUT", "/tagged", tags("aws:k")), 400, "InvalidTag")
+	if arn := w.ok(w.main("PUT", "/tagged", tags("k"))).Header.Get("X-Amz-Bucket-Arn"); arn != "arn:aws:s3:::tagged" {
+		t.Errorf("the bucket's name for policies is %q", arn)
+	}
+	if got := w.tags(w.main("GET", "/tagged?tagging", "")); len(got) != 2 || got[0] != "k" || got[1] != "v" {
+		t.Errorf("tags %v", got)
+	}
 	w.want(w.main("POST", "/data?location", ""), 405, "MethodNotAllowed")
 	w.want(w.main("PUT", "/data?replication", ""), 501, "NotImplemented")
 }

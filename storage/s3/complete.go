@@ -31,6 +31,9 @@ func (b *completeBody) refs() ([]storage.PartRef, error) {
 	out := make([]storage.PartRef, len(b.Part))
 	for i := range b.Part {
 		p := &b.Part[i]
+		if p.PartNumber < 1 || p.PartNumber > storage.PartsMax {
+			return nil, fail("InvalidArgument", "PartNumber must be 1 to %d, not %d.", storage.PartsMax, p.PartNumber)
+		}
 		if i > 0 && p.PartNumber <= b.Part[i-1].PartNumber {
 			return nil, fail("InvalidPartOrder", "The list of parts was not in ascending order: %d comes after %d.", p.PartNumber, b.Part[i-1].PartNumber)
 		}
@@ -114,6 +117,12 @@ func (q *request) whole() (expected, error) {
 	}
 	for _, a := range algorithms {
 		if v := q.header(a.header); v != "" {
+			if plain, _, _ := strings.Cut(v, "-"); !a.valid(plain) {
+				return w, fail("InvalidRequest", "Value for %s header is invalid: it must be base64 of %d bytes.", strings.ToLower(a.header), a.bytes)
+			}
+			if w.algorithm != nil {
+				return w, fail("InvalidRequest", "Expecting a single x-amz-checksum- header, and there are several.")
+			}
 			w.algorithm, w.sum = a, v
 			delete(q.r.Header, a.header)
 		}

@@ -176,7 +176,7 @@ func (q *request) copiedMeta(src *storage.Info) (storage.Meta, bool, error) {
 	if !retag {
 		m.Tags = src.Meta.Tags
 	}
-	changed := replace || retag || q.header("X-Amz-Website-Redirect-Location") != "" || q.header("X-Amz-Server-Side-Encryption") != ""
+	changed := replace || retag || q.header(headerRedirect) != "" || q.header("X-Amz-Server-Side-Encryption") != ""
 	if c := q.header("X-Amz-Storage-Class"); c != "" && c != classOf(&src.Meta) {
 		changed = true
 	}

@@ -134,7 +134,10 @@ func (q *request) sealLock(m *storage.Meta) error {
 	if q.op.name != "CreateMultipartUpload" { // whose object is made when it is completed
 		s = c.State(q.s.now())
 	}
-	if mode+until != "" {
+	if (mode == "") != (until == "") {
+		return fail("InvalidArgument", "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied.")
+	}
+	if mode != "" {
 		if err := q.authorise("s3:PutObjectRetention"); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ const userBytesMax = 2 << 10
 // Entries of Meta.System that are this door's.
 const (
 	systemClass    = "s3.class"    // storage class, where it is not STANDARD
+	systemRedirect = "s3.redirect" // where a web site sends who asks for it
 	systemChecksum = "s3.checksum" // ALGORITHM/TYPE of an upload
 	systemUpload   = "s3.upload"   // id of the upload that the object was
 	systemParts    = "s3.parts"    // sizes and checksums of its parts
@@ -58,10 +59,34 @@ func (q *request) meta() (storage.Meta, error) {
 		return m, err
 	}
 	c, err := q.class()
-	if err == nil && c != "" {
-		m.System = map[string]string{systemClass: c}
+	if err != nil {
+		return m, err
 	}
-	return m, err
+	to := q.header(headerRedirect)
+	if to != "" && !redirectable(to) {
+		return m, fail("InvalidRedirectLocation", "The website redirect location must begin with '/', 'http://' or 'https://', and have at most %d bytes.", redirectBytesMax)
+	}
+	for k, v := range map[string]string{systemClass: c, systemRedirect: to} {
+		if v == "" {
+			continue
+		}
+		if m.System == nil {
+			m.System = map[string]string{}
+		}
+		m.System[k] = v
+	}
+	return m, nil
+}
+
+// headerRedirect says where a web site sends who asks for an object. It is kept for
+// whoever serves the site, and told like other metadata.
+const (
+	headerRedirect   = "X-Amz-Website-Redirect-Location"
+	redirectBytesMax = 2 << 10
+)
+
+func redirectable(to string) bool {
+	return len(to) <= redirectBytesMax && (strings.HasPrefix(to, "/") || strings.HasPrefix(to, "http://") || strings.HasPrefix(to, "https://"))
 }
 
 // class is what x-amz-storage-class says, "" for STANDARD.
@@ -144,6 +169,9 @@ func (q *request) show(info *storage.Info) {
 	}
 	if c := info.Meta.System[systemClass]; c != "" {
 		h["X-Amz-Storage-Class"] = []string{c}
+	}
+	if to := info.Meta.System[systemRedirect]; to != "" {
+		h[headerRedirect] = []string{to}
 	}
 	if n := len(info.Meta.Tags); n > 0 {
 		h["X-Amz-Tagging-Count"] = []string{strconv.Itoa(n)}

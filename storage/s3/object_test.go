@@ -100,6 +100,7 @@ func TestBadPuts(t *testing.T) {
 		"a trailer without one": {"bar", []string{"X-Amz-Trailer", "x-amz-checksum-crc32"}, 400, "InvalidRequest"},
 		"much metadata":         {"bar", []string{"X-Amz-Meta-A", strings.Repeat("x", 2049)}, 400, "MetadataTooLarge"},
 		"as much as may be":     {"bar", []string{"X-Amz-Meta-A", strings.Repeat("x", 2047)}, 200, ""},
+		"a redirection":         {"bar", []string{"X-Amz-Website-Redirect-Location", "ftp://a"}, 400, "InvalidRedirectLocation"},
 		"an unknown class":      {"bar", []string{"X-Amz-Storage-Class", "COLD"}, 400, "InvalidStorageClass"},
 		"another owner":         {"bar", []string{"X-Amz-Expected-Bucket-Owner", "alt"}, 403, "AccessDenied"},
 		"the owner":             {"bar", []string{"X-Amz-Expected-Bucket-Owner", "main"}, 200, ""},
@@ -366,5 +367,22 @@ func TestEveryOperation(t *testing.T) {
 	}
 	if r := w.ok(w.main("GET", "/data/k", "")); string(r.body) != "secret" {
 		t.Errorf("the object is %q now", r.body)
+	}
+}
+
+// TestRedirect: where a web site sends who asks for an object is kept with it, and no copy
+// has it unless it says so.
+func TestRedirect(t *testing.T) {
+	w := bucketed(t)
+	const name = "X-Amz-Website-Redirect-Location"
+	w.ok(w.main("PUT", "/data/k", "x", name, "/elsewhere", "X-Amz-Storage-Class", "GLACIER"))
+	w.ok(w.main("PUT", "/data/copy", "", "X-Amz-Copy-Source", "/data/k"))
+	w.ok(w.main("PUT", "/data/sent", "", "X-Amz-Copy-Source", "/data/k", name, "https://example.org/"))
+	for key, want := range map[string]string{"k": "/elsewhere", "copy": "", "sent": "https://example.org/"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if got := w.ok(w.main(method, "/data/"+key, "")).Header.Get(name); got != want {
+				t.Errorf("%s %s: sent to %q, want %q", method, key, got, want)
+			}
+		}
 	}
 }

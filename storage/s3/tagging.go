@@ -188,18 +188,23 @@ func (q *request) putBucketTags() error {
 	if err != nil {
 		return err
 	}
-	text := ""
-	if len(tags) > 0 {
-		b, err := json.Marshal(tags)
-		if err != nil {
-			return err
-		}
-		text = string(b)
+	text, err := encodeTags(tags)
+	if err != nil {
+		return err
 	}
 	if err := q.setLabel(labelTags, text); err != nil {
 		return err
 	}
 	return q.status(http.StatusNoContent)
+}
+
+// encodeTags is the form in which a bucket's tags are kept; "" is none.
+func encodeTags(tags map[string]string) (string, error) {
+	if len(tags) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(tags)
+	return string(b), err
 }
 
 func (q *request) deleteBucketTags() error {

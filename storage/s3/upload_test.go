@@ -234,8 +234,12 @@ func TestChecksums(t *testing.T) {
 			w.want(w.part("k", id, 3, two, other.header, sumOf(other, two)), 400, "InvalidRequest")
 			bad := fmt.Sprintf("<%s>%s</%s>", a.element, sumOf(a, one), a.element)
 			w.want(w.complete("k", id, named(1, r1.Header.Get("Etag")), named(2, r2.Header.Get("Etag"), bad)), 400, "InvalidPart")
+			first := "<CompleteMultipartUpload>" + named(1, r1.Header.Get("Etag")) + "</CompleteMultipartUpload>"
+			w.want(w.main("POST", "/data/k?uploadId="+id, first, a.header, "x"), 400, "InvalidRequest")
+			w.want(w.main("POST", "/data/k?uploadId="+id, first, a.header, sumOf(a, one), other.header, sumOf(other, one)), 400, "InvalidRequest")
+			w.want(w.complete("k", id, named(0, r1.Header.Get("Etag"))), 400, "InvalidArgument")
 			mode := map[string]string{composite: fullObject, fullObject: composite}[kind]
-			w.want(w.main("POST", "/data/k?uploadId="+id, "<CompleteMultipartUpload>"+named(1, r1.Header.Get("Etag"))+"</CompleteMultipartUpload>", "X-Amz-Checksum-Type", mode), 400, "InvalidRequest")
+			w.want(w.main("POST", "/data/k?uploadId="+id, first, "X-Amz-Checksum-Type", mode), 400, "InvalidRequest")
 			w.ok(w.complete("k", id, named(1, r1.Header.Get("Etag"), bad), named(2, r2.Header.Get("Etag"))))
 			whole := want
 			if kind == composite {
