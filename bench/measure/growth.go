@@ -28,9 +28,12 @@ const fillVariable = "POLDER_MEASURE_FILL"
 // growthBucket is the bucket that grows.
 const growthBucket = "many"
 
-// The first size that is measured, and the disks of the largest pool.
+// The first size that is measured, the objects that only the log knows when the program
+// dies (nearly as many of 4 KiB as the store lets gather), and the disks of the largest
+// pool.
 const (
 	objectsFirst = 1_000
+	replayed     = 100_000
 	disksMax     = 4
 )
 
@@ -107,7 +110,7 @@ func (b *bench) grown(ctx context.Context, dir string, from, to int) (out map[st
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	note("start after kill -9", "s", time.Since(began).Seconds(), "until it answers")
+	note("start after kill -9", "s", time.Since(began).Seconds(), fmt.Sprintf("until it answers; the log of %d objects is replayed", min(to, replayed)))
 	pages, err := d.list(growthBucket, min(to, 1_000_000))
 	if err != nil {
 		return nil, err
@@ -246,30 +249,47 @@ func fill(ctx context.Context, dir string, from, to int) (rate float64, err erro
 	return rate, nil
 }
 
-// fillStore is what the child does.
+// fillStore is what the child does: it puts the objects that are new, closes the store,
+// puts some of them again, so that the log holds what the index does not, and dies.
 func fillStore(order string) error {
 	var from, to int
-	var dir string
 	if _, err := fmt.Sscanf(order, "%d %d", &from, &to); err != nil {
 		return err
 	}
-	dir = strings.SplitN(order, " ", 3)[2]
-	s, err := disk.Open(disk.Config{Dirs: []string{dir}})
+	dir := strings.SplitN(order, " ", 3)[2]
+	began := time.Now()
+	s, err := putAll(dir, from, to)
 	if err != nil {
 		return err
+	}
+	rate := float64(to-from) / time.Since(began).Seconds()
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if _, err := putAll(dir, 0, min(to, replayed)); err != nil {
+		return err
+	}
+	fmt.Printf("filled %g\n", rate)
+	os.Exit(1) // as a crash would: nothing is closed
+	return nil
+}
+
+// putAll opens a store and puts objects.
+func putAll(dir string, from, to int) (*disk.Store, error) {
+	s, err := disk.Open(disk.Config{Dirs: []string{dir}})
+	if err != nil {
+		return nil, err
 	}
 	bk, err := s.Bucket(context.Background(), growthBucket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	go func() { _ = s.Run(ctx) }()
-	var wg sync.WaitGroup
+	var run, puts sync.WaitGroup
+	run.Go(func() { _ = s.Run(ctx) })
 	errs := make([]error, 64)
-	began := time.Now()
 	for c := range errs {
-		wg.Go(func() {
+		puts.Go(func() {
 			body := make([]byte, smallBytes)
 			for i := from + c; i < to && errs[c] == nil; i += len(errs) {
 				copy(body, key(i))
@@ -277,13 +297,10 @@ func fillStore(order string) error {
 			}
 		})
 	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	fmt.Printf("filled %g\n", float64(to-from)/time.Since(began).Seconds())
-	os.Exit(1) // as a crash would: nothing is closed
-	return nil
+	puts.Wait()
+	stop()
+	run.Wait()
+	return s, errors.Join(errs...)
 }
 
 // anonymousOf is the memory of a process in MiB that is no page of a file.
