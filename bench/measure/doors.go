@@ -277,7 +277,7 @@ func plainDoor(ctx context.Context, _, dir string) (*door, error) {
 	}
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = append(os.Environ(), plainVariable+"="+addr+" "+dir)
-	return begin(ctx, "a plain handler", addr, nil, cmd)
+	return begin(ctx, "a plain handler", addr, owner(doorKey), cmd)
 }
 
 // servePlain is the child: it reads bodies and hashes them but for those of /discard/,
