@@ -125,15 +125,15 @@ func (r race) run() (rate float64, err error) {
 	var wg sync.WaitGroup
 	var count atomic.Int64
 	var failed atomic.Pointer[error]
+	bodies := make([][]byte, r.clients)
+	for c := range bodies {
+		bodies[c] = make([]byte, r.bytes)
+		_, _ = rand.NewChaCha8([32]byte{byte(c)}).Read(bodies[c]) // it never fails
+	}
 	syscall.Sync() // what others left to be written is not this one's
 	began := time.Now()
-	for c := range r.clients {
+	for c, body := range bodies {
 		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(c), uint64(r.bytes)))
-			body := make([]byte, r.bytes)
-			for i := range body {
-				body[i] = byte(rng.Uint32())
-			}
 			names := 1_000
 			if r.bytes == largeBytes {
 				names = window
