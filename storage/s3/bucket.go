@@ -63,8 +63,7 @@ func (q *request) listBuckets() error {
 	return q.reply(x.close("ListAllMyBucketsResult"))
 }
 
-// createBucket implements CreateBucket. To make one's own bucket again changes nothing
-// and is no error, as in S3's first region.
+// createBucket implements CreateBucket.
 func (q *request) createBucket() error {
 	if !q.who.Admin && !q.who.Operator || q.who.Anonymous() {
 		return q.denied("s3:CreateBucket")
@@ -105,9 +104,13 @@ func (q *request) createBucket() error {
 	return q.status(http.StatusOK)
 }
 
-// sameBucket refuses to make one's own bucket again with other access than it has, which
-// could only be a mistake.
+// sameBucket judges who makes their own bucket again: in S3's first region that changes
+// nothing and is no error, unless the access is another than it has, which could only be a
+// mistake. In all other regions it is one.
 func (q *request) sameBucket(acl *iam.ACL) error {
+	if q.s.region != firstRegion {
+		return storage.ErrBucketExists
+	}
 	_, _, rules, err := q.s.lookup(q.ctx, q.who.Account, q.name)
 	if err != nil {
 		return err
@@ -147,7 +150,7 @@ func (q *request) constraint(set *storage.Settings) error {
 		}
 	}
 	switch c.LocationConstraint {
-	case "", q.s.region, "us-east-1":
+	case "", q.s.region, firstRegion:
 		return nil
 	}
 	return fail("InvalidLocationConstraint", "The location constraint %q is not this server's region, which is %s.", c.LocationConstraint, q.s.region)
@@ -171,7 +174,7 @@ func (q *request) deleteBucket() error {
 // location implements GetBucketLocation. S3's first region is told as nothing.
 func (q *request) location() error {
 	x := newXML().root("LocationConstraint")
-	if q.s.region != "us-east-1" {
+	if q.s.region != firstRegion {
 		escape(&x.b, q.s.region)
 	}
 	return q.reply(x.close("LocationConstraint"))

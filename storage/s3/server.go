@@ -19,6 +19,9 @@ import (
 	"polder.dev/polder/storage/seal"
 )
 
+// firstRegion is S3's oldest, which is the default everywhere and has customs of its own.
+const firstRegion = "us-east-1"
+
 // Config is what a Server needs. Space and Directory must be given.
 type Config struct {
 	Space     *naming.Space
@@ -66,7 +69,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{space: c.Space, own: c.OwnNames, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
 	if s.region == "" {
-		s.region = "us-east-1"
+		s.region = firstRegion
 	}
 	if s.now == nil {
 		s.now = time.Now
