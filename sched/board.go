@@ -169,8 +169,42 @@ func (b *Board) decide(r *Request) (*Decision, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	d := decision(b.nodes[i].Name, b.chooser.devices(i, r), score)
+	d := decision(b.nodes[i].Name, b.devices(i, r), score)
 	return &d, nil
+}
+
+// score of a node that has room for r, and devices that r gets there: of the domains that
+// they may be together in, those of the best; of equals, of the one with least left.
+func (b *Board) score(i int, r *Request) int32 {
+	_, score := b.together(i, r)
+	return score
+}
+
+func (b *Board) devices(i int, r *Request) []pick {
+	in, _ := b.together(i, r)
+	return b.chooser.devices(i, in)
+}
+
+func (b *Board) together(i int, r *Request) (best *Request, score int32) {
+	if r.Together == "" {
+		return r, b.chooser.score(i, r)
+	}
+	n, least := &b.nodes[i], 0
+	for _, in := range r.apart(n) {
+		if !fits(n, in) {
+			continue
+		}
+		s, idle := b.chooser.score(i, in), 0
+		for k := range n.Devices {
+			if in.near(&n.Devices[k]) {
+				idle += n.Devices[k].Free
+			}
+		}
+		if best == nil || s > score || s == score && idle < least {
+			best, score, least = in, s, idle
+		}
+	}
+	return best, score
 }
 
 // Place takes what the decision gives to the request.

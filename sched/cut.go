@@ -120,6 +120,9 @@ func (r *Request) parts(c *Cut) []int {
 
 // room is how many parts for the request the device has at once, at most so many.
 func (d *Device) room(r *Request, most int) int {
+	if !r.near(d) {
+		return 0
+	}
 	if most == 1 {
 		for i := range d.Cut.Parts {
 			if r.takes(&d.Cut.Parts[i]) && d.has(i) {

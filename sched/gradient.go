@@ -39,12 +39,17 @@ func (g *gradient) slope(before, after int64) int32 {
 
 func (g *gradient) score(i int, r *Request) int32 {
 	lost := int64(0)
-	if g.b.seen.tables[g.b.sort[i]] == nil {
+	if !g.tabled(i, r) {
 		_, _, lost = g.tryEach(i, r)
 	} else {
 		_, lost = g.try(i, r)
 	}
 	return g.slope(g.b.seen.of[i], lost)
+}
+
+// tabled reports whether a table knows what r does on a node.
+func (g *gradient) tabled(i int, r *Request) bool {
+	return g.b.seen.tables[g.b.sort[i]] != nil && r.In == ""
 }
 
 func (*gradient) best(scores []int32, _ *Request) (int, int64) { return highest(scores) }
@@ -95,7 +100,7 @@ func earlier(d []Device, free int) bool {
 // with devices that are cut, the best of all.
 func (g *gradient) devices(i int, r *Request) []pick {
 	switch {
-	case g.b.seen.tables[g.b.sort[i]] == nil:
+	case !g.tabled(i, r):
 		picks, _, _ := g.tryEach(i, r)
 		return picks
 	case r.Count == 1 && r.Share < Whole:

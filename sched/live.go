@@ -31,7 +31,7 @@ func (b *Board) Set(n Node) error {
 
 // alike reports whether two devices differ by what is free only.
 func alike(a, b Device) bool {
-	return a.Model == b.Model && (a.Cut == b.Cut || a.Cut != nil && b.Cut != nil && reflect.DeepEqual(a.Cut, b.Cut))
+	return a.Model == b.Model && slices.Equal(a.Domain, b.Domain) && (a.Cut == b.Cut || a.Cut != nil && b.Cut != nil && reflect.DeepEqual(a.Cut, b.Cut))
 }
 
 func equal(a, b Device) bool {
@@ -63,7 +63,7 @@ func (b *Board) Rank(r Request, k int, may func(node string) bool) ([]Decision, 
 		if i < 0 {
 			break
 		}
-		out = append(out, decision(b.nodes[i].Name, b.chooser.devices(i, &r), score))
+		out = append(out, decision(b.nodes[i].Name, b.devices(i, &r), score))
 		if len(out) < k {
 			scores[i] = none
 		}

@@ -27,7 +27,7 @@ func (b *Board) scores(r *Request) []int32 {
 		m.version[i] = v
 		m.score[i] = none
 		if fits(&b.nodes[i], r) {
-			m.score[i] = b.chooser.score(i, r)
+			m.score[i] = b.score(i, r)
 		}
 	}
 	return m.score

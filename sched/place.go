@@ -20,6 +20,9 @@ func may(n *Node, r *Request, picks []pick, sign int) error {
 			return fmt.Errorf("device %d is not there, or named twice", p.device)
 		}
 		d := &n.Devices[p.device]
+		if at := d.in(r.Together); r.Together != "" && (at == "" || at != n.Devices[picks[0].device].in(r.Together)) {
+			return fmt.Errorf("device %d is not in one %s with the others", p.device, r.Together)
+		}
 		if err := d.may(r, p, picks[:k], sign); err != nil {
 			return fmt.Errorf("device %d %w", p.device, err)
 		}

@@ -17,6 +17,15 @@ func Places(n *Node, r *Request, most int) int {
 	if r.Count == 0 {
 		return most
 	}
+	sum := 0
+	for _, r := range r.apart(n) {
+		sum += placesOf(n, r, most)
+	}
+	return min(most, sum)
+}
+
+// placesOf counts by the devices alone.
+func placesOf(n *Node, r *Request, most int) int {
 	parts, cut := make([]int, 0, len(n.Devices)), 0
 	for i := range n.Devices {
 		if d := &n.Devices[i]; d.Cut != nil {

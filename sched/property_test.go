@@ -47,6 +47,9 @@ func madeUpCluster(draw *rand.Rand, nodes int) Snapshot {
 			if sort == 1 || sort == 2 && k%2 == 0 {
 				d = madeUpCuts[draw.Intn(len(madeUpCuts))].Whole()
 			}
+			if sort != 3 || k%3 > 0 {
+				d.Domain = []Label{{"fabric", fmt.Sprint(k / 4)}}
+			}
 			n.Devices = append(n.Devices, d)
 		}
 		s.Nodes = append(s.Nodes, n)
@@ -63,11 +66,17 @@ func madeUpRequest(draw *rand.Rand) Request {
 	case 4:
 		r.Count, r.Share = 1+draw.Intn(3), 1
 		r.Models = madeUpParts[draw.Intn(len(madeUpParts))]
+		if draw.Intn(3) == 0 {
+			r.Together = "fabric"
+		}
 		return r
 	case 5:
 		r.Count, r.Share = 1+draw.Intn(3), 500
 	default:
 		r.Count, r.Share = 1<<draw.Intn(4), Whole
+	}
+	if r.Count > 0 && draw.Intn(3) == 0 {
+		r.Together = "fabric"
 	}
 	if r.Count > 0 && draw.Intn(3) == 0 {
 		r.Models = [][]string{{"A"}, {"B"}, {"A", "B"}, {"C"}}[draw.Intn(4)]
@@ -164,6 +173,9 @@ func audit(t *testing.T, b *Board, empty Snapshot, all []placed) {
 	for _, p := range all {
 		cpu[p.d.Node] += p.r.CPU
 		for at, k := range p.d.Devices {
+			if first := &b.nodes[b.at[p.d.Node]].Devices[p.d.Devices[0]]; p.r.Together != "" && (first.in("fabric") == "" || first.in("fabric") != b.nodes[b.at[p.d.Node]].Devices[k].in("fabric")) {
+				t.Fatalf("%s has %v of %s", p.r, p.d.Devices, p.d.Node)
+			}
 			d, name := &b.nodes[b.at[p.d.Node]].Devices[k], fmt.Sprint(p.d.Node, k)
 			if d.Cut == nil {
 				used[name] += p.r.Share
@@ -253,9 +265,9 @@ func TestTriedIsWhatComes(t *testing.T) {
 					continue
 				}
 				device, after, i := -1, int64(0), b.at[d.Node]
-				if g.b.seen.tables[b.sort[i]] == nil {
+				if in, _ := b.together(i, &r); !g.tabled(i, in) {
 					var picks []pick
-					picks, after, _ = g.tryEach(i, &r)
+					picks, after, _ = g.tryEach(i, in)
 					if diff := cmp.Diff(*d, decision(d.Node, picks, d.Score)); diff != "" {
 						t.Fatalf("%+v: %s", r, diff)
 					}

@@ -22,11 +22,24 @@ const (
 	reasonCount
 )
 
-// Fit says whether n has room for r, and if not what it lacks.
+// Fit says whether n has room for r, and if not what it lacks: of devices that must be
+// together, in the domain that comes nearest.
 func Fit(n *Node, r *Request) Reason {
 	if !within(n, r) {
 		return OtherDomain
 	}
+	most := OtherModel
+	for _, r := range r.apart(n) {
+		if reason := fitOf(n, r); reason == Fits || reason > most {
+			if most = reason; reason == Fits {
+				break
+			}
+		}
+	}
+	return most
+}
+
+func fitOf(n *Node, r *Request) Reason {
 	free, usable, fit := roomy(n, r), 0, 0
 	for i := range n.Devices {
 		d := &n.Devices[i]
@@ -75,6 +88,9 @@ func fits(n *Node, r *Request) bool {
 	if n.Free.CPU < r.CPU || n.Free.Memory < r.Memory || n.Free.Pods < 1 || len(r.Within) > 0 && !within(n, r) {
 		return false
 	}
+	if r.Together != "" && r.In == "" {
+		return slices.ContainsFunc(r.apart(n), func(r *Request) bool { return fits(n, r) })
+	}
 	need, last, allowed := r.Count, "", false
 	for i := 0; i < len(n.Devices) && need > 0; i++ {
 		d := &n.Devices[i]
@@ -88,7 +104,7 @@ func fits(n *Node, r *Request) bool {
 		if d.Model != last {
 			last, allowed = d.Model, r.allows(d.Model)
 		}
-		if allowed {
+		if allowed && r.near(d) {
 			need--
 		}
 	}
@@ -149,9 +165,13 @@ func (f Refusal) words(r Reason) string {
 		}
 		return fmt.Sprintf("%d %s not in %s", n, are, strings.Join(at, ", "))
 	case OtherModel:
-		return fmt.Sprintf("%d %s no %s", n, have, strings.TrimPrefix(device, "a "))
+		device = strings.TrimPrefix(device, "a ")
+		if q.Together != "" {
+			device += " with a " + q.together()
+		}
+		return fmt.Sprintf("%d %s no %s", n, have, device)
 	case FewDevices:
-		return fmt.Sprintf("%d %s fewer than %d such devices", n, have, q.Count)
+		return fmt.Sprintf("%d %s fewer than %d such devices%s", n, have, q.Count, q.of())
 	case LittleCPU:
 		return fmt.Sprintf("%d %s too little CPU", n, have)
 	case LittleMemory:
@@ -172,5 +192,5 @@ func (f Refusal) taken() string {
 	if q.Count == 1 {
 		return "no device " + free
 	}
-	return fmt.Sprintf("fewer than %d devices %s", q.Count, free)
+	return fmt.Sprintf("fewer than %d devices %s%s", q.Count, free, q.of())
 }

@@ -17,6 +17,9 @@ type Request struct {
 	Share int
 	// Models it may run on, sorted; none means any. Parts are of models of their own.
 	Models []string
+	// Together is a level of the devices' domains of which all that it gets must be in one;
+	// "" if they may be in any. In is the domain that this must be; "" for any one.
+	Together, In string
 	// Within are the domains it must be in, sorted by level.
 	Within []Label
 }
@@ -38,6 +41,8 @@ func (r *Request) Check() error {
 		return fmt.Errorf("count is %d devices; want 0 to %d", r.Count, CountMax)
 	case r.Count == 0 && r.Share != 0:
 		return fmt.Errorf("share is %d thousandths of no device; set count, or leave share out", r.Share)
+	case r.Together == "" && r.In != "" || r.Count == 0 && r.Together != "":
+		return fmt.Errorf("%d devices are to be together in one %q, there in %q; set count and level, or leave these out", r.Count, r.Together, r.In)
 	case r.Count > 0 && (r.Share < 1 || r.Share > Whole):
 		return fmt.Errorf("share is %d thousandths of a device; want 1 to %d", r.Share, Whole)
 	case !slices.IsSorted(r.Models) || len(slices.Compact(slices.Clone(r.Models))) != len(r.Models):
@@ -66,11 +71,24 @@ func (r Request) String() string {
 	default:
 		what = fmt.Sprintf("%d %s", r.Count, many)
 	}
-	what += fmt.Sprintf(", %g cores, %.3g GiB", float64(r.CPU)/1000, float64(r.Memory)/(1<<30))
+	what += r.of() + fmt.Sprintf(", %g cores, %.3g GiB", float64(r.CPU)/1000, float64(r.Memory)/(1<<30))
 	for _, l := range r.Within {
 		what += fmt.Sprintf(", in %s %s", l.Level, l.Name)
 	}
 	return what
+}
+
+// together is what its devices must have in common, without the domain of the name.
+func (r *Request) together() string {
+	return r.Together[strings.LastIndexByte(r.Together, '/')+1:]
+}
+
+// of says so behind devices.
+func (r *Request) of() string {
+	if r.Together == "" {
+		return ""
+	}
+	return " of one " + r.together()
 }
 
 // class is what it counts as in a node's Classes, or -1.
@@ -96,6 +114,9 @@ func (r *Request) shape(b []byte) []byte {
 	for _, m := range r.Models {
 		b = append(strconv.AppendQuote(b, m), '|')
 	}
+	if r.Together != "" {
+		b = append(strconv.AppendQuote(strconv.AppendQuote(b, r.Together), r.In), '&')
+	}
 	for _, l := range r.Within {
 		b = append(strconv.AppendQuote(strconv.AppendQuote(b, l.Level), l.Name), '@')
 	}
@@ -112,15 +133,49 @@ func (r *Request) usable(d *Device) bool {
 	if d.Cut != nil {
 		return d.room(r, 1) > 0
 	}
-	return d.Free >= r.Share && r.allows(d.Model)
+	return d.Free >= r.Share && r.allows(d.Model) && r.near(d)
+}
+
+// near reports whether a device is in the domain that all must be in.
+func (r *Request) near(d *Device) bool {
+	return r.In == "" || d.in(r.Together) == r.In
+}
+
+// in is the domain of a level that a device is in, or "".
+func (d *Device) in(level string) string {
+	for _, l := range d.Domain {
+		if l.Level == level {
+			return l.Name
+		}
+	}
+	return ""
+}
+
+// apart is the request for each domain of n's devices that may have all that it wants:
+// one for all devices, if they need not be together.
+func (r *Request) apart(n *Node) []*Request {
+	if r.Together == "" || r.In != "" {
+		return []*Request{r}
+	}
+	var out []*Request
+	for i := range n.Devices {
+		at := n.Devices[i].in(r.Together)
+		if at == "" || slices.ContainsFunc(out, func(o *Request) bool { return o.In == at }) {
+			continue
+		}
+		c := *r
+		c.In = at
+		out = append(out, &c)
+	}
+	return out
 }
 
 // could is usable for when nobody has any of the device.
 func (r *Request) could(d *Device) bool {
 	if d.Cut == nil {
-		return r.allows(d.Model)
+		return r.allows(d.Model) && r.near(d)
 	}
-	return slices.ContainsFunc(d.Cut.Parts, func(p Part) bool { return r.takes(&p) })
+	return r.near(d) && slices.ContainsFunc(d.Cut.Parts, func(p Part) bool { return r.takes(&p) })
 }
 
 // Shape is the same for requests that are placed alike, and for no others.

@@ -35,6 +35,7 @@ func TestRefusalSaysWhatIsMissing(t *testing.T) {
 		{"several devices", Request{CPU: 4000, Count: 2, Share: Whole},
 			"0 of 7 nodes: 5 have fewer than 2 such devices, 1 has no device, 1 has fewer than 2 devices free"},
 		{"a part", Request{Count: 1, Share: 250, Models: []string{"H100 2g"}}, "0 of 7 nodes: 7 have no H100 2g"},
+		{"devices together", Request{Count: 2, Share: Whole, Together: "x/fabric", Models: []string{"H100"}}, "0 of 7 nodes: 7 have no H100 with a fabric"},
 		{"another place", Request{Within: []Label{{"rack", "r7"}}}, "0 of 7 nodes: 7 are not in rack r7"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -42,6 +43,48 @@ func TestRefusalSaysWhatIsMissing(t *testing.T) {
 				t.Errorf("%s\nwant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestDevicesThatMustBeTogether: in one domain of a level, where there is one with room;
+// of several, in the one that has least left.
+func TestDevicesThatMustBeTogether(t *testing.T) {
+	n := node("n", 64, "MI300X", Whole, Whole, Whole, Whole, Whole, Whole, Whole)
+	for i := range n.Devices[:6] { // the seventh is in none
+		n.Devices[i].Domain = []Label{{"a/hive", []string{"one", "two"}[i/3]}}
+	}
+	two := Request{Count: 2, Share: Whole, Together: "a/hive"}
+	for _, policy := range PolicyNames() {
+		b, err := NewBoard(Snapshot{Nodes: []Node{n}}, Config{Policy: policy, Draw: rand.New(rand.NewSource(1)).Intn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Place(Request{Count: 1, Share: Whole}, Decision{Node: "n", Devices: []int{3}}); err != nil {
+			t.Fatal(err)
+		}
+		if k := Places(&b.nodes[0], &two, 9); k != 2 {
+			t.Errorf("%s: there are %d places, want one in each hive", policy, k)
+		}
+		for _, want := range []string{"two", "one"} {
+			d, no, err := b.Decide(two)
+			if err != nil || d == nil {
+				t.Fatalf("%s: %v %v", policy, no, err)
+			}
+			for _, k := range d.Devices {
+				if at := n.Devices[k].in("a/hive"); at != want {
+					t.Errorf("%s: device %d is in hive %q, want %s", policy, k, at, want)
+				}
+			}
+			if err := b.Place(two, *d); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, no, _ := b.Decide(two); no == nil || no.String() != "0 of 1 nodes: 1 has fewer than 2 devices free of one hive" {
+			t.Errorf("%s: %v", policy, no)
+		}
+		if err := b.Place(two, Decision{Node: "n", Devices: []int{2, 6}}); err == nil || !strings.Contains(err.Error(), "not in one a/hive") {
+			t.Errorf("%s: a device of no hive: %v", policy, err)
+		}
 	}
 }
 
@@ -183,6 +226,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		"count is -1":    {Count: -1},
 		"share is 1001":  {Count: 1, Share: 1001},
 		"of no device":   {Share: 5},
+		"are to be":      {CPU: 1, Together: "hive"},
 		"are not sorted": {Count: 1, Share: 1, Models: []string{"b", "a"}},
 	} {
 		if _, _, err := b.Decide(r); err == nil || !strings.Contains(err.Error(), want) {

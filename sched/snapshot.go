@@ -28,6 +28,9 @@ type Device struct {
 	Cut  *Cut
 	Left []int64
 	Gone []bool
+	// Domain is where it is among the devices, of this node or others, that requests want
+	// together, sorted by level: in which fabric, or below which PCIe root.
+	Domain []Label
 }
 
 // Label is a place in the topology: the level, such as rack, and the name there.

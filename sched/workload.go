@@ -8,7 +8,7 @@ import (
 
 // Kind is one sort of request and how common it is.
 type Kind struct {
-	Request Request // without memory and domains, which fragments are not counted by
+	Request Request // without memory and domains, its devices' too, which fragments are not counted by
 	Weight  int64
 }
 
@@ -27,7 +27,7 @@ func (w *Workload) total() int64 {
 
 // typical is what of a request tells kinds apart.
 func typical(r Request) Request {
-	r.Memory, r.Within = 0, nil
+	r.Memory, r.Within, r.Together, r.In = 0, nil, "", ""
 	return r
 }
 

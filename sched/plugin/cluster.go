@@ -37,6 +37,7 @@ type cluster struct {
 	nodes int
 
 	levels    []string // labels of the topology that the board has of each node
+	shared    []string // attributes that the board has of each device, in order
 	gang      *gangPlan
 	promised  map[types.UID]string // by pod, the node on which others were made to go for it
 	awaited   *fwk.Status          // what the present cycle was to wait for when it began; nil: nothing

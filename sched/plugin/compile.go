@@ -20,8 +20,8 @@ type wish struct {
 	// tiers are alternatives, in the order in which they are wanted; of those of one
 	// tier none is wanted more. CPU and memory are the pod's.
 	tiers [][]sched.Request
-	// also says that more is asked for than this: other devices, or that they have
-	// something in common. A node where the wish fits may not do.
+	// also says that more is asked for than this: other devices, or that they differ in
+	// something. A node where the wish fits may not do.
 	also bool
 }
 
@@ -34,6 +34,7 @@ type compiler struct {
 	classes   func(name string) (*resourcev1.DeviceClass, error)
 	cache     *cel.Cache
 	judged    map[string]*judgement // by device class and selectors
+	lists     bool                  // attributes may be lists
 }
 
 // judgement is which classes of the catalogue, up to the last that was asked about,
@@ -50,7 +51,7 @@ const (
 )
 
 func newCompiler(k *stock.Catalogue, classes func(string) (*resourcev1.DeviceClass, error), f cel.Features) *compiler {
-	return &compiler{catalogue: k, classes: classes, cache: cel.NewCache(compiledMax, f), judged: map[string]*judgement{}}
+	return &compiler{catalogue: k, classes: classes, cache: cel.NewCache(compiledMax, f), judged: map[string]*judgement{}, lists: f.EnableListTypeAttributes}
 }
 
 // compile says what the claims of one pod ask for together.
@@ -59,9 +60,8 @@ func (c *compiler) compile(claims []*resourcev1.ResourceClaim) (wish, error) {
 	var w wish
 	for _, claim := range claims {
 		spec := &claim.Spec.Devices
-		w.also = w.also || len(spec.Constraints) > 0
 		for i := range spec.Requests {
-			tiers, err := c.request(&spec.Requests[i])
+			tiers, err := c.request(&spec.Requests[i], bonds{spec, &w.also})
 			if err != nil {
 				return wish{}, fmt.Errorf("claim %s, request %s: %w", claim.Name, spec.Requests[i].Name, err)
 			}
@@ -97,17 +97,70 @@ func (c *compiler) compile(claims []*resourcev1.ResourceClaim) (wish, error) {
 
 func milli(tiers [][]sched.Request) int64 { return tiers[0][0].Milli() }
 
+// sameDevices reports whether two requests are one for more. What is to be together with
+// its like need not be with that of another request.
 func sameDevices(a, b sched.Request) bool {
-	return a.Share == b.Share && slices.Equal(a.Models, b.Models)
+	return a.Share == b.Share && a.Together+b.Together == "" && slices.Equal(a.Models, b.Models)
+}
+
+// bonds are the constraints of a claim.
+type bonds struct {
+	spec *resourcev1.DeviceClaim
+	// also is set if one says more than the board can be told.
+	also *bool
+}
+
+// of a request, or of one of its alternatives, that is named REQUEST/ALTERNATIVE: the
+// attribute that its devices must have in common.
+func (b bonds) of(name string) string {
+	base, _, _ := strings.Cut(name, "/")
+	together := ""
+	for i := range b.spec.Constraints {
+		c := &b.spec.Constraints[i]
+		if len(c.Requests) > 0 && !slices.Contains(c.Requests, base) && !slices.Contains(c.Requests, name) {
+			continue
+		}
+		others := len(b.spec.Requests) > 1 && (len(c.Requests) == 0 || slices.ContainsFunc(c.Requests, func(r string) bool { return r != base && !strings.HasPrefix(r, base+"/") }))
+		if c.MatchAttribute == nil || together != "" || others {
+			*b.also = true
+		}
+		if c.MatchAttribute != nil && together == "" {
+			together = string(*c.MatchAttribute)
+		}
+	}
+	return together
+}
+
+// bind has all devices of a tier be together, as far as the board can know: parts of a
+// device have no domains of their own, and an attribute may have several values.
+func (c *compiler) bind(tier []sched.Request, attribute string, b bonds) {
+	if attribute == "" {
+		return
+	}
+	if c.lists || slices.ContainsFunc(tier, func(r sched.Request) bool { return r.Share < sched.Whole && c.parts(&r) }) {
+		*b.also = true
+		return
+	}
+	for i := range tier {
+		tier[i].Together = attribute
+	}
+}
+
+// parts reports whether a request takes parts of devices.
+func (c *compiler) parts(r *sched.Request) bool {
+	return slices.ContainsFunc(c.catalogue.Classes, func(k *stock.Class) bool {
+		return k.Part > 0 && (len(r.Models) == 0 || slices.Contains(r.Models, k.Model))
+	})
 }
 
 // request is the tiers of one: those of a prioritized list are its alternatives.
-func (c *compiler) request(r *resourcev1.DeviceRequest) ([][]sched.Request, error) {
+func (c *compiler) request(r *resourcev1.DeviceRequest, b bonds) ([][]sched.Request, error) {
 	if e := r.Exactly; e != nil {
 		if e.AdminAccess != nil && *e.AdminAccess || len(e.DerivedAttributes) > 0 {
 			return nil, errUpstream
 		}
 		tier, err := c.tier(e.DeviceClassName, e.Selectors, e.Capacity, e.AllocationMode, e.Count, e.Tolerations)
+		c.bind(tier, b.of(r.Name), b)
 		return [][]sched.Request{tier}, err
 	}
 	var out [][]sched.Request
@@ -123,6 +176,7 @@ func (c *compiler) request(r *resourcev1.DeviceRequest) ([][]sched.Request, erro
 		if err != nil {
 			return nil, err
 		}
+		c.bind(tier, b.of(r.Name+"/"+s.Name), b)
 		out = append(out, tier)
 	}
 	if len(out) == 0 {

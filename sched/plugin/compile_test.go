@@ -120,6 +120,57 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+// bound is a claim some of whose devices have attributes in common.
+func bound(c *resourcev1.ResourceClaim, all ...resourcev1.DeviceConstraint) *resourcev1.ResourceClaim {
+	c.Spec.Devices.Constraints = all
+	return c
+}
+
+func match(attribute resourcev1.FullyQualifiedName, requests ...string) resourcev1.DeviceConstraint {
+	return resourcev1.DeviceConstraint{Requests: requests, MatchAttribute: &attribute}
+}
+
+// TestCompileConstraints: what the devices of one request must have in common is said;
+// the rest is upstream's to find, on nodes where that much fits.
+func TestCompileConstraints(t *testing.T) {
+	two := func() *resourcev1.ResourceClaim { return want(2, 1000, model("T4")) }
+	either := func() *resourcev1.ResourceClaim { return first(want(2, 1000, model("A100")), two()) }
+	for _, c := range []struct {
+		name     string
+		claim    *resourcev1.ResourceClaim
+		together []string // of each tier
+		also     bool
+	}{
+		{"all", bound(two(), match("d/hive")), []string{"d/hive"}, false},
+		{"by name", bound(two(), match("d/hive", "r")), []string{"d/hive"}, false},
+		{"another's", bound(two(), match("d/hive", "s")), []string{""}, false},
+		{"of alternatives", bound(either(), match("d/hive", "r/s1")), []string{"", "d/hive"}, false},
+		{"each of its own", bound(either(), match("d/hive", "r/s0"), match("e/fabric", "r/s1")), []string{"d/hive", "e/fabric"}, false},
+		{"two", bound(two(), match("d/hive"), match("d/root")), []string{"d/hive"}, true},
+		{"distinct", bound(two(), resourcev1.DeviceConstraint{DistinctAttribute: ptr.To(resourcev1.FullyQualifiedName("d/hive"))}), []string{""}, true},
+		{"of two requests", bound(several(two(), want(1, 1000, model("A100"))), match("d/hive")), []string{"d/hive"}, true},
+		{"of parts", bound(want(2, 1000, model("MIG 1g")), match("d/parent")), []string{""}, true},
+		{"of wholes that have parts", bound(want(2, 1000, model("MIG")), match("d/hive")), []string{"d/hive"}, false},
+	} {
+		w, err := shop().compile([]*resourcev1.ResourceClaim{c.claim})
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		var together []string
+		for _, tier := range w.tiers {
+			together = append(together, tier[0].Together)
+		}
+		if diff := cmp.Diff(c.together, together); diff != "" || w.also != c.also {
+			t.Errorf("%s: more is asked for: %v, %s", c.name, w.also, diff)
+		}
+	}
+	lists := shop()
+	lists.lists = true
+	if w, err := lists.compile([]*resourcev1.ResourceClaim{bound(two(), match("d/hive"))}); err != nil || !w.also || w.tiers[0][0].Together != "" {
+		t.Errorf("where attributes may be lists: %+v, %v", w, err)
+	}
+}
+
 func TestCompileLeavesToUpstream(t *testing.T) {
 	admin := want(1, 1000, model("T4"))
 	admin.Spec.Devices.Requests[0].Exactly.AdminAccess = ptr.To(true)

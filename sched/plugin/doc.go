@@ -44,8 +44,11 @@
 // pool that is not complete, and counts as used only what has devices in the slices that
 // it sees: it keeps the counters, whatever the board believes.
 //
-// It refuses to guess: what devices of a claim must have in common with each other
-// (constraints) is upstream's to find, on a few nodes that have the devices; and devices
-// that take of the counters of several sets, or that others of several nodes share
-// counters with, are upstream's, pod by pod.
+// What the devices of one request must have in common (matchAttribute), such as a fabric,
+// the board knows as soon as a claim has asked for it.
+//
+// It refuses to guess: what devices of several requests must have in common, or differ
+// in, and what parts of one device do, is upstream's to find, on a few nodes that have
+// the devices; and devices that take of the counters of several sets, or that those of
+// several nodes share counters with, are upstream's, pod by pod.
 package plugin

@@ -27,3 +27,13 @@ func count(t *testing.T, how string) int {
 	}
 	return int(v)
 }
+
+// gangs is the attempts to place gangs, of a sort, so far.
+func gangs(t *testing.T, how string) int {
+	t.Helper()
+	v, err := testutil.GetCounterMetricValue(theMeters().gangs.WithLabelValues(how))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(v)
+}

@@ -180,7 +180,7 @@ func (c *cluster) muster(ctx context.Context, pods []*corev1.Pod, t terms, paren
 		}
 		m.wishes, m.base, m.sorts = append(m.wishes, w), append(m.base, base), append(m.sorts, sort)
 	}
-	return m, nil
+	return m, c.relate(m.wishes...)
 }
 
 // wishOf a pod, that may ask for no devices at all.

@@ -26,9 +26,10 @@ type unit struct {
 
 // piece is a device as it is published.
 type piece struct {
-	key    key
-	class  *stock.Class
-	usable bool // no taint keeps claims away
+	key        key
+	class      *stock.Class
+	attributes map[resourcev1.QualifiedName]resourcev1.DeviceAttribute
+	usable     bool // no taint keeps claims away
 }
 
 // machine is a node with what is published of it.
@@ -145,7 +146,7 @@ func (v *inventory) unpack(m *machine) {
 	for _, s := range m.newest {
 		for i := range s.Spec.Devices {
 			d := &s.Spec.Devices[i]
-			p := piece{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.Of(s.Spec.Driver, d), !slices.ContainsFunc(d.Taints, claim.KeepsAway)}
+			p := piece{key{s.Spec.Driver, s.Spec.Pool.Name, d.Name}, v.catalogue.Of(s.Spec.Driver, d), d.Attributes, !slices.ContainsFunc(d.Taints, claim.KeepsAway)}
 			m.keys, v.of[p.key] = append(m.keys, p.key), spot{m, unknown, 0}
 			for _, c := range d.ConsumesCounters {
 				of := setOf(sets, s, c.CounterSet)

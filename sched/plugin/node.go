@@ -87,6 +87,11 @@ func (c *cluster) state(m *machine) sched.Node {
 	n.Devices = make([]sched.Device, len(m.units))
 	for i := range m.units {
 		n.Devices[i] = c.device(&m.units[i])
+		for _, level := range c.shared {
+			if at := m.units[i].in(level); at != "" {
+				n.Devices[i].Domain = append(n.Devices[i].Domain, sched.Label{Level: level, Name: at})
+			}
+		}
 	}
 	return n
 }

@@ -43,6 +43,9 @@ func (c *cluster) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	if err != nil {
 		return plan{}, err
 	}
+	if err := c.relate(w); err != nil {
+		return plan{}, err
+	}
 	base := amounts(pod)
 	typical := w.tiers[0][0]
 	typical.CPU, typical.Memory = base.CPU, base.Memory

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -84,6 +85,73 @@ func (c *cluster) learn(t terms) {
 		}
 		c.levels, c.board = append(c.levels, key), nil
 	}
+}
+
+// relate has the board know the attributes that devices must have in common; it is
+// brought up to date if there is a new one.
+func (c *cluster) relate(wishes ...wish) error {
+	var want []string
+	for _, w := range wishes {
+		for _, tier := range w.tiers {
+			for i := range tier {
+				if key := tier[i].Together; key != "" && !slices.Contains(want, key) {
+					want = append(want, key)
+				}
+			}
+		}
+	}
+	if slices.ContainsFunc(want, func(key string) bool { return !slices.Contains(c.shared, key) }) {
+		if all := slices.Concat(c.shared, want); len(all) <= levelsMax {
+			want = all
+		}
+		slices.Sort(want)
+		c.shared, c.board = slices.Compact(want), nil
+	}
+	if c.board == nil {
+		return c.sync()
+	}
+	return nil
+}
+
+// in is the value of a device's attribute, "" if it has none. That of one that can be cut
+// is its whole's.
+func (u *unit) in(attribute string) string {
+	domain, name, _ := strings.Cut(attribute, "/")
+	out := ""
+	for i := range u.pieces {
+		p := &u.pieces[i]
+		if u.cut != nil && u.cut.Parts[i].Share < sched.Whole {
+			continue
+		}
+		v, ok := p.attributes[resourcev1.QualifiedName(attribute)]
+		if !ok && p.key.driver == domain {
+			v, ok = p.attributes[resourcev1.QualifiedName(name)]
+		}
+		if !ok {
+			continue
+		}
+		at := valueOf(&v)
+		if out != "" && out != at {
+			return ""
+		}
+		out = at
+	}
+	return out
+}
+
+// valueOf is the same for attributes that are equal, and for no others.
+func valueOf(v *resourcev1.DeviceAttribute) string {
+	switch {
+	case v.StringValue != nil:
+		return "string " + *v.StringValue
+	case v.IntValue != nil:
+		return fmt.Sprint("int ", *v.IntValue)
+	case v.BoolValue != nil:
+		return fmt.Sprint("bool ", *v.BoolValue)
+	case v.VersionValue != nil:
+		return "version " + *v.VersionValue
+	}
+	return ""
 }
 
 // place is the domain of a label that a node is in: what the label says, or for the

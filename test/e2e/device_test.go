@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +234,42 @@ func TestPodOnEmulatedNode(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestPartsOfEmulatedDevices: two jobs for which a part will do get the smallest parts that
+// do, of one device, and a third for which none will finds the other device whole.
+func TestPartsOfEmulatedDevices(t *testing.T) {
+	c := shared(t)
+	c.anyChip(t)
+	c.trusted(t, "default")
+	c.emulate(t, "parts", dumpOf(t, 2, "nvidia", "NVIDIA H100 80GB HBM3", 81559))
+	memory := resource.MustParse("9Gi")
+	for i, share := range []bool{true, true, false} {
+		j := tinyJob(fmt.Sprint("parts-", i), 1, nil)
+		j.Spec.Runtime, j.Spec.Accelerators = "any-chip", v1alpha1.Accelerators{Count: 1, Kinds: []string{"gpu"}, Memory: &memory, Share: share}
+		c.submit(t, j)
+		c.awaitJob(t, j.Name, "being placed", jobLimit, func(j *v1alpha1.TrainJob) bool { return j.Status.Devices != "" })
+	}
+	var claims resourcev1.ResourceClaimList
+	if err := c.api(t).List(brief(t), &claims); err != nil {
+		t.Fatal(err)
+	}
+	var given []string
+	for _, claim := range claims.Items {
+		if claim.Status.Allocation == nil {
+			continue
+		}
+		for _, r := range claim.Status.Allocation.Devices.Results {
+			if r.Pool == "parts" {
+				given = append(given, r.Device)
+			}
+		}
+	}
+	slices.Sort(given)
+	const first, second = "gpu-0000-10-00-0", "gpu-0000-11-00-0"
+	if want := []string{first + "-1g-10gb-0", first + "-1g-10gb-1", second}; !slices.Equal(given, want) {
+		t.Errorf("given are %q, want %q", given, want)
+	}
 }
 
 // emulate adds a node that does not exist, until the end of t.
