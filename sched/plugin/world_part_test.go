@@ -245,6 +245,26 @@ func (w *world) leave(name string) {
 	}
 }
 
+// TestPreemptionFreesCounters: who wants a whole device has those give way who cut one, the
+// least important.
+func TestPreemptionFreesCounters(t *testing.T) {
+	w := start(t, Config{Policy: "polder"}, append([]runtime.Object{anyDevice, node("a", 64)}, cut("a", 2)...)...)
+	w.releases()
+	of := func(device, size string) *resourcev1.ResourceClaim {
+		return want(1, 1000, fmt.Sprintf(`device.attributes[%[1]q].profile == %[2]q && device.attributes[%[1]q].parentUUID == %[3]q`, driver, size, "a"+device))
+	}
+	w.place("low", of("gpu0", "1g"), priority(1))
+	w.place("lower", of("gpu0", "3g"), priority(0))
+	w.place("middle", of("gpu1", "1g"), priority(5))
+	if got := w.place("high", part(1, "7g"), priority(10)); got != "a: gpu0-7g-0" {
+		t.Errorf("the important one is at %q", got)
+	}
+	if w.there("low") || w.there("lower") || !w.there("middle") {
+		t.Errorf("low, lower and middle are there: %v, %v, %v", w.there("low"), w.there("lower"), w.there("middle"))
+	}
+	w.overdrawn([]string{"a"}, 2)
+}
+
 // TestSeveralPartsOfOneDevice: a claim for three gets them of one device, where only one
 // has room, and one for more than there are is refused in words.
 func TestSeveralPartsOfOneDevice(t *testing.T) {
