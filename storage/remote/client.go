@@ -15,14 +15,22 @@ import (
 )
 
 // transport speaks HTTP/1.1, since one connection for all would bound the rate.
-func transport(ca []byte, timeout time.Duration) (*http.Transport, error) {
-	pool, ok := pki.Beside(ca)
+func transport(c *Common) (*http.Transport, error) {
+	timeout := c.Timeout
+	pool, ok := pki.Beside(c.CA)
 	if !ok {
 		return nil, fmt.Errorf("%w: the file of certificates holds none in PEM", storage.ErrInvalid)
 	}
 	dialer := &net.Dialer{Timeout: min(timeout, 30*time.Second), KeepAlive: 30 * time.Second}
+	dial, proxy := dialer.DialContext, http.ProxyFromEnvironment
+	if c.Socket != "" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", c.Socket)
+		}
+		proxy = nil
+	}
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+		Proxy: proxy, DialContext: dial,
 		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: min(timeout, 10*time.Second), IdleConnTimeout: time.Minute,
 		MaxIdleConns: 64, MaxIdleConnsPerHost: 64,

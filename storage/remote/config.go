@@ -40,6 +40,11 @@ type Common struct {
 	Jurisdiction string
 	// CA holds certificates in PEM that are believed beside the system's.
 	CA []byte
+	// Socket is a Unix socket at which the remote answers, whatever host its URL names.
+	Socket string
+	// NoMD5 sends large bodies of which no MD5 is given without hashing them, to a remote
+	// that has no MD5 to compare with.
+	NoMD5 bool
 	// Timeout is how long a request may go without a byte; a minute.
 	Timeout time.Duration
 	// Tries of a request that fails for a while, 4; Backoff is the pause before the

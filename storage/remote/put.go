@@ -94,7 +94,10 @@ func (b *Bucket) stream(ctx context.Context, key string, body io.Reader, o stora
 		return entry{}, err
 	}
 	used := false
-	h := &held{r: body, o: o, md5: md5.New()}
+	h := &held{r: body, o: o}
+	if !b.s.cfg.NoMD5 || o.MD5 != "" {
+		h.md5 = md5.New()
+	}
 	e, err := b.write(ctx, b.at(key), o.If, func(d demand) (entry, error) {
 		if used {
 			return entry{}, fmt.Errorf("%w: the object changed while its body came", storage.ErrPrecondition)
@@ -105,7 +108,7 @@ func (b *Bucket) stream(ctx context.Context, key string, body io.Reader, o stora
 	if err != nil {
 		return entry{}, err
 	}
-	if sum := hex.EncodeToString(h.md5.Sum(nil)); e.plain && e.tag != sum {
+	if sum := h.sum(); sum != "" && e.plain && e.tag != sum {
 		_, rerr := b.s.wire.remove(ctx, b.at(key), "", demand{tag: e.tag})
 		return entry{}, errors.Join(fmt.Errorf("%w: the remote stored a body with MD5 %s, and was sent %s", storage.ErrDigest, e.tag, sum), rerr)
 	}
@@ -116,8 +119,16 @@ func (b *Bucket) stream(ctx context.Context, key string, body io.Reader, o stora
 type held struct {
 	r   io.Reader
 	o   storage.PutOptions
-	md5 hash.Hash
+	md5 hash.Hash // nil if nobody wants it
 	n   int64
+}
+
+// sum is the MD5 of what was read, or "".
+func (h *held) sum() string {
+	if h.md5 == nil {
+		return ""
+	}
+	return hex.EncodeToString(h.md5.Sum(nil))
 }
 
 func (h *held) Read(p []byte) (int, error) {
@@ -126,7 +137,9 @@ func (h *held) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := h.r.Read(p[:min(int64(len(p)), left)])
-	_, _ = h.md5.Write(p[:n]) // a hash never fails
+	if h.md5 != nil {
+		_, _ = h.md5.Write(p[:n]) // a hash never fails
+	}
 	h.n += int64(n)
 	if h.n < h.o.Size {
 		if err == io.EOF {
@@ -145,7 +158,7 @@ func (h *held) Read(p []byte) (int, error) {
 	} else if err != io.EOF {
 		return 0, err
 	}
-	if _, err := sealed(h.o, h.n, hex.EncodeToString(h.md5.Sum(nil))); err != nil {
+	if _, err := sealed(h.o, h.n, h.sum()); err != nil {
 		return 0, err
 	}
 	return n, nil

@@ -40,7 +40,7 @@ func NewS3(c S3) (*Store, error) {
 	if c.Region == "" {
 		return nil, fmt.Errorf("%w: a region is needed; nothing is guessed", storage.ErrInvalid)
 	}
-	t, err := transport(c.CA, c.Timeout)
+	t, err := transport(&c.Common)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func NewSwift(c Swift) (*Store, error) {
 	if c.AuthVersion != 1 && c.AuthVersion != 3 {
 		return nil, fmt.Errorf("%w: AuthVersion must be 1 (TempAuth) or 3 (Keystone)", storage.ErrInvalid)
 	}
-	t, err := transport(c.CA, c.Timeout)
+	t, err := transport(&c.Common)
 	if err != nil {
 		return nil, err
 	}
