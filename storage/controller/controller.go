@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 	Place Place
 	// System are the namespaces that belong to no tenant.
 	System []string
+	// Readers are those of them that get a key to read with: what the cloud keeps in their
+	// buckets, who may read Secrets there may look at.
+	Readers []string
 	// Warm brings what is below a prefix of a bucket, by the store's name, into the fastest
 	// tier and keeps it there until release is called. It tells how far it is.
 	Warm func(ctx context.Context, bucket, prefix string, tell func(done int64)) (release func(), err error)
@@ -108,10 +112,14 @@ type keyReconciler struct{ *Controller }
 
 // Reconcile sees to the keys of one namespace.
 func (c keyReconciler) Reconcile(ctx context.Context, ns *corev1.Namespace) (reconcile.Result, error) {
-	if slices.Contains(c.cfg.System, ns.Name) || ns.DeletionTimestamp != nil {
+	system := slices.Contains(c.cfg.System, ns.Name)
+	switch {
+	case ns.DeletionTimestamp != nil, system && !slices.Contains(c.cfg.Readers, ns.Name):
 		return reconcile.Result{}, nil
+	case system:
+		return reconcile.Result{}, c.keys.ensure(ctx, ns, c.cfg.Place, map[string]string{v1alpha1.StoreSecret: string(iam.Reader)})
 	}
-	return reconcile.Result{}, c.keys.ensure(ctx, ns, c.cfg.Place)
+	return reconcile.Result{}, c.keys.ensure(ctx, ns, c.cfg.Place, roles)
 }
 
 // dataset looks at one data set. One that is gone cools down.

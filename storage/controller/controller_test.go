@@ -140,6 +140,23 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestReaders: of the cloud's own namespaces, one that is named has a key, to read alone.
+func TestReaders(t *testing.T) {
+	own, other := namespace("polder-system", ""), namespace("kube-system", "")
+	w := start(t, "", own, other)
+	w.cfg.System, w.cfg.Readers = []string{"kube-system", "polder-system"}, []string{"polder-system"}
+	w.keysOf(own)
+	w.keysOf(other)
+	who, _, err := w.Keys().Key(t.Context(), string(w.secretOf("polder-system", v1alpha1.StoreSecret).Data["accessKey"]))
+	if err != nil || who.Account != "polder-system" || who.Admin || who.Role != iam.Reader {
+		t.Errorf("%+v, %v", who, err)
+	}
+	var all corev1.SecretList
+	if err := w.api.List(t.Context(), &all); err != nil || len(all.Items) != 1 {
+		t.Errorf("%d secrets, %v", len(all.Items), err)
+	}
+}
+
 func TestKeyTakenOver(t *testing.T) {
 	red, blue := namespace("red-1", "red"), namespace("blue", "")
 	w := start(t, "", red, blue)

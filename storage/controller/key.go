@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -251,10 +252,10 @@ var roles = map[string]string{v1alpha1.StoreSecret: "admin", v1alpha1.StoreJobSe
 // told are the fields that a Secret is told anew when they change.
 var told = []string{v1alpha1.StoreEndpoint, v1alpha1.StoreRegion, v1alpha1.StoreCA, v1alpha1.StoreRole}
 
-// ensure makes the Secrets of a namespace that are not there, and brings up to date
-// where they say the store is.
-func (k *Keys) ensure(ctx context.Context, ns *corev1.Namespace, place Place) error {
-	for _, name := range []string{v1alpha1.StoreSecret, v1alpha1.StoreJobSecret} {
+// ensure makes the Secrets of a namespace that are not there, with roles by their names,
+// and brings up to date where they say the store is.
+func (k *Keys) ensure(ctx context.Context, ns *corev1.Namespace, place Place, roles map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(roles)) {
 		want := secret(ns.Name, name, roles[name], place)
 		var have corev1.Secret
 		err := k.client.Get(ctx, client.ObjectKeyFromObject(want), &have)

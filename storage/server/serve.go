@@ -95,9 +95,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler, trus
 	return nil
 }
 
-// listenSocket opens the socket, which is root's, or the user's who runs the store.
-func (s *Server) listenSocket() (net.Listener, error) {
-	path := Socket(s.cfg.Dir)
+// listenSocket opens a socket, which is root's, or the user's who runs the store.
+func listenSocket(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing the socket of an earlier run: %w", err)
 	}

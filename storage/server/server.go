@@ -155,7 +155,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if s.admin, err = s.listenSocket(); err != nil {
+	if s.admin, err = listenSocket(Socket(s.cfg.Dir)); err != nil {
 		return err
 	}
 	s.traffic = newTraffic(s.cfg.Metrics)
