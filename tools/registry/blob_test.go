@@ -90,7 +90,7 @@ func TestAnUploadThatBreaks(t *testing.T) {
 		t.Fatalf("of 3 MiB it has %q: %v", resp.Header.Get("Range"), err)
 	}
 	blob := "/v2/models/team-a/x/blobs/" + digestOf(string(text))
-	newShop(t, houseAt(t, h.dir)).ask("HEAD", blob, nil, 404)
+	newShop(t, houseAt(t, h.o)).ask("HEAD", blob, nil, 404)
 	resp, _ = s.ask("PATCH", resp.Header.Get("Location"), bytes.NewReader(text[to+1:]), 202,
 		"Content-Type", "application/octet-stream", "Content-Range", fmt.Sprintf("%d-%d", to+1, len(text)-1))
 	s.ask("PUT", done(t, resp.Header.Get("Location"), digestOf(string(text))), nil, 201)

@@ -16,6 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	registerDisk()
+	registerObject()
 	os.Exit(m.Run())
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,9 +24,10 @@ import (
 // house is a registry with its guard and an API server.
 type house struct {
 	*guard
-	api *apiServer
-	dir string
-	t   *testing.T
+	api  *apiServer
+	kept keeping
+	o    options
+	t    *testing.T
 }
 
 // people of the tests, by their certificates.
@@ -38,22 +40,31 @@ var people = map[string]pkix.Name{
 	"claims": {CommonName: "system:masters", Organization: []string{""}}, // a user called like a group
 }
 
+// newHouse keeps what is pushed in files, or as objects (object_test.go).
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	return houseAt(t, t.TempDir())
+	o := options{dir: t.TempDir()}
+	if os.Getenv(onObjects) != "" {
+		o = newStore(t).options(o.dir)
+	}
+	return houseAt(t, o)
 }
 
-// houseAt is a house whose registry lies at dir.
-func houseAt(t *testing.T, dir string) *house {
+// houseAt is a house whose registry keeps things where o says.
+func houseAt(t *testing.T, o options) *house {
 	t.Helper()
 	logrus.SetOutput(io.Discard)
 	a := newAPI(t, rule{"ana", "edit", "team-a"}, rule{"watchers", "view", "team-a"})
-	store, err := open(t.Context(), dir)
+	kept, _, err := keep(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGuard(handlers.NewApp(t.Context(), config(dir)), store, reviewerOf(t, a.options, time.Now), []string{"system:masters"}, []string{"polder:registry-reader"})
-	return &house{g, a, dir, t}
+	store, err := open(t.Context(), kept.driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(handlers.NewApp(t.Context(), config(kept)), store, reviewerOf(t, a.options, time.Now), []string{"system:masters"}, []string{"polder:registry-reader"})
+	return &house{g, a, kept, o, t}
 }
 
 // do sends a request as the registry's server would get it.

@@ -1,5 +1,5 @@
-// Command registry is the cloud's OCI registry: CNCF Distribution on a directory,
-// behind TLS, for those who have a certificate of the cloud's authority or a token of the
+// Command registry is the cloud's OCI registry: CNCF Distribution on a directory, or on a
+// bucket of the cloud's object store, behind TLS, for those who have a certificate of the cloud's authority or a token of the
 // cluster. Only polder's supervisor runs it. Code, data, images and
 // models of a namespace are for those whom the API server lets get, create and
 // delete the objects that stand for them there; what belongs to no namespace may
@@ -21,12 +21,14 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
@@ -40,6 +42,10 @@ const stopLimit = 5 * time.Second
 type options struct {
 	address, dir, ca, cert, key, api string
 	writers, readers, audiences      []string
+
+	// Of the object store, if blobs are objects: its socket, the access key and the file of
+	// its secret, and the bucket.
+	storeSocket, storeKey, storeSecret, bucket string
 }
 
 func main() {
@@ -54,9 +60,14 @@ func main() {
 	flag.StringVar(&writers, "writers", "", "organisations whose certificates may do everything, separated by commas")
 	flag.StringVar(&readers, "readers", "", "users whose certificates may pull everything, separated by commas")
 	flag.StringVar(&audiences, "audiences", "", "audiences that tokens may be for, separated by commas")
+	flag.StringVar(&o.storeSocket, "store-socket", "", "socket of the object store that keeps what is pushed; without it files in --dir do")
+	flag.StringVar(&o.storeKey, "store-key", "", "access key of --store-socket")
+	flag.StringVar(&o.storeSecret, "store-secret-file", "", "file that holds the secret of --store-key")
+	flag.StringVar(&o.bucket, "bucket", "", "bucket of the store")
 	flag.Parse()
 	o.writers, o.readers, o.audiences = names(writers), names(readers), names(audiences)
 	registerDisk()
+	registerObject()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "registry:", err)
 		os.Exit(1)
@@ -72,19 +83,59 @@ func run(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	logrus.SetLevel(logrus.WarnLevel)
-	if err := sweep(ctx, o.dir); err != nil {
+	kept, objects, err := keep(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := sweep(ctx, kept.driver); err != nil {
 		return fmt.Errorf("removing what nothing refers to: %w", err)
 	}
 	server, client, err := transport(o)
 	if err != nil {
 		return err
 	}
-	store, err := open(ctx, o.dir)
+	store, err := open(ctx, kept.driver)
 	if err != nil {
 		return err
 	}
-	g := newGuard(handlers.NewApp(ctx, config(o.dir)), store, newReviewer(o.api, client, o.audiences, time.Now), o.writers, o.readers)
+	if objects != nil {
+		var moves sync.WaitGroup
+		moves.Go(func() { objects.move(ctx) })
+		defer moves.Wait()
+	}
+	g := newGuard(handlers.NewApp(ctx, config(kept)), store, newReviewer(o.api, client, o.audiences, time.Now), o.writers, o.readers)
 	return serve(ctx, &http.Server{Addr: o.address, Handler: g, TLSConfig: server, ReadHeaderTimeout: 10 * time.Second})
+}
+
+// keeping is where the registry keeps what is pushed: a driver, and how Distribution's
+// configuration says it.
+type keeping struct {
+	driver     driver.StorageDriver
+	name       string
+	parameters configuration.Parameters
+}
+
+// keep opens the files or the bucket. Of a bucket the driver comes too.
+func keep(ctx context.Context, o options) (keeping, *objects, error) {
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return keeping{}, nil, fmt.Errorf("making %s: %w", o.dir, err)
+	}
+	if o.storeSocket == "" {
+		d, err := factory.Create(ctx, "filesystem", map[string]any{"rootdirectory": o.dir})
+		if err != nil {
+			return keeping{}, nil, fmt.Errorf("opening %s: %w", o.dir, err)
+		}
+		return keeping{d, diskDriver, configuration.Parameters{"rootdirectory": o.dir}}, nil, nil
+	}
+	b, err := openObjects(ctx, o)
+	if err != nil {
+		return keeping{}, nil, err
+	}
+	if err := b.ready(ctx); err != nil {
+		return keeping{}, nil, fmt.Errorf("asking the object store: %w", err)
+	}
+	d := b.checked()
+	return keeping{d, objectDriver, configuration.Parameters{"driver": d}}, b, nil
 }
 
 // serve returns when ctx ends, or when the server fails.
@@ -109,14 +160,14 @@ func serve(ctx context.Context, server *http.Server) error {
 	return nil
 }
 
-func config(dir string) *configuration.Configuration {
+func config(k keeping) *configuration.Configuration {
 	return &configuration.Configuration{
 		Version: configuration.CurrentVersion,
 		Log:     configuration.Log{Level: "warn", AccessLog: configuration.AccessLog{Disabled: true}},
 		Storage: configuration.Storage{
-			diskDriver: {"rootdirectory": dir},
-			"delete":   {"enabled": true},
-			"cache":    {"blobdescriptor": "inmemory"},
+			k.name:   k.parameters,
+			"delete": {"enabled": true},
+			"cache":  {"blobdescriptor": "inmemory"},
 		},
 		Catalog: configuration.Catalog{MaxEntries: catalogEntriesMax},
 	}
@@ -125,38 +176,32 @@ func config(dir string) *configuration.Configuration {
 // catalogEntriesMax is how many repositories are listed in one answer.
 const catalogEntriesMax = 1000
 
-// sweep removes blobs that no manifest of the registry at dir refers to.
-func sweep(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// sweep removes blobs that no manifest refers to.
+func sweep(ctx context.Context, d driver.StorageDriver) error {
+	if _, err := d.Stat(ctx, top); isMissing(err) {
+		return nil // nothing was pushed yet
+	} else if err != nil {
 		return err
 	}
-	driver, err := factory.Create(ctx, "filesystem", map[string]any{"rootdirectory": dir})
+	registry, err := storage.NewRegistry(ctx, d, storage.EnableDelete)
 	if err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
-		return err
-	}
-	registry, err := storage.NewRegistry(ctx, driver, storage.EnableDelete)
-	if err != nil {
-		return err
-	}
-	return storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{Quiet: true})
+	return storage.MarkAndSweep(ctx, d, registry, storage.GCOpts{Quiet: true})
 }
 
-// open returns the repositories at dir, for looking.
-func open(ctx context.Context, dir string) (repositories, error) {
-	driver, err := factory.Create(ctx, "filesystem", map[string]any{"rootdirectory": dir})
+// top is where Distribution keeps everything.
+const top = "/docker/registry/v2"
+
+// open returns the repositories that d keeps, for looking.
+func open(ctx context.Context, d driver.StorageDriver) (repositories, error) {
+	registry, err := storage.NewRegistry(ctx, d)
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", dir, err)
-	}
-	registry, err := storage.NewRegistry(ctx, driver)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", dir, err)
+		return nil, fmt.Errorf("opening the repositories: %w", err)
 	}
 	store, ok := registry.(repositories)
 	if !ok {
-		return nil, fmt.Errorf("opening %s: its repositories cannot be listed", dir)
+		return nil, errors.New("opening the repositories: they cannot be listed")
 	}
 	return store, nil
 }

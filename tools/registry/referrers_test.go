@@ -167,10 +167,10 @@ func TestVersionsOutliveTheSweep(t *testing.T) {
 	if code := h.upload("ana", repository, "half a push"); code != 201 {
 		t.Fatal(code)
 	}
-	if err := sweep(t.Context(), h.dir); err != nil {
+	if err := sweep(t.Context(), h.kept.driver); err != nil {
 		t.Fatal(err)
 	}
-	h = houseAt(t, h.dir) // it is swept before it starts
+	h = houseAt(t, h.o) // it is swept before it starts
 	for target, want := range map[string]int{
 		"/manifests/" + first: 200, "/blobs/" + digestOf("first"): 200, "/manifests/" + card: 200, "/manifests/latest": 200, "/blobs/" + digestOf("half a push"): 404,
 	} {
