@@ -62,6 +62,9 @@ func sameIdentity(file string, old, c layout.Cloud) error {
 	if old.Config.Node.Name != c.Config.Node.Name {
 		return fmt.Errorf("configuration %s: node.name %s differs from %s, which this cloud was made with and cannot change; set it back, or start over with `polder reset`", file, c.Config.Node.Name, old.Config.Node.Name)
 	}
+	if old.Config.Registry.Storage == layout.RegistryObjects && c.Config.Registry.Storage != layout.RegistryObjects {
+		return fmt.Errorf("configuration %s: registry.storage is %s, and what was pushed are objects, which do not become files again; write objects, or start over with `polder reset`", file, c.Config.Registry.Storage)
+	}
 	return nil
 }
 

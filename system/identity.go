@@ -1,8 +1,11 @@
 package system
 
 import (
+	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"time"
@@ -64,6 +67,11 @@ func identify(c layout.Cloud, now time.Time) error {
 	if err := pki.OpenKey(c.Path("pki", "serviceaccount.key")); err != nil {
 		return err
 	}
+	if c.Config.Registry.Storage == layout.RegistryObjects {
+		if err := secretFor(c.RegistrySecret()); err != nil {
+			return err
+		}
+	}
 	for _, user := range []string{"controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns", "controllers", "device-driver", partStore, partGateway} {
 		if err := pki.WriteFile(c.Kubeconfig(user), kubeconfig(c, user)); err != nil {
 			return err
@@ -99,6 +107,14 @@ func identifyStore(c layout.Cloud, now time.Time) error {
 	}
 	_, err = front.Issue(pki.Leaf{Name: "client", User: "front-proxy-client"}, now)
 	return err
+}
+
+// secretFor makes the file of a secret, unless it is there.
+func secretFor(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return pki.WriteFile(path, []byte(rand.Text()+rand.Text()+"\n"))
 }
 
 const kubeconfigShape = `apiVersion: v1

@@ -11,11 +11,16 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/emulate"
 	"polder.dev/polder/internal/logs"
+	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/policy/tenant"
 	"polder.dev/polder/storage/controller"
 	"polder.dev/polder/storage/server"
@@ -52,6 +57,78 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	log.InfoContext(ctx, "the store is open", logs.Path, c.Path(storeDir), "recovered", s.Recovered())
+	if c.Config.Registry.Storage != layout.RegistryObjects {
+		return runTenants(ctx, log, c, s, nil)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	up := make(chan struct{})
+	g.Go(func() error { return lodgeRegistry(ctx, c, s, func() { close(up) }) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-up:
+		}
+		log.InfoContext(ctx, "the store serves the registry", logs.Path, c.RegistryStore())
+		if err := awaitKinds(ctx, c); err != nil {
+			return err
+		}
+		return runTenants(ctx, log, c, s, []string{emulate.Namespace})
+	})
+	return g.Wait()
+}
+
+// Names of the bucket of what is pushed to the registry, and of who may use it, in the
+// account of the namespace polder-system.
+const (
+	registryBucket = "registry"
+	registryUser   = "registry"
+)
+
+// lodgeRegistry serves the registry its bucket.
+func lodgeRegistry(ctx context.Context, c layout.Cloud, s *server.Server, ready func()) error {
+	secret, err := pki.ReadSecret(c.RegistrySecret())
+	if err != nil {
+		return err
+	}
+	return s.Lodge(ctx, server.Lodger{
+		Account: emulate.Namespace, User: registryUser, AccessKey: registryUser, Secret: secret, Bucket: registryBucket, Socket: c.RegistryStore(),
+	}, ready)
+}
+
+// awaitKinds returns when the API server has the store's kinds: the store of a registry on
+// objects is there before them.
+func awaitKinds(ctx context.Context, c layout.Cloud) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig(partStore))
+	if err != nil {
+		return fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.Timeout = 5 * time.Second
+	kinds, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making client: %w", err)
+	}
+	for {
+		if list, err := kinds.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String()); err == nil {
+			have := map[string]bool{}
+			for _, r := range list.APIResources {
+				have[r.Kind] = true
+			}
+			if have["Bucket"] && have["Dataset"] {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// runTenants runs the controllers of the store and serves tenants. readers are namespaces
+// of the cloud's own that get a key to read what is theirs.
+func runTenants(ctx context.Context, log *slog.Logger, c layout.Cloud, s *server.Server, readers []string) error {
 	m, err := newManager(c, managed{name: partStore, metrics: layout.PortStoreMetrics, health: layout.PortStoreOK, held: controller.CacheOptions()})
 	if err != nil {
 		return err
@@ -62,7 +139,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 	}
 	ctl, err := controller.New(log, m.GetClient(), controller.Config{
 		Space: s.Space(), Place: controller.Place{Endpoint: c.StoreURL(), Region: storeRegion, CA: ca},
-		System: tenant.System, Warm: s.Warm, Jurisdiction: c.Config.Storage.Jurisdiction, Now: time.Now,
+		System: tenant.System, Readers: readers, Warm: s.Warm, Jurisdiction: c.Config.Storage.Jurisdiction, Now: time.Now,
 	})
 	if err != nil {
 		return err

@@ -95,7 +95,7 @@ func TestWhatACloudIsCannotChange(t *testing.T) {
 		"another range":          {"{node: {name: one}, network: {cidr: 10.10.0.0/16}}", "network.cidr"},
 		"the default range":      {"{node: {name: one}}", "network.cidr"},
 		"another name":           {"{node: {name: two}, network: {cidr: 10.9.0.0/16}}", "node.name"},
-		"everything else may":    {"{node: {name: one}, network: {cidr: 10.9.0.0/16, egress: false}, sandbox: {platform: systrap}}", ""},
+		"everything else may":    {"{node: {name: one}, network: {cidr: 10.9.0.0/16, egress: false}, sandbox: {platform: systrap}, registry: {storage: objects}}", ""},
 		"a file that is refused": {"{nodes: {}}", "nodes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,6 +110,20 @@ func TestWhatACloudIsCannotChange(t *testing.T) {
 				t.Errorf("error %v must name %s and the file", err, tc.want)
 			}
 		})
+	}
+}
+
+// TestObjectsStay: a registry on objects does not go back to files, said or not.
+func TestObjectsStay(t *testing.T) {
+	c := saved(t, "{registry: {storage: objects}}")
+	for _, config := range []string{"{registry: {storage: files}}", "{network: {egress: false}}"} {
+		file := write(t, filepath.Join(t.TempDir(), "new.yaml"), config)
+		if _, err := Open(c.Dir, file); err == nil || !strings.Contains(err.Error(), "registry.storage") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+	if _, err := Open(c.Dir, ""); err != nil {
+		t.Error(err)
 	}
 }
 

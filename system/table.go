@@ -56,6 +56,13 @@ func table(a *assembly) ([]component.Entry, error) {
 			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--api="+c.APIURL(), "--writers="+groupAdmins+","+groupWriters, "--readers="+userReader,
 			"--audiences="+apiserver.Issuer+","+c.RegistryURL())
 	)
+	afterStore := []string{"bootstrap"}
+	if c.Config.Registry.Storage == layout.RegistryObjects {
+		// The store serves the registry before there is an API server, and the registry waits
+		// for it. All others it serves after bootstrap, which it waits for.
+		registry = append(registry, "--store-socket="+c.RegistryStore(), "--store-key="+registryUser, "--store-secret-file="+c.RegistrySecret(), "--bucket="+registryBucket)
+		afterStore = nil
+	}
 	rows := []row{
 		{component.Spec{Name: "etcd", Command: own("etcd"), Netns: inside, Ready: p.store}, nil},
 		{component.Spec{Name: "containerd", Command: containerd.Command(c, a.options), Netns: inside, Env: environment(), Init: a.initContainerd, Ready: p.containers}, nil},
@@ -76,7 +83,7 @@ func table(a *assembly) ([]component.Entry, error) {
 		{component.Spec{Name: "controllers", Command: own("controllers"), Netns: inside,
 			Ready: p.http("http://" + c.At(layout.PortControlOK) + "/readyz")}, []string{"bootstrap"}},
 		{component.Spec{Name: partStore, Command: own(partStore), Netns: inside, Env: environment(),
-			Ready: p.http("http://" + c.At(layout.PortStoreOK) + "/readyz")}, []string{"bootstrap"}},
+			Ready: p.http("http://" + c.At(layout.PortStoreOK) + "/readyz")}, afterStore},
 		{component.Spec{Name: partGateway, Command: own(partGateway), Netns: inside, Env: environment(),
 			Ready: p.https(c.GatewayURL() + "/readyz")}, []string{"bootstrap"}},
 	}

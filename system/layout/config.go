@@ -24,6 +24,7 @@ type Config struct {
 	Scheduler  SchedulerConfig `json:"scheduler,omitempty"`
 	Sandbox    SandboxConfig   `json:"sandbox,omitempty"`
 	Storage    StorageConfig   `json:"storage,omitempty"`
+	Registry   RegistryConfig  `json:"registry,omitempty"`
 	Logs       LogsConfig      `json:"logs,omitempty"`
 }
 
@@ -74,6 +75,17 @@ type StorageConfig struct {
 	KeysFile string `json:"keysFile,omitempty"`
 	// Jurisdiction that the machine is in, for buckets that say where they may lie.
 	Jurisdiction string `json:"jurisdiction,omitempty"`
+}
+
+// Where the registry keeps what is pushed.
+const (
+	RegistryFiles   = "files"
+	RegistryObjects = "objects"
+)
+
+// RegistryConfig is about the registry of images and models.
+type RegistryConfig struct {
+	Storage string `json:"storage,omitempty"` // files (default) or objects, in a bucket of the object store
 }
 
 // LogsConfig limits the log of each component.
@@ -159,6 +171,13 @@ func (c *Config) complete() error {
 	}
 	if f := c.Storage.KeysFile; f != "" && !filepath.IsAbs(f) {
 		return fmt.Errorf("storage.keysFile %q is not an absolute path; the store does not run where polder up is called", f)
+	}
+	switch c.Registry.Storage {
+	case "":
+		c.Registry.Storage = RegistryFiles
+	case RegistryFiles, RegistryObjects:
+	default:
+		return fmt.Errorf("registry.storage %q is not known; write files or objects", c.Registry.Storage)
 	}
 	switch c.Sandbox.Platform {
 	case "":

@@ -99,6 +99,13 @@ func (c Cloud) Kubeconfig(name string) string { return c.Path("etc", name+".kube
 // AdminKubeconfig is the administrator's.
 func (c Cloud) AdminKubeconfig() string { return c.Path("admin.kubeconfig") }
 
+// RegistrySecret is the file of the key by which the registry reaches its bucket, and
+// RegistryStore the socket where.
+func (c Cloud) RegistrySecret() string { return c.Path("pki", "registry.secret") }
+
+// RegistryStore is beside RegistrySecret.
+func (c Cloud) RegistryStore() string { return c.Path("store", "registry.sock") }
+
 // Log is the log file of component name.
 func (c Cloud) Log(name string) string { return c.Path("logs", name+".log") }
 

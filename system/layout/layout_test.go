@@ -52,6 +52,7 @@ func TestReadConfigRefuses(t *testing.T) {
 		"public range":   {"network: {cidr: 8.8.0.0/16}", "network.cidr"},
 		"small range":    {"network: {cidr: 10.0.0.0/24}", "network.cidr"},
 		"platform":       {"sandbox: {platform: xen}", "sandbox.platform"},
+		"registry":       {"registry: {storage: s3}", "registry.storage"},
 		"policy":         {"scheduler: {policy: random}", "scheduler.policy"},
 		"workload file":  {"scheduler: {workloadFile: w.json}", "scheduler.workloadFile"},
 		"node name":      {"node: {name: A_B}", "node.name"},
