@@ -228,7 +228,7 @@ func TestExpectNothing(t *testing.T) {
 	}
 	defer conn.Close()
 	for range 2 {
-		if _, err := io.WriteString(conn, "PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "PUT /none/k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		r := bufio.NewReader(conn)
