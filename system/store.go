@@ -46,7 +46,7 @@ type storeFlags struct {
 	memory                                  int64
 	day                                     time.Duration
 	keystone                                keystoneFlags
-	disks, domains                          []string
+	disks, domains, sites                   []string
 	missing                                 bool
 }
 
@@ -96,6 +96,7 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.StringVar(&f.key, "tls-key-file", "", "key of --tls-cert-file")
 	fl.StringVar(&f.region, "region", "us-east-1", "name of the region that S3 clients are told")
 	fl.StringSliceVar(&f.domains, "domain", nil, "host below which a label is a bucket's name (BUCKET.s3.example.org)")
+	fl.StringSliceVar(&f.sites, "website-domain", nil, "host below which a label is a bucket whose web site is served (BUCKET.web.example.org)")
 	fl.StringSliceVar(&f.disks, "disk", nil, "directory on a disk, once for each, when the store is made (default: one in the data directory)")
 	fl.StringVar(&f.tiers, "tiers", "", "file of slower tiers below the disks, and of buckets with data of other stores (docs/ops/store.md)")
 	fl.Int64Var(&f.memory, "memory-bytes-max", 256<<20, "how much of what was read stays in memory; 0 is nothing")
@@ -134,7 +135,7 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	}
 	s, err := server.Open(ctx, server.Config{
 		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.memory, Jurisdiction: f.law, LifecycleDay: f.day,
-		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Log: log,
+		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Sites: f.sites, Log: log,
 	})
 	if err != nil {
 		return err

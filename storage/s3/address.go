@@ -44,15 +44,18 @@ func (q *request) address() error {
 }
 
 // virtual returns the bucket that a host names.
-func (s *Server) virtual(host string) (string, bool) {
-	if len(s.domains) == 0 {
+func (s *Server) virtual(host string) (string, bool) { return below(s.domains, host) }
+
+// below returns the label of a host below one of domains.
+func below(domains []string, host string) (string, bool) {
+	if len(domains) == 0 {
 		return "", false
 	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.ToLower(host)
-	for _, d := range s.domains {
+	for _, d := range domains {
 		if name, ok := strings.CutSuffix(host, d); ok && name != "" {
 			return name, true
 		}

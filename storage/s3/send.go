@@ -19,8 +19,11 @@ const lentMin = 256 << 10
 // send answers with bytes of an object. They are copied through a buffer that all
 // requests share (io.Copy's way by sendfile was no faster on one machine, and they are
 // read for their checksums in any case), or come from memory as they are.
-func (q *request) send(o storage.Object, s span) error {
-	c := &toClient{q: q, status: s.status()}
+func (q *request) send(o storage.Object, s span) error { return q.sendAs(o, s, s.status()) }
+
+// sendAs is send with a status of its own.
+func (q *request) sendAs(o storage.Object, s span, status int) error {
+	c := &toClient{q: q, status: status}
 	sent, err := q.lend(c, o, s)
 	if err == nil && sent < s.n {
 		err = q.copy(c, storage.Reader(o, s.off+sent, s.n-sent), s.n-sent)

@@ -31,6 +31,8 @@ type Config struct {
 	// Domains are the hosts below which a label is a bucket's name ("s3.example.org" for
 	// bucket.s3.example.org), without ports.
 	Domains []string
+	// Sites are the hosts below which a label is a bucket whose web site is served.
+	Sites []string
 	// OwnNames gives each account names of its own: a name that another account's bucket
 	// has can be had as well, as with Swift.
 	OwnNames bool
@@ -48,6 +50,7 @@ type Server struct {
 	own     bool
 	region  string
 	domains []string // each with a dot in front
+	sites   []string // as domains
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -77,11 +80,17 @@ func New(c Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	for _, d := range c.Domains {
-		if d == "" || strings.ContainsAny(d, ":/ ") {
-			return nil, fmt.Errorf("s3: Domains: %q must be a host's name without a port", d)
+	for _, hosts := range []struct {
+		field string
+		from  []string
+		to    *[]string
+	}{{"Domains", c.Domains, &s.domains}, {"Sites", c.Sites, &s.sites}} {
+		for _, d := range hosts.from {
+			if d == "" || strings.ContainsAny(d, ":/ ") {
+				return nil, fmt.Errorf("s3: %s: %q must be a host's name without a port", hosts.field, d)
+			}
+			*hosts.to = append(*hosts.to, "."+strings.ToLower(strings.Trim(d, ".")))
 		}
-		s.domains = append(s.domains, "."+strings.ToLower(strings.Trim(d, ".")))
 	}
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
@@ -96,6 +105,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
 	w.Header()["X-Amz-Id-2"] = s.host
+	if name, ok := below(s.sites, r.Host); ok {
+		q.name, q.virtual = name, true
+		q.visit()
+		return
+	}
 	if err := q.serve(); err != nil {
 		linger.Answer(w, r, q.auth != nil, func() { q.fail(err) })
 	}

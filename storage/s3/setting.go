@@ -54,25 +54,12 @@ type websiteXML struct {
 	} `xml:"RedirectAllRequestsTo"`
 	Index *struct{ Suffix string } `xml:"IndexDocument"`
 	Error *struct{ Key string }    `xml:"ErrorDocument"`
-	Rules []struct {
-		Condition *struct {
-			KeyPrefixEquals             string `xml:",omitempty"`
-			HttpErrorCodeReturnedEquals string `xml:",omitempty"`
-		}
-		Redirect struct {
-			HostName             string  `xml:",omitempty"`
-			HttpRedirectCode     string  `xml:",omitempty"`
-			Protocol             string  `xml:",omitempty"`
-			ReplaceKeyPrefixWith *string `xml:",omitempty"`
-			ReplaceKeyWith       *string `xml:",omitempty"`
-		}
-	} `xml:"RoutingRules>RoutingRule"`
+	Rules []routingRule            `xml:"RoutingRules>RoutingRule"`
 }
 
 func (q *request) website() error { return q.replyKept(labelWebsite, "NoSuchWebsiteConfiguration") }
 
-// putWebsite implements PutBucketWebsite. The configuration is kept for clients that
-// read it; this server serves no web sites.
+// putWebsite implements PutBucketWebsite; page serves what it says.
 func (q *request) putWebsite() error {
 	var f websiteXML
 	if err := q.decode(&f); err != nil {
@@ -85,6 +72,17 @@ func (q *request) putWebsite() error {
 		return fail("InvalidArgument", "RedirectAllRequestsTo needs a HostName.")
 	case f.Redirect == nil && (f.Index == nil || f.Index.Suffix == "" || strings.Contains(f.Index.Suffix, "/")):
 		return fail("InvalidArgument", "IndexDocument needs a Suffix without slashes.")
+	case f.Error != nil && f.Error.Key == "":
+		return fail("InvalidArgument", "ErrorDocument needs a Key.")
+	case f.Redirect != nil && f.Redirect.Protocol != "" && f.Redirect.Protocol != "http" && f.Redirect.Protocol != "https":
+		return badProtocol(f.Redirect.Protocol)
+	case len(f.Rules) > rulesOfSiteMax:
+		return fail("InvalidRequest", "There are %d routing rules, and at most %d are taken.", len(f.Rules), rulesOfSiteMax)
+	}
+	for i := range f.Rules {
+		if err := f.Rules[i].wrong(); err != nil {
+			return err
+		}
 	}
 	f.Space = xmlns
 	f.XMLName.Space = ""

@@ -189,3 +189,23 @@ func TestQuotasHoldAtBothDoors(t *testing.T) {
 	c.s3("PUT", "/by-polder/b", "12345678", 403)
 	c.s3("PUT", "/by-polder/c", "12", 200)
 }
+
+// TestSites: at the host of web sites everything is a page, also what would be Swift's
+// path elsewhere.
+func TestSites(t *testing.T) {
+	_, url, stop := run(t, Config{Dir: t.TempDir(), Sites: []string{"web.test"}})
+	defer stop()
+	c := newClient(t, url)
+	c.s3("PUT", "/box", "", 200)
+	c.s3("PUT", "/box?website", "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>", 200)
+	c.s3("PUT", "/box/v1/AUTH_a/index.html", "a page", 200, "X-Amz-Acl", "public-read")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/v1/AUTH_a/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "box.web.test"
+	if _, body := c.do(req, 200); body != "a page" {
+		t.Errorf("the page is %q", body)
+	}
+	c.swift("GET", "", "", 200)
+}

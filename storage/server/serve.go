@@ -34,7 +34,7 @@ var policies = []swift.Policy{
 // Doors is both protocols on one address.
 func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler, error) {
 	bucket, err := s3.New(s3.Config{
-		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, OwnNames: s.cfg.OwnNames, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log,
+		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Sites: s.cfg.Sites, OwnNames: s.cfg.OwnNames, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler,
 	}
 	one, other := s.guard("s3", bucket), s.guard("swift", container)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if container.Handles(r) {
+		if !bucket.Site(r) && container.Handles(r) {
 			other.ServeHTTP(w, r)
 			return
 		}

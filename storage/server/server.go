@@ -48,6 +48,8 @@ type Config struct {
 	Region string
 	// Domains are hosts below which a label is a bucket's name.
 	Domains []string
+	// Sites are hosts below which a label is a bucket whose web site is served.
+	Sites []string
 	// RequestsMax is how many requests are served at once; 2048.
 	RequestsMax int
 	// KeysFile has the keys that objects are encrypted with, as seal.ParseKeys reads them;
