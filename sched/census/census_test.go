@@ -245,6 +245,40 @@ func TestWhatTakesNoWorkIsNoRoom(t *testing.T) {
 	}
 }
 
+// TestPartsOfWhatTakesNoWork are no room either, and who has one may go to another.
+func TestPartsOfWhatTakesNoWork(t *testing.T) {
+	half := device.Partition{Profile: "half", Count: 2, Memory: 40 << 30, Share: 500}
+	l := newLab().node("a", 1, half).node("b", 1, half)
+	l.job("lab", "stuck", "a", "gpu-0-half-1").Spec.Accelerators.Share = true
+	for i := range l.Slices[1].Spec.Devices {
+		l.Slices[1].Spec.Devices[i].Taints = []resourcev1.DeviceTaint{{Key: "ill", Effect: resourcev1.DeviceTaintEffectNoSchedule}}
+	}
+	c := l.take(Config{})
+	if got := free(c); got != "a 0, b 1000" || len(c.Work) != 1 || !OutOfUse(c.Snapshot.Nodes[0].Devices[0].Model) {
+		t.Fatalf("free is %s, work %+v", got, c.Work)
+	}
+	b, err := sched.NewBoard(c.Snapshot, sched.Config{Policy: "fgd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.Work[0]
+	if err := b.Release(w.Request, w.Decision); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		d, no, err := b.Decide(w.Request)
+		if err != nil || d == nil || d.Node != "b" {
+			t.Fatalf("it would go to %+v: %v %v", d, no, err)
+		}
+		if err := b.Place(w.Request, *d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, _, _ := b.Decide(w.Request); d != nil {
+		t.Errorf("a third would go to %+v", d)
+	}
+}
+
 // TestAPlanOfACensus empties a node of two jobs, for one that waits for all of it.
 func TestAPlanOfACensus(t *testing.T) {
 	l := newLab().node("a", 2).node("b", 2)

@@ -47,21 +47,11 @@ type set struct{ driver, pool, name string }
 // too, and are no room for anybody who wants more.
 func (t *taker) seats(offers []claim.Offer) {
 	offers = slices.DeleteFunc(offers, func(o claim.Offer) bool { return o.Describe().Kind == device.CPU || t.places[o.Node] == nil })
-	counters, pieces := map[set]map[string]resourcev1.Counter{}, map[set][]*claim.Offer{}
+	counters, pieces := t.counters(), map[set][]*claim.Offer{}
 	for i := range offers {
-		for k, c := range offers[i].Device.ConsumesCounters {
+		for _, c := range offers[i].Device.ConsumesCounters {
 			at := set{offers[i].Driver, offers[i].Pool, c.CounterSet}
-			if counters[at] == nil {
-				counters[at] = map[string]resourcev1.Counter{}
-			}
-			for name, n := range c.Counters { // the whole takes all there is
-				if most, ok := counters[at][name]; !ok || most.Value.Cmp(n.Value) < 0 {
-					counters[at][name] = n
-				}
-			}
-			if k == 0 {
-				pieces[at] = append(pieces[at], &offers[i])
-			}
+			pieces[at] = append(pieces[at], &offers[i])
 		}
 	}
 	for i := range offers {
@@ -75,6 +65,21 @@ func (t *taker) seats(offers []claim.Offer) {
 			t.divide(counters[at], pieces[at])
 		}
 	}
+}
+
+// counters of each set, of the newest generation of its pool.
+func (t *taker) counters() map[set]map[string]resourcev1.Counter {
+	out, newest := map[set]map[string]resourcev1.Counter{}, map[set]int64{}
+	for i := range t.Slices {
+		s := &t.Slices[i].Spec
+		for _, c := range s.SharedCounters {
+			at := set{s.Driver, s.Pool.Name, c.Name}
+			if out[at] == nil || s.Pool.Generation > newest[at] {
+				out[at], newest[at] = c.Counters, s.Pool.Generation
+			}
+		}
+	}
+	return out
 }
 
 // sit gives a device that is not cut its place.
@@ -92,17 +97,17 @@ func (t *taker) sit(o *claim.Offer) {
 }
 
 // divide gives those that share a set of counters their places, if the board can say how
-// they do.
+// they do: each takes of one set alone, and all are of one node.
 func (t *taker) divide(counters map[string]resourcev1.Counter, offers []*claim.Offer) {
 	var pieces []stock.Piece
 	for _, o := range offers {
 		pieces = append(pieces, stock.Piece{Device: o.Device, Class: t.catalogue.Of(o.Driver, o.Device)})
 	}
+	node := offers[0].Node
 	cut := t.catalogue.Cut(counters, pieces)
-	if cut == nil {
+	if cut == nil || slices.ContainsFunc(offers, func(o *claim.Offer) bool { return o.Node != node }) {
 		return
 	}
-	node := offers[0].Node
 	whole, p := cut.Whole(), t.places[node]
 	u := &unit{cut: cut, left: whole.Left, gone: whole.Gone}
 	for i, o := range offers {

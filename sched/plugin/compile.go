@@ -153,6 +153,15 @@ func (c *compiler) parts(r *sched.Request) bool {
 	})
 }
 
+// told is a request for people: a part of a device is something whole to them.
+func (c *compiler) told(r sched.Request) sched.Request {
+	shared := slices.ContainsFunc(c.catalogue.Classes, func(k *stock.Class) bool { return k.Part == 0 && slices.Contains(r.Models, k.Model) })
+	if r.Count > 0 && len(r.Models) > 0 && !shared {
+		r.Share = sched.Whole
+	}
+	return r
+}
+
 // request is the tiers of one: those of a prioritized list are its alternatives.
 func (c *compiler) request(r *resourcev1.DeviceRequest, b bonds) ([][]sched.Request, error) {
 	if e := r.Exactly; e != nil {

@@ -128,7 +128,7 @@ func (d *Devices) planGang(ctx context.Context, group fwk.PodGroupInfo, t terms,
 	for _, pod := range pods {
 		plan.members[pod.UID] = member{}
 	}
-	short.Level = v1alpha1.LevelName(short.Level)
+	short.Level, short.Request = v1alpha1.LevelName(short.Level), c.compiler.told(short.Request)
 	plan.short = short.String()
 	c.gang = plan
 	return &gang.Placement{}, howRefused, nil

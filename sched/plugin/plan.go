@@ -110,7 +110,9 @@ func (c *cluster) none(w wish, pod *corev1.Pod, g *gate) (plan, error) {
 	}
 	r, base := w.tiers[0][0], amounts(pod)
 	r.CPU, r.Memory = base.CPU, base.Memory
-	return plan{refuse: "no node has the devices for " + r.String() + ": " + c.board.Explain(r).String(), yield: c.below(pod)}, nil
+	why := c.board.Explain(r)
+	why.Request = c.compiler.told(r)
+	return plan{refuse: "no node has the devices for " + why.Request.String() + ": " + why.String(), yield: c.below(pod)}, nil
 }
 
 // again decides with everything read anew.

@@ -277,7 +277,7 @@ func TestSeveralPartsOfOneDevice(t *testing.T) {
 	chose(t, before)
 	refused := count(t, howRefused)
 	w.submit("four", part(4, "2g"))
-	w.wait("four", func(p *corev1.Pod) bool { return len(p.Status.Conditions) > 0 })
+	w.wait("four", refusedFor("no node has the devices for 4 H100 2g, 1 cores, 1 GiB: 0 of 2 nodes: 2 have fewer than 4 such devices"))
 	if count(t, howRefused) == refused {
 		t.Error("the board did not refuse what no device has")
 	}
