@@ -97,11 +97,11 @@ func openObjects(ctx context.Context, o options) (*objects, error) {
 	return &objects{files: files, bucket: b, store: far}, nil
 }
 
-// ready waits until the store answers.
+// ready waits until the store answers. One that refuses us does so for good.
 func (d *objects) ready(ctx context.Context) error {
 	for {
 		_, err := d.bucket.List(ctx, storage.ListOptions{Limit: 1})
-		if !errors.Is(err, storage.ErrUnavailable) {
+		if err == nil || ctx.Err() != nil || remote.IsPermanent(err) {
 			return err
 		}
 	}

@@ -242,6 +242,22 @@ func TestStoreComesBack(t *testing.T) {
 	}
 }
 
+// TestStoreRefuses: a key that the store does not know ends the registry, which must not ask
+// for ever.
+func TestStoreRefuses(t *testing.T) {
+	o := newStore(t).options(t.TempDir())
+	if err := os.WriteFile(o.storeSecret, []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := keep(t.Context(), o); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") {
+		t.Errorf("a wrong secret: %v", err)
+	}
+	o.storeSecret = filepath.Join(t.TempDir(), "none")
+	if _, _, err := keep(t.Context(), o); err == nil || !strings.Contains(err.Error(), o.storeSecret) {
+		t.Errorf("no secret: %v", err)
+	}
+}
+
 // TestFilesBecomeObjects: a registry on files that is given a bucket serves on, and moves
 // all of it, once, wherever it is cut.
 func TestFilesBecomeObjects(t *testing.T) {
