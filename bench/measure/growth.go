@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"polder.dev/polder/storage"
@@ -29,11 +30,12 @@ const fillVariable = "POLDER_MEASURE_FILL"
 const growthBucket = "many"
 
 // The first size that is measured, the objects that only the log knows when the program
-// dies (nearly as many of 4 KiB as the store lets gather), and the disks of the largest
-// pool.
+// dies (nearly as many of 4 KiB as the store lets gather), how many names are listed, and
+// the disks of the largest pool.
 const (
 	objectsFirst = 1_000
 	replayed     = 100_000
+	listMax      = 1_000_000
 	disksMax     = 4
 )
 
@@ -77,15 +79,9 @@ func (b *bench) growObjects(ctx context.Context, dir string) error {
 			lines[what] = append(lines[what], v)
 		}
 	}
-	pick := func(names ...string) []series {
-		var out []series
-		for _, n := range names {
-			out = append(out, series{n, sizes, lines[n]})
-		}
-		return out
-	}
+	pick := func(names ...string) []series { return chosen(sizes, lines, names) }
 	return errors.Join(
-		b.draw("objects.svg", growth{"Objects of 4 KiB that come and go, by how many there are", "objects in the store", "objects/s", pick("put, called by 64", "GET, 16 clients", "PUT, 16 clients")}),
+		b.draw("objects.svg", growth{"Objects of 4 KiB, by how many there are", "objects in the store", "objects/s", pick("put, called by 64", "GET, 16 clients", "PUT, 16 clients")}),
 		b.draw("start.svg", growth{"What a store of many objects takes", "objects in the store", "seconds", pick("start after kill -9", "a page of 1,000")}),
 		b.draw("memory.svg", growth{"Memory of the whole program", "objects in the store", "MiB, without pages of files", pick("memory")}),
 	)
@@ -95,8 +91,8 @@ func (b *bench) growObjects(ctx context.Context, dir string) error {
 func (b *bench) grown(ctx context.Context, dir string, from, to int) (out map[string]float64, err error) {
 	what := fmt.Sprintf("%d objects of 4 KiB: ", to)
 	out = map[string]float64{}
-	note := func(name, unit string, v float64, note string) {
-		b.add(what+name, unit, []float64{v}, note)
+	note := func(name, unit string, v float64, how string) {
+		b.add(what+name, unit, []float64{v}, how)
 		out[name] = v
 	}
 	rate, err := fill(ctx, filepath.Join(dir, "polder", "store", "disk"), from, to)
@@ -111,22 +107,18 @@ func (b *bench) grown(ctx context.Context, dir string, from, to int) (out map[st
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	note("start after kill -9", "s", time.Since(began).Seconds(), fmt.Sprintf("until it answers; the log of %d objects is replayed", min(to, replayed)))
-	pages, err := d.list(growthBucket, min(to, 1_000_000))
+	pages, err := d.list(growthBucket, min(to, listMax))
 	if err != nil {
 		return nil, err
 	}
-	all, tenth := 0.0, max(len(pages)/10, 1)
+	all := 0.0
 	for _, p := range pages {
 		all += p
 	}
-	note(fmt.Sprintf("list %d through the door, pages of 1,000", min(to, 1_000_000)), "s", all, "")
+	note(fmt.Sprintf("list %d through the door, pages of 1,000", min(to, listMax)), "s", all, "")
 	note("a page of 1,000", "s", median(pages), "")
-	if len(pages) > 1 {
-		var tenths []float64
-		for i := 0; i+tenth <= len(pages); i += tenth {
-			tenths = append(tenths, 1000*median(pages[i:i+tenth]))
-		}
-		b.add(what+"a page in each tenth", "ms", tenths, "medians")
+	if t := tenths(pages); t != nil {
+		b.add(what+"a page in each tenth", "ms", t, "medians")
 	}
 	some := func() string { return "/" + growthBucket + "/" + key(rand.IntN(to)) }
 	gets, err := race{clients: 16, bytes: smallBytes, op: func(int, []byte) error { return d.do(http.MethodGet, some(), nil, nil) }}.run()
@@ -144,8 +136,16 @@ func (b *bench) grown(ctx context.Context, dir string, from, to int) (out map[st
 	return out, err
 }
 
-// growDisks measures pools of 1, 2 and 4 directories, which are on one disk unless
-// somebody mounted others there.
+// tenths are the medians of each tenth of a list's pages, in milliseconds; nil for less
+// than ten.
+func tenths(pages []float64) (out []float64) {
+	for i, n := 0, len(pages)/10; n > 0 && i+n <= len(pages); i += n {
+		out = append(out, 1000*median(pages[i:i+n]))
+	}
+	return out
+}
+
+// growDisks measures pools of 1, 2 and 4 directories, which are on one disk.
 func (b *bench) growDisks(ctx context.Context, dir string) error {
 	var count []float64
 	lines := map[string][]float64{}
@@ -159,17 +159,19 @@ func (b *bench) growDisks(ctx context.Context, dir string) error {
 			lines[what] = append(lines[what], v)
 		}
 	}
-	var small, large []series
-	for _, what := range []string{"PUT 4 KiB", "GET 4 KiB"} {
-		small = append(small, series{what, count, lines[what]})
-	}
-	for _, what := range []string{"PUT 10 MiB", "GET 10 MiB"} {
-		large = append(large, series{what, count, lines[what]})
-	}
+	small, large := chosen(count, lines, []string{"PUT 4 KiB", "GET 4 KiB"}), chosen(count, lines, []string{"PUT 10 MiB", "GET 10 MiB"})
 	return errors.Join(
 		b.draw("disks-small.svg", growth{"Small objects, by directories of the pool (on one disk)", "directories", "objects/s", small}),
 		b.draw("disks-large.svg", growth{"Large objects, by directories of the pool (on one disk)", "directories", "MiB/s", large}),
 	)
+}
+
+// chosen are the lines of these names.
+func chosen(x []float64, lines map[string][]float64, names []string) (out []series) {
+	for _, n := range names {
+		out = append(out, series{n, x, lines[n]})
+	}
+	return out
 }
 
 // pool measures one pool, its objects synced.
@@ -241,6 +243,7 @@ func fill(ctx context.Context, dir string, from, to int) (rate float64, err erro
 		return 0, err
 	}
 	child := exec.CommandContext(ctx, program)
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", fillVariable, from, to, dir))
 	out, err := child.CombinedOutput()
 	if _, e := fmt.Sscanf(string(out), "filled %g", &rate); e != nil {
