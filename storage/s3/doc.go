@@ -5,7 +5,7 @@
 // found (address.go), its signature is checked (auth.go), its operation is looked up in
 // one table (route.go), its bucket is opened and the bucket's rules are asked
 // (access.go). Only then is its body read. Every error is mapped to a code of S3 in
-// error.go.
+// error.go. At hosts of web sites visitors are shown a bucket's pages instead (site.go).
 //
 // The handler must see paths as they were sent: a mux in front of it that cleans paths
 // would change keys.

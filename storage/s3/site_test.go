@@ -10,7 +10,7 @@ import (
 )
 
 // siteWorld has the bucket "box", everybody may read what is below pub/ and its pages.
-func siteWorld(t *testing.T, config string) *world {
+func siteWorld(t testing.TB, config string) *world {
 	t.Helper()
 	m := mem.New(0, time.Now)
 	t.Cleanup(func() { _ = m.Close() })
@@ -149,4 +149,30 @@ func TestSiteRules(t *testing.T) {
 			w.want(w.main("PUT", "/box?website", "<WebsiteConfiguration>"+indexXML+"<RoutingRules>"+bad+"</RoutingRules></WebsiteConfiguration>"), 400, "InvalidRequest")
 		})
 	}
+}
+
+// FuzzSite: whatever is asked for, a site does not fail, shows nothing that is not public,
+// and sends nobody to a host that its owner does not name.
+func FuzzSite(f *testing.F) {
+	w := siteWorld(f, indexXML+"<ErrorDocument><Key>404.html</Key></ErrorDocument><RoutingRules><RoutingRule>"+
+		"<Condition><KeyPrefixEquals>old/</KeyPrefixEquals></Condition><Redirect><ReplaceKeyPrefixWith>/</ReplaceKeyPrefixWith></Redirect></RoutingRule></RoutingRules>")
+	for _, path := range []string{"/", "/docs", "//evil.test", "/old//evil.test", "/secret", "/%00", "/a?b=c"} {
+		f.Add("GET", path)
+	}
+	f.Fuzz(func(t *testing.T, method, target string) {
+		r, err := http.NewRequest(method, "http://h"+target, nil)
+		if err != nil {
+			return
+		}
+		r.Host = "box.web.test"
+		rec := &recorder{head: http.Header{}}
+		w.s3.ServeHTTP(rec, r)
+		if rec.status >= 500 || rec.body.String() == "secret" {
+			t.Errorf("%s %q: status %d, %q", method, target, rec.status, rec.body.Bytes())
+		}
+		to := rec.head.Get("Location")
+		if to != "" && !strings.HasPrefix(to, "http://box.web.test/") && to != "https://example.org/a" {
+			t.Errorf("%s %q: sent to %q", method, target, to)
+		}
+	})
 }
