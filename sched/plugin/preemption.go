@@ -245,18 +245,22 @@ func (g gone) Clone() fwk.StateData {
 func (c *cluster) ghosts(g gone) sets.Set[types.UID] {
 	out := sets.New[types.UID]()
 	for _, pod := range g {
-		claims, err := c.claimsOf(pod)
-		if err != nil {
-			continue // has none yet
-		}
-		for _, claim := range claims {
-			left := false
-			for _, r := range claim.Status.ReservedFor {
-				left = left || g[r.UID] == nil
-			}
-			if claim.Status.Allocation != nil && !left {
-				out.Insert(claim.UID)
-			}
+		out.Insert(c.ghostsOf(pod, g)...)
+	}
+	return out
+}
+
+// ghostsOf is those of one pod.
+func (c *cluster) ghostsOf(pod *corev1.Pod, g gone) []types.UID {
+	claims, err := c.claimsOf(pod)
+	if err != nil {
+		return nil // has none yet
+	}
+	var out []types.UID
+	for _, claim := range claims {
+		left := slices.ContainsFunc(claim.Status.ReservedFor, func(r resourcev1.ResourceClaimConsumerReference) bool { return g[r.UID] == nil })
+		if claim.Status.Allocation != nil && !left {
+			out = append(out, claim.UID)
 		}
 	}
 	return out

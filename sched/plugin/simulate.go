@@ -96,20 +96,18 @@ func (s *simulation) put(c *cluster, pod *corev1.Pod, back bool) {
 	if s.goes.Has(pod.UID) {
 		pressed = 1
 	}
-	if back {
-		delete(s.gone, pod.UID)
-		s.pressed += pressed
-	} else {
+	if !back {
 		s.gone[pod.UID] = pod
 		s.pressed -= pressed
-	}
-	if len(pod.Spec.ResourceClaims) == 0 {
+		s.ghosts.Insert(c.ghostsOf(pod, s.gone)...)
 		return
 	}
-	if back {
+	s.ghosts.Delete(c.ghostsOf(pod, s.gone)...)
+	delete(s.gone, pod.UID)
+	s.pressed += pressed
+	if len(pod.Spec.ResourceClaims) > 0 {
 		s.back.Insert(pod.Spec.NodeName)
 	}
-	s.ghosts = c.ghosts(s.gone)
 }
 
 // usesOf a device, but for those of who would be gone.
