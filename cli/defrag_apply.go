@@ -165,17 +165,17 @@ func (d *defragger) finishEarlier(ctx context.Context) error {
 func (d *defragger) move(ctx context.Context, m *jobMove, j *v1alpha1.TrainJob) (result, error) {
 	r := result{Job: m.Job, From: m.From, To: m.To}
 	asked := &v1alpha1.Move{
-		Asked: metav1.NewTime(d.now().Truncate(time.Second)), Restarts: m.restarts, Nodes: m.nodes,
+		Asked: metav1.NewTime(d.now().Truncate(time.Second)), Restarts: m.restarts, Nodes: m.nodes, Devices: m.Named,
 		CheckpointSeconds: ptr.To(int64(d.flags.save.Seconds())),
 	}
-	d.tell.say("Moving job %s from %s to %s ...", m.Job, strings.Join(m.From, ", "), strings.Join(m.To, ", "))
+	d.tell.say("Moving job %s from %s to %s ...", m.Job, strings.Join(m.From, ", "), m.where())
 	if err := d.cloud.Ask(ctx, j, asked); err != nil {
 		return r, err
 	}
 	got, err := d.await(ctx, j, asked, true)
 	r.State, r.Says = got.State, got.Says
 	if err == nil && r.State == v1alpha1.MoveMoved {
-		d.tell.say("Job %s runs on %s%s.", m.Job, strings.Join(m.To, ", "), got.from)
+		d.tell.say("Job %s runs on %s%s.", m.Job, m.where(), got.from)
 	}
 	return r, err
 }

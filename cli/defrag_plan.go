@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"polder.dev/polder/sched"
@@ -41,6 +42,10 @@ type jobMove struct {
 	Gain    float64 `json:"gainDevices"`
 	// Cost in device-seconds that are computed again.
 	Cost float64 `json:"costDeviceSeconds"`
+
+	// Named are the UUIDs of the devices that its workers are to have, where some of
+	// them stay on their node; else any of the nodes' will do.
+	Named []string `json:"named,omitempty"`
 
 	moves    []defrag.Move
 	nodes    []string // all that its workers are on afterwards
@@ -154,15 +159,52 @@ func (j *jobMove) settle(c *census.Census) {
 			continue
 		}
 		milli += w.Request.Milli()
-		node := w.Decision.Node
-		for _, m := range j.moves {
-			if m.Name == w.Name {
-				node = m.To.Node
+		j.nodes = with(j.nodes, j.after(&w).Node)
+	}
+	j.Named = j.names(c)
+	j.Devices, j.restarts = float64(milli)/sched.Whole, c.Jobs[j.Job].Status.Restarts
+}
+
+// after is where a worker is when the job has been moved.
+func (j *jobMove) after(w *defrag.Work) sched.Decision {
+	for _, m := range j.moves {
+		if m.Name == w.Name {
+			return m.To
+		}
+	}
+	return w.Decision
+}
+
+// within reports whether a worker goes to other devices of its node.
+func (j *jobMove) within() bool {
+	return slices.ContainsFunc(j.moves, func(m defrag.Move) bool { return m.From.Node == m.To.Node })
+}
+
+// names are the devices of all workers, if one of them would be given any of its node
+// otherwise.
+func (j *jobMove) names(c *census.Census) []string {
+	if !j.within() {
+		return nil
+	}
+	var out []string
+	for i := range c.Work {
+		if w := &c.Work[i]; w.Group == j.Job {
+			uuids, _ := c.UUIDs(j.after(w)) // census plans no such move where it cannot name them
+			for _, u := range uuids {
+				out = with(out, u)
 			}
 		}
-		j.nodes = with(j.nodes, node)
 	}
-	j.Devices, j.restarts = float64(milli)/sched.Whole, c.Jobs[j.Job].Status.Restarts
+	return out
+}
+
+// where it goes, in words.
+func (j *jobMove) where() string {
+	to := strings.Join(j.To, ", ")
+	if j.within() {
+		to = "other devices of " + to
+	}
+	return to
 }
 
 // still says why a move that was planned earlier cannot be made now, "" if it can.
@@ -187,6 +229,15 @@ func (j *jobMove) still(c *census.Census) string {
 			return "its workers are not where they were"
 		}
 		w := &c.Work[i]
+		if m.From.Node == m.To.Node {
+			if err := b.Release(w.Request, w.Decision); err != nil {
+				return err.Error()
+			}
+			if b.Place(w.Request, m.To) != nil {
+				return fmt.Sprintf("the other devices of node %s have no room for it any more", m.To.Node)
+			}
+			continue
+		}
 		best, err := b.Rank(w.Request, 1, func(node string) bool { return node == m.To.Node && w.May(node) })
 		if err == nil && len(best) == 0 {
 			return fmt.Sprintf("node %s has no room for it any more", m.To.Node)
@@ -194,6 +245,9 @@ func (j *jobMove) still(c *census.Census) string {
 		if err = cmp.Or(err, b.Place(w.Request, first(best))); err != nil {
 			return err.Error()
 		}
+	}
+	if j.Named = j.names(c); j.within() && len(j.Named) == 0 {
+		return "its devices cannot be named any more"
 	}
 	return ""
 }

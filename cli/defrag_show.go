@@ -101,7 +101,7 @@ func (p *proposal) show(w io.Writer, format string) error {
 	rows := [][]string{{"STEP", "JOB", "FROM", "TO", "DEVICES", "GAIN", "COST"}}
 	for i := range p.Moves {
 		m := &p.Moves[i]
-		rows = append(rows, []string{fmt.Sprint(m.Step), m.Job, strings.Join(m.From, ","), strings.Join(m.To, ","), devices(m.Devices), devices(m.Gain), fmt.Sprintf("%.0f device-seconds", m.Cost)})
+		rows = append(rows, []string{fmt.Sprint(m.Step), m.Job, strings.Join(m.From, ","), m.where(), devices(m.Devices), devices(m.Gain), fmt.Sprintf("%.0f device-seconds", m.Cost)})
 	}
 	fmt.Fprintln(w)
 	if err := term.Table(w, rows); err != nil {

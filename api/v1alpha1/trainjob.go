@@ -163,6 +163,14 @@ type Move struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=set
 	Nodes []string `json:"nodes"`
+	// Devices that the workers are to be given theirs of, by the UUIDs that Polder's device
+	// driver publishes: a move to other devices of the same node. None is any.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	Devices []string `json:"devices,omitempty"`
 	// CheckpointSeconds is how long the workers may go on until their next checkpoint is
 	// written. Without one by then they are stopped all the same, and what they did since
 	// their latest is lost.
@@ -216,6 +224,10 @@ type MoveStatus struct {
 	// +listType=atomic
 	// +optional
 	Nodes []string `json:"nodes,omitempty"`
+	// Devices that the workers are to be given theirs of; none is any.
+	// +listType=atomic
+	// +optional
+	Devices []string `json:"devices,omitempty"`
 	// Restarts is status.restarts of the attempt that is placed there.
 	// +optional
 	Restarts int32 `json:"restarts,omitempty"`

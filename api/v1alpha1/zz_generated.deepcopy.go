@@ -1586,6 +1586,11 @@ func (in *Move) DeepCopyInto(out *Move) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.Devices != nil {
+		in, out := &in.Devices, &out.Devices
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.CheckpointSeconds != nil {
 		in, out := &in.CheckpointSeconds, &out.CheckpointSeconds
 		*out = new(int64)
@@ -1614,6 +1619,11 @@ func (in *MoveStatus) DeepCopyInto(out *MoveStatus) {
 	in.Asked.DeepCopyInto(&out.Asked)
 	if in.Nodes != nil {
 		in, out := &in.Nodes, &out.Nodes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
+	if in.Devices != nil {
+		in, out := &in.Devices, &out.Devices
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}

@@ -49,8 +49,33 @@ type Census struct {
 	// Jobs that have devices, by group, and why those stay that cannot be moved.
 	Jobs  map[string]*v1alpha1.TrainJob
 	Stays map[string]string
+	uuids map[piece]string // of devices that claims can name
+
 	// Moving are the jobs whose move is not over, with devices or without.
 	Moving []*v1alpha1.TrainJob
+}
+
+// piece is a device of the board, or a part of one.
+type piece struct {
+	node        string
+	index, part int
+}
+
+// UUIDs of the devices of a decision, by which a claim can be kept to them; ok is false if
+// it cannot be.
+func (c *Census) UUIDs(d sched.Decision) (out []string, ok bool) {
+	for i, index := range d.Devices {
+		at := piece{d.Node, index, uncut}
+		if d.Parts != nil {
+			at.part = d.Parts[i]
+		}
+		uuid := c.uuids[at]
+		if uuid == "" {
+			return nil, false
+		}
+		out = append(out, uuid)
+	}
+	return out, len(out) > 0
 }
 
 // Workload that is to be expected: half is like what runs, and half like what waits,
@@ -91,7 +116,7 @@ func Take(w World, c Config) *Census {
 	t := &taker{
 		World: &w, config: c, catalogue: stock.NewCatalogue(), nodes: map[string]*corev1.Node{}, places: map[string]*place{}, at: map[claim.ID]seat{},
 		samples: map[string]*claim.Offer{}, owns: map[types.UID][]claimed{}, unmet: map[types.NamespacedName]*resourcev1.ResourceClaim{}, pods: map[string][]*corev1.Pod{}, volumes: map[string]*corev1.PersistentVolume{},
-		out: &Census{Jobs: map[string]*v1alpha1.TrainJob{}, Stays: map[string]string{}},
+		out: &Census{Jobs: map[string]*v1alpha1.TrainJob{}, Stays: map[string]string{}, uuids: map[piece]string{}},
 	}
 	for i := range w.Nodes {
 		t.nodes[w.Nodes[i].Name] = &w.Nodes[i]

@@ -328,3 +328,89 @@ func TestProcessorsAreNoRoom(t *testing.T) {
 		t.Errorf("free is %s, and it stays: %v", got, c.Stays)
 	}
 }
+
+// TestPartsMayGoToOtherDevicesOfTheirNode, also where a volume keeps the job there; whole
+// devices, and those of a driver that does not say which is which, may not.
+func TestPartsMayGoToOtherDevicesOfTheirNode(t *testing.T) {
+	half := device.Partition{Profile: "half", Count: 2, Memory: 40 << 30, Share: 500}
+	parts := func(devices int) *lab {
+		l := newLab().node("a", devices, half).node("b", 2, half)
+		l.job("lab", "j", "a", "gpu-0-half-1").Spec.Accelerators.Share = true
+		l.volume("a")
+		return l
+	}
+	whole := newLab().node("a", 2).node("b", 2)
+	whole.job("lab", "j", "a", "gpu-0")
+	whole.volume("a")
+	foreign := parts(2)
+	for i := range foreign.Slices {
+		foreign.Slices[i].Spec.Driver = "gpu.example.com"
+	}
+	for i := range foreign.Claims {
+		foreign.Claims[i].Status.Allocation.Devices.Results[0].Driver = "gpu.example.com"
+	}
+	for name, tc := range map[string]struct {
+		lab  *lab
+		want bool
+	}{"halves": {parts(2), true}, "of the only device": {parts(1), false}, "whole devices": {whole, false}, "another driver's": {foreign, false}} {
+		c := tc.lab.take(Config{})
+		if len(c.Work) != 1 {
+			t.Fatalf("%s: work is %+v, and stays: %v", name, c.Work, c.Stays)
+		}
+		w := c.Work[0]
+		if w.Movable != tc.want || w.Within != tc.want || w.May("b") || (c.Stays["lab/j"] == "") != tc.want {
+			t.Errorf("%s: %+v, and stays: %v", name, w, c.Stays)
+		}
+	}
+	l := parts(2)
+	l.job("lab", "k", "a", "gpu-1-half-0").Spec.Accelerators.Share = true
+	l.VolumeClaims = append(l.VolumeClaims, *l.VolumeClaims[0].DeepCopy())
+	l.VolumeClaims[1].Name, l.VolumeClaims[1].Labels = "train-k", map[string]string{v1alpha1.LabelTrainJob: "k"}
+	c := l.take(Config{})
+	p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "polder", Workload: sched.Typical([]sched.Request{{Count: 1, Share: sched.Whole}})})
+	if err != nil || len(p.Moves) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	from, _ := c.UUIDs(p.Moves[0].From)
+	to, ok := c.UUIDs(p.Moves[0].To)
+	want := map[string]string{"a-0/half/1": "a-1/half/1", "a-1/half/0": "a-0/half/0"}
+	if len(from) != 1 || !ok || to[0] != want[from[0]] {
+		t.Errorf("from %v to %v; the other half of the other device is free: %v", from, to, want)
+	}
+}
+
+// fabric has some devices of a node be joined.
+func (l *lab) fabric(node, name string, devices ...string) {
+	for i := range l.Slices {
+		for k := range l.Slices[i].Spec.Devices {
+			if d := &l.Slices[i].Spec.Devices[k]; *l.Slices[i].Spec.NodeName == node && slices.Contains(devices, d.Name) {
+				d.Attributes[profile.AttrFabricDomain] = resourcev1.DeviceAttribute{StringValue: &name}
+			}
+		}
+	}
+}
+
+// TestDevicesOfOneFabricGoToOneFabric: the room on the other node must be of one, too.
+func TestDevicesOfOneFabricGoToOneFabric(t *testing.T) {
+	for name, tc := range map[string]struct {
+		joined []string // on the other node
+		want   []int
+	}{"in pairs": {[]string{"gpu-2", "gpu-3"}, []int{2, 3}}, "the wrong ones": {[]string{"gpu-1", "gpu-2"}, nil}} {
+		l := newLab().node("a", 4).node("b", 4)
+		l.fabric("a", "f0", "gpu-0", "gpu-1", "gpu-2", "gpu-3")
+		l.fabric("b", "f1", tc.joined...)
+		l.job("lab", "j", "a", "gpu-0", "gpu-1").Spec.Accelerators.SameFabric = true
+		l.job("lab", "x", "b", "gpu-1").Status.Progress = nil
+		c := l.take(Config{})
+		if c.Stays["lab/j"] != "" || c.Work[0].Request.Together == "" {
+			t.Fatalf("%s: work is %+v, and stays: %v", name, c.Work, c.Stays)
+		}
+		p, err := defrag.Make(c.Snapshot, c.Work, defrag.Config{Policy: "polder", Workload: sched.Typical([]sched.Request{{Count: 4, Share: sched.Whole}})})
+		if err != nil || len(p.Moves) != len(tc.want)/2 {
+			t.Fatalf("%s: %+v, %v", name, p, err)
+		}
+		if len(p.Moves) == 1 && !slices.Equal(p.Moves[0].To.Devices, tc.want) {
+			t.Errorf("%s: it goes to %v of node b, want %v", name, p.Moves[0].To.Devices, tc.want)
+		}
+	}
+}

@@ -22,7 +22,8 @@ type place struct{ units []*unit }
 type unit struct {
 	class  *stock.Class // of the largest
 	usable bool
-	taken  int // thousandths
+	taken  int    // thousandths
+	fabric string // that it is in, as its driver says; "" for none
 
 	cut  *sched.Cut // nil for a device that is not cut
 	left []int64    // of each counter; negative if more is taken than there is
@@ -86,6 +87,9 @@ func (t *taker) counters() map[set]map[string]resourcev1.Counter {
 func (t *taker) sit(o *claim.Offer) {
 	p := t.places[o.Node]
 	u := &unit{class: t.catalogue.Of(o.Driver, o.Device), usable: open(t.nodes[o.Node]) && works(o)}
+	if f := o.Fabric(); f != "" {
+		u.fabric = o.Driver + "/" + f
+	}
 	if t.samples[u.class.Model] == nil {
 		t.samples[u.class.Model] = o
 	}
@@ -94,6 +98,7 @@ func (t *taker) sit(o *claim.Offer) {
 		s.share = 0
 	}
 	p.units, t.at[o.ID()] = append(p.units, u), s
+	t.name(o)
 }
 
 // divide gives those that share a set of counters their places, if the board can say how
@@ -113,6 +118,7 @@ func (t *taker) divide(counters map[string]resourcev1.Counter, offers []*claim.O
 	for i, o := range offers {
 		share := cut.Parts[i].Share
 		t.at[o.ID()] = seat{node: node, index: len(p.units), part: i, share: share}
+		t.name(o)
 		u.gone[i] = !works(o)
 		u.usable = u.usable || open(t.nodes[node]) && works(o)
 		if k := pieces[i].Class; k.Model == whole.Model {
@@ -123,6 +129,12 @@ func (t *taker) divide(counters map[string]resourcev1.Counter, offers []*claim.O
 		}
 	}
 	p.units = append(p.units, u)
+}
+
+// name notes by what a claim can name a device that has its place.
+func (t *taker) name(o *claim.Offer) {
+	s := t.at[o.ID()]
+	t.out.uuids[piece{s.node, s.index, s.part}] = o.UUID()
 }
 
 // works reports whether no taint keeps claims from a device.
@@ -192,6 +204,9 @@ func (t *taker) take(s seat, r *resourcev1.DeviceRequestAllocationResult) int {
 	return share
 }
 
+// levelFabric is the level of the devices' domains that the board is told of.
+const levelFabric = "fabric"
+
 // outOfUse is behind the model of devices that take no new work, so that no request is
 // for one.
 const outOfUse = ", out of use"
@@ -203,6 +218,9 @@ func (p *place) devices() []sched.Device {
 		d := sched.Device{Model: u.class.Model, Free: max(0, sched.Whole-u.taken), Cut: u.cut, Gone: u.gone}
 		for _, n := range u.left {
 			d.Left = append(d.Left, max(0, n))
+		}
+		if u.fabric != "" {
+			d.Domain = []sched.Label{{Level: levelFabric, Name: u.fabric}}
 		}
 		if !u.usable {
 			d.Model, d.Free, d.Cut = cmp.Or(u.class.Model, "device")+outOfUse, 0, u.outOfUse()

@@ -1,6 +1,7 @@
 package census
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,11 +26,18 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 	group := j.Namespace + "/" + j.Name
 	pods := t.pods[group]
 	var work []defrag.Work
-	strange := ""
+	strange, apart := "", ""
 	for _, p := range pods {
 		r, d, why := t.worker(p)
 		switch {
 		case why == "":
+			if want.SameFabric && want.Count > 1 {
+				if a := t.apart(d); a != "" {
+					apart = a
+				} else {
+					r.Together = levelFabric
+				}
+			}
 			work = append(work, defrag.Work{Name: p.Namespace + "/" + p.Name, Group: group, Request: r, Decision: d})
 		case p.Spec.NodeName != "":
 			strange = why
@@ -47,11 +55,14 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 	t.out.Jobs[group] = j
 	why := strange
 	if why == "" {
-		why = t.fixed(j, group, pods, len(work))
+		why = cmp.Or(t.fixed(j, group, pods, len(work)), apart)
 	}
-	may := t.may(pods, group)
+	may, shifts := t.may(pods, group), t.shifts(work)
 	if why == "" && !t.goes(work, may) {
-		why = "nothing but its own node takes it" + t.only(group)
+		may = func(string) bool { return false }
+		if !shifts {
+			why = "nothing but its own node takes it" + t.only(group)
+		}
 	}
 	if why != "" {
 		t.out.Stays[group] = why
@@ -59,7 +70,7 @@ func (t *taker) job(j *v1alpha1.TrainJob) {
 	cost := t.cost(j, pods, work)
 	for i := range work {
 		w := &work[i]
-		w.Movable, w.Cost, w.May = why == "", cost, may
+		w.Movable, w.Cost, w.May, w.Within = why == "", cost, may, shifts
 		if w.Request.Share == sched.Whole || w.Decision.Parts == nil { // a part goes where there are such parts
 			w.Request.Models = t.mergeModels(t.models(j, sandboxOf(pods)), w.Request.Models)
 		}
@@ -96,6 +107,18 @@ func (t *taker) worker(p *corev1.Pod) (r sched.Request, d sched.Decision, why st
 	}
 	r.Models = slices.Sorted(maps.Keys(models))
 	return r, d, ""
+}
+
+// apart says why the board cannot keep what a worker has in one fabric, "" if it can.
+func (t *taker) apart(d sched.Decision) string {
+	in := map[string]bool{}
+	for _, i := range d.Devices {
+		in[t.places[d.Node].units[i].fabric] = true
+	}
+	if len(in) != 1 || in[""] {
+		return "its devices must be of one fabric, and nobody tells of which they are"
+	}
+	return ""
 }
 
 // stranger is a pod that is no job's: it stays, and tells what else is asked for here.
@@ -140,8 +163,6 @@ func (t *taker) fixed(j *v1alpha1.TrainJob, group string, pods []*corev1.Pod, ha
 		return "it is being moved"
 	case p == nil || max(p.Epoch, p.ResumedFrom) < 1:
 		return "it has reported no epoch, so there is no checkpoint to go on from"
-	case j.Spec.Accelerators.SameFabric && j.Spec.Accelerators.Count > 1:
-		return "its devices must be of one fabric, which a plan cannot see to"
 	}
 	return ""
 }
@@ -222,6 +243,20 @@ func (t *taker) goes(work []defrag.Work, may func(string) bool) bool {
 		}
 	}
 	return true
+}
+
+// shifts reports whether some work may go to other devices of its nodes: it has parts of
+// devices, of which claims can name each, and there are others. Whole devices of a node
+// are worth the same to whoever comes next, as far as the board can say.
+func (t *taker) shifts(work []defrag.Work) bool {
+	others := false
+	for i := range work {
+		if _, ok := t.out.UUIDs(work[i].Decision); !ok {
+			return false
+		}
+		others = others || work[i].Request.Share < sched.Whole && len(t.places[work[i].Decision.Node].units) > 1
+	}
+	return others
 }
 
 // only says of a job whose volume few nodes reach that this is so.

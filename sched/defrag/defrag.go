@@ -24,6 +24,8 @@ type Work struct {
 	Group string
 	// May says which nodes it may go to; nil is all.
 	May func(node string) bool
+	// Within is set for work that may also go to other devices of its node.
+	Within bool
 }
 
 // group is what it is moved with.
@@ -42,7 +44,8 @@ type Config struct {
 	GainMin float64
 }
 
-// Move is one piece of work that goes elsewhere.
+// Move is one piece of work that goes elsewhere, to another node or to other devices of its
+// own.
 type Move struct {
 	Name  string
 	Group string // of the work
@@ -136,9 +139,16 @@ func (p *planner) check() error {
 	return nil
 }
 
+// step is work that is moved together: each piece to another node, or, within, one to other
+// devices of its node.
+type step struct {
+	work   []int // indices
+	within bool
+}
+
 // trial is a step that was tried.
 type trial struct {
-	work []int // indices
+	step
 	to   []sched.Decision
 	gain float64
 	cost float64
@@ -178,7 +188,7 @@ func (p *planner) first(moves int) (*trial, error) {
 		if len(p.groups(old.work)) > moves || slices.ContainsFunc(old.work, func(i int) bool { return p.moved[p.work[i].group()] }) {
 			continue
 		}
-		t, err := p.gainful(old.work)
+		t, err := p.gainful(old.step)
 		if err != nil {
 			return nil, err
 		}
@@ -194,9 +204,9 @@ func (p *planner) first(moves int) (*trial, error) {
 }
 
 // gainful tries a step; nil if it does not gain enough.
-func (p *planner) gainful(work []int) (*trial, error) {
-	t, err := p.try(work)
-	if t == nil || err != nil || t.gain < p.config.GainMin*float64(len(p.groups(work))) {
+func (p *planner) gainful(s step) (*trial, error) {
+	t, err := p.try(s)
+	if t == nil || err != nil || t.gain < p.config.GainMin*float64(len(p.groups(s.work))) {
 		return nil, err
 	}
 	return t, nil
@@ -219,7 +229,10 @@ func (h trials) Less(i, j int) bool {
 	if a, b := h[i].worth(), h[j].worth(); a != b {
 		return a > b
 	}
-	return slices.Compare(h[i].work, h[j].work) < 0
+	if c := slices.Compare(h[i].work, h[j].work); c != 0 {
+		return c < 0
+	}
+	return !h[i].within && h[j].within
 }
 func (h trials) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *trials) Push(t any)   { *h = append(*h, t.(*trial)) }
@@ -230,15 +243,16 @@ func (h *trials) Pop() any {
 	return t
 }
 
-// candidates are each piece of work that can be moved, and all work of a node, where all
-// that has devices can be: on nodes with idle devices, for others cannot gain.
-func (p *planner) candidates() [][]int {
+// candidates are each piece of work that can be moved, to another node and within its own,
+// and all work of a node, where all that has devices can be: on nodes with idle devices,
+// for others cannot gain.
+func (p *planner) candidates() []step {
 	idle := map[string]bool{}
 	nodes := p.board.Nodes()
 	for i := range nodes {
 		idle[nodes[i].Name] = nodes[i].Idle() > 0
 	}
-	var out [][]int
+	var out []step
 	byNode, fixed := map[string][]int{}, map[string]bool{}
 	for i := range p.work {
 		w := &p.work[i]
@@ -250,7 +264,10 @@ func (p *planner) candidates() [][]int {
 			fixed[node] = true
 			continue
 		}
-		out = append(out, []int{i})
+		out = append(out, step{work: []int{i}})
+		if w.Within {
+			out = append(out, step{work: []int{i}, within: true})
+		}
 		byNode[node] = append(byNode[node], i)
 	}
 	for i := range nodes {
@@ -259,15 +276,18 @@ func (p *planner) candidates() [][]int {
 			slices.SortStableFunc(all, func(a, b int) int { // what is large finds room last
 				return cmp.Compare(p.work[b].Request.Milli(), p.work[a].Request.Milli())
 			})
-			out = append(out, all)
+			out = append(out, step{work: all})
 		}
 	}
 	return out
 }
 
 // try makes a step and undoes it. It returns nil if there is no room for it.
-func (p *planner) try(work []int) (*trial, error) {
-	before := p.board.Fragmentation()
+func (p *planner) try(s step) (*trial, error) {
+	if s.within {
+		return p.shift(s)
+	}
+	before, work := p.board.Fragmentation(), s.work
 	t := &trial{}
 	err := p.place(t, work)
 	if err == nil && len(t.to) == len(work) {
@@ -287,6 +307,31 @@ func (p *planner) try(work []int) (*trial, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// shift tries to give work other devices of its node: those that it would be given if it
+// came anew, for what it has is free by then.
+func (p *planner) shift(s step) (*trial, error) {
+	before, w := p.board.Fragmentation(), &p.work[s.work[0]]
+	if err := p.board.Release(w.Request, w.Decision); err != nil {
+		return nil, err
+	}
+	var t *trial
+	best, err := p.board.Rank(w.Request, 1, func(node string) bool { return node == w.Decision.Node })
+	if err == nil && len(best) > 0 && !sameDevices(best[0], w.Decision) {
+		if err = p.board.Place(w.Request, best[0]); err == nil {
+			t = &trial{step: s, to: best, gain: before - p.board.Fragmentation(), cost: w.Cost}
+			err = p.board.Release(w.Request, best[0])
+		}
+	}
+	if err = cmp.Or(err, p.board.Place(w.Request, w.Decision)); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func sameDevices(a, b sched.Decision) bool {
+	return slices.Equal(a.Devices, b.Devices) && slices.Equal(a.Parts, b.Parts)
 }
 
 // place puts each piece of work on another node, in addition to where it is.
@@ -315,11 +360,17 @@ func (p *planner) make(t *trial, step int) ([]Move, error) {
 	var moves []Move
 	for j, i := range t.work {
 		w := &p.work[i]
-		if err := p.board.Place(w.Request, t.to[j]); err != nil {
-			return nil, err
+		acts := []func() error{
+			func() error { return p.board.Place(w.Request, t.to[j]) },
+			func() error { return p.board.Release(w.Request, w.Decision) },
 		}
-		if err := p.board.Release(w.Request, w.Decision); err != nil {
-			return nil, err
+		if t.within { // it may have some of the same devices
+			slices.Reverse(acts)
+		}
+		for _, act := range acts {
+			if err := act(); err != nil {
+				return nil, err
+			}
 		}
 		moves = append(moves, Move{Name: w.Name, Group: w.Group, From: w.Decision, To: t.to[j], Step: step, Gain: t.gain, Cost: w.Cost})
 		w.Decision = t.to[j]

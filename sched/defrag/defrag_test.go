@@ -3,6 +3,7 @@ package defrag
 import (
 	"fmt"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +141,7 @@ func carryOut(t *testing.T, draw *rand.Rand) {
 		if err := b.Place(r, *d); err != nil {
 			t.Fatal(err)
 		}
-		work = append(work, Work{Name: fmt.Sprint("w", i), Request: r, Decision: *d, Movable: draw.Intn(4) > 0, Cost: float64(draw.Intn(1000))})
+		work = append(work, Work{Name: fmt.Sprint("w", i), Request: r, Decision: *d, Movable: draw.Intn(4) > 0, Within: draw.Intn(2) > 0, Cost: float64(draw.Intn(1000))})
 	}
 	p, err := Make(b.Snapshot(), work, Config{Policy: "polder", Workload: sched.Typical(asked), MovesMax: 1 + draw.Intn(10)})
 	if err != nil {
@@ -156,8 +157,17 @@ func carryOut(t *testing.T, draw *rand.Rand) {
 			t.Errorf("%+v of %+v", m, w)
 		}
 		moved[m.Name] = true
+		within := m.From.Node == m.To.Node
+		if within { // its own are free by then
+			if err := b.Release(w.Request, m.From); err != nil || !w.Within {
+				t.Fatalf("%+v of %+v: %v", m, w, err)
+			}
+		}
 		if err := b.Place(w.Request, m.To); err != nil {
 			t.Fatalf("there is no room for %+v: %v", m, err)
+		}
+		if within {
+			continue
 		}
 		if err := b.Release(w.Request, m.From); err != nil {
 			t.Fatal(err)
@@ -204,5 +214,32 @@ func TestWorkGoesWhereItMay(t *testing.T) {
 		if only == "z" && len(p.Moves) > 0 || only != "z" && (len(p.Moves) != 1 || p.Moves[0].To.Node != only) {
 			t.Errorf("moves are %+v; it may go to %s alone", p.Moves, only)
 		}
+	}
+}
+
+// TestPartsOfANodeComeTogether: two halves on two devices become one device that is whole,
+// on one node that nothing can leave.
+func TestPartsOfANodeComeTogether(t *testing.T) {
+	work := []Work{one("left", "a", 0, 500, true), one("right", "a", 1, 500, true)}
+	for i := range work {
+		work[i].May, work[i].Within = func(string) bool { return false }, true
+	}
+	s := run(t, sched.Snapshot{Nodes: []sched.Node{node("a", 2)}}, work...)
+	workload := sched.Typical([]sched.Request{{CPU: 1000, Count: 1, Share: sched.Whole}})
+	p, err := Make(s, work, Config{Policy: "polder", Workload: workload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Moves) != 1 || p.Moves[0].From.Node != "a" || p.Moves[0].To.Node != "a" || slices.Equal(p.Moves[0].From.Devices, p.Moves[0].To.Devices) || p.Moves[0].Cost != 60 {
+		t.Fatalf("moves are %+v", p.Moves)
+	}
+	if p.Before.Fragmented != 1000 || p.After.Fragmented != 0 || p.Before.Room[0].Requests != 0 || p.After.Room[0].Requests != 1 {
+		t.Errorf("from %+v to %+v", p.Before, p.After)
+	}
+	for i := range work {
+		work[i].Within = false
+	}
+	if p, err := Make(s, work, Config{Policy: "polder", Workload: workload}); err != nil || len(p.Moves) != 0 {
+		t.Errorf("what may not be moved within its node is: %+v, %v", p, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -118,6 +119,13 @@ func (c *cloud) fragment(t *testing.T, jobs, nodes []string) {
 		c.cordon(t, nodes[1-i], true)
 		c.submit(t, c.onGPUs(name, 1))
 		c.awaitJob(t, name, "saving its work", jobLimit, pastEpoch(3))
+		waitFor(t, time.Minute, "its worker bearing when it saved, for the scheduler", func(ctx context.Context) error {
+			pods, err := c.workers(ctx, t, name)
+			if err == nil && (len(pods) != 1 || pods[0].Annotations[v1alpha1.AnnotationSaved] == "") {
+				err = fmt.Errorf("%d workers, and the mark is not there", len(pods))
+			}
+			return err
+		})
 		c.cordon(t, nodes[1-i], false)
 		if on := c.nodeOf(t, name); on != nodes[i] {
 			t.Fatalf("job %s is on node %q, not on %s", name, on, nodes[i])

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
 )
 
 // TestGang has two jobs that are each too large for the other to fit beside it: the second
@@ -33,6 +35,17 @@ func TestGang(t *testing.T) {
 	}
 	c.submit(t, pair("gang-one", 10000))
 	c.awaitJob(t, "gang-one", "running", jobLimit, func(j *v1alpha1.TrainJob) bool { return j.Status.Ready == 2 })
+	waitFor(t, time.Minute, "the gang bearing when it saved, for the scheduler", func(ctx context.Context) error {
+		var g schedulingv1beta1.PodGroup
+		if err := c.api(t).Get(ctx, kube.Key("default", "gang-one-0"), &g); err != nil {
+			return err
+		}
+		at, err := time.Parse(time.RFC3339, g.Annotations[v1alpha1.AnnotationSaved])
+		if age := time.Since(at); err == nil && (age < -time.Minute || age > 5*time.Minute) {
+			return fmt.Errorf("it says %s", at)
+		}
+		return err
+	})
 	c.submit(t, pair("gang-two", 3))
 	waitFor(t, time.Minute, "gang-two being told why it waits", func(ctx context.Context) error {
 		pods, err := c.workers(ctx, t, "gang-two")

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device/claim"
 	"polder.dev/polder/workload"
 )
 
@@ -184,6 +185,9 @@ func started(w *world, p *plan, cfg *Config) bool {
 		template, err := templateOf(w.job, w.attempt(), *c.Claim)
 		if err != nil {
 			return p.end(w, v1alpha1.StateFailed, "InvalidSpec", "spec."+err.Error())
+		}
+		if arriving(p.status.Move, w.attempt()) {
+			claim.Only(&template.Spec.Spec.Devices, p.status.Move.Devices)
 		}
 		p.create = append(p.create, template)
 	}

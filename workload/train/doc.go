@@ -25,7 +25,7 @@
 //   - Every field of TrainJobStatus but queue is written here and nowhere else.
 //   - A job that has a queue has workers only while status.queue says that it is
 //     admitted, or until it has made room.
-//   - A job that is moved is kept to the nodes that were named for one start, and for so
+//   - A job that is moved is kept to the nodes and devices that were named for one start, and for so
 //     long as that is given time; after that it goes wherever it fits.
 //
 // It refuses to choose a sandbox (admission does, unless the Runtime's variant

@@ -31,7 +31,7 @@ func moving(w *world, p *plan, cfg *Config) bool {
 	m, s := w.job.Spec.Move, p.status.Move
 	switch asked := m != nil && (s == nil || !s.Asked.Equal(&m.Asked)); {
 	case asked && (s == nil || s.State != v1alpha1.MovePlacing):
-		p.status.Move = &v1alpha1.MoveStatus{Asked: m.Asked, Nodes: slices.Clone(m.Nodes)}
+		p.status.Move = &v1alpha1.MoveStatus{Asked: m.Asked, Nodes: slices.Clone(m.Nodes), Devices: slices.Clone(m.Devices)}
 		if why := unmovable(w, m); why != "" {
 			p.moves(w, v1alpha1.MoveRefused, "the job is left where it is: "+why)
 			return false
@@ -60,6 +60,8 @@ func unmovable(w *world, m *v1alpha1.Move) string {
 		return fmt.Sprintf("it has been started again since the move was asked for (status.restarts is %d, spec.move.restarts %d)", w.attempt(), m.Restarts)
 	case w.job.Status.State != v1alpha1.StateRunning || w.current() == nil || finished(w.current()):
 		return fmt.Sprintf("it does not run (status.state is %s)", w.job.Status.State)
+	case len(m.Devices) > 0 && len(w.current().Spec.Template.Spec.ResourceClaims) == 0:
+		return "spec.move.devices names devices, and its workers get theirs without claims: leave the field out"
 	}
 	return noPlace(w, m.Nodes)
 }
@@ -165,9 +167,14 @@ func patience(seconds *int64, otherwise time.Duration) time.Duration {
 	return time.Duration(*seconds) * time.Second
 }
 
+// arriving reports whether an attempt is to start where the job is moved to.
+func arriving(s *v1alpha1.MoveStatus, attempt int32) bool {
+	return s != nil && s.State == v1alpha1.MovePlacing && s.Restarts == attempt
+}
+
 // destination keeps the workers of an attempt to the nodes that the job is moved to.
 func destination(s *v1alpha1.MoveStatus, attempt int32) *corev1.Affinity {
-	if s == nil || s.State != v1alpha1.MovePlacing || s.Restarts != attempt {
+	if !arriving(s, attempt) {
 		return nil
 	}
 	required := &corev1.NodeSelector{}

@@ -8,11 +8,14 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/device"
+	"polder.dev/polder/device/profile"
 )
 
 // asks plays a person who has the job moved.
@@ -284,4 +287,74 @@ func TestAJobThatWaitsTooLong(t *testing.T) {
 	if got := c.allowed("digits-1"); got != nil {
 		t.Errorf("the workers are kept to %v", got)
 	}
+}
+
+// TestAMoveToNamedDevices: the claims of the attempt that is placed there take no others,
+// and those of the next any.
+func TestAMoveToNamedDevices(t *testing.T) {
+	c := newCluster(t, with(gpus("one")...))
+	job := digits(1)
+	job.Spec.Runtime = "cuda"
+	job.Spec.Accelerators = v1alpha1.Accelerators{Count: 1, Kinds: []string{"gpu"}, Software: []string{"cuda"}}
+	c.submit(job)
+	c.runAll("digits", "digits-0")
+	c.place("digits-0", "one")
+	if got := c.named("digits-0"); len(got) > 0 {
+		t.Errorf("at first its devices are named: %v", got)
+	}
+	c.askFor(&v1alpha1.Move{Asked: metav1.NewTime(c.clock.Now()), Nodes: []string{"one"}, Devices: []string{"u/half/1"}, CheckpointSeconds: ptr.To[int64](0), PlaceSeconds: ptr.To[int64](40)})
+	if m := c.moved(v1alpha1.MovePlacing).Status.Move; !slices.Equal(m.Devices, []string{"u/half/1"}) {
+		t.Errorf("the move is to %v", m.Devices)
+	}
+	c.reap()
+	c.look("digits")
+	if got := c.named("digits-1"); len(got) != 1 || !strings.Contains(got[0], `uuid in ["u/half/1"]`) {
+		t.Fatalf("the claims of the move are kept to %v", got)
+	}
+	c.schedule("digits-1")
+	c.wait("digits", time.Minute) // there is no room
+	c.moved(v1alpha1.MoveElsewhere)
+	c.reap()
+	c.look("digits")
+	if got := c.named("digits-2"); len(got) > 0 {
+		t.Errorf("the next attempt is kept to %v", got)
+	}
+}
+
+// gpus are two on a node, and a runtime for them.
+func gpus(name string) []client.Object {
+	slice := &resourcev1.ResourceSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: resourcev1.ResourceSliceSpec{
+		Driver: profile.Domain, NodeName: &name, Pool: resourcev1.ResourcePool{Name: name, ResourceSliceCount: 1}}}
+	for _, o := range published(name, 2, device.Device{Kind: device.GPU, Vendor: "nvidia", Product: "T4", Software: "cuda", Memory: 16e9}) {
+		slice.Spec.Devices = append(slice.Spec.Devices, *o.Device)
+	}
+	rt := pytorch()
+	rt.Name, rt.Spec.Variants[0].Software = "cuda", "cuda"
+	return []client.Object{slice, rt}
+}
+
+// TestNamedDevicesTakeClaims: whoever has none is left where it is.
+func TestNamedDevicesTakeClaims(t *testing.T) {
+	c := running(t, 1)
+	c.askFor(&v1alpha1.Move{Asked: metav1.NewTime(c.clock.Now()), Nodes: []string{"one"}, Devices: []string{"u"}})
+	c.moved(v1alpha1.MoveRefused, "spec.move.devices", "without claims")
+	c.expect("digits", v1alpha1.StateRunning)
+}
+
+// named are the selectors of an attempt's claims that name devices.
+func (c *cluster) named(attempt string) []string {
+	c.t.Helper()
+	template, ok := get(c, attempt, &resourcev1.ResourceClaimTemplate{})
+	if !ok {
+		c.t.Fatalf("attempt %s has no template for claims", attempt)
+	}
+	var out []string
+	for _, r := range template.Spec.Spec.Devices.Requests {
+		for _, s := range r.Exactly.Selectors {
+			if strings.Contains(s.CEL.Expression, ".uuid in ") {
+				out = append(out, s.CEL.Expression)
+			}
+		}
+	}
+	return out
 }
