@@ -36,8 +36,8 @@ func (o *options) defrag() *cobra.Command {
 		Short: "Move training jobs so that idle devices become of use",
 		Long: `Move training jobs so that idle devices become of use: --plan shows which moves would
 gain how much, and --apply makes them, one at a time. A job that is moved stops at its
-next checkpoint and goes on from there on other nodes. What has no checkpoint, and
-what is no training job, stays.
+next checkpoint and goes on from there on other nodes, or on parts of other devices of
+its own. What has no checkpoint, and what is no training job, stays.
 
 Interrupting --apply stops it between two moves, or takes back the present one if the
 job has not been stopped yet; else the cloud completes it alone.`,

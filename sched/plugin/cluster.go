@@ -40,7 +40,8 @@ type cluster struct {
 	shared    []string // attributes that the board has of each device, in order
 	gang      *gangPlan
 	promised  map[types.UID]string // by pod, the node on which others were made to go for it
-	awaited   *fwk.Status          // what the present cycle was to wait for when it began; nil: nothing
+	awaited   *fwk.Status          // what those of a cycle were to wait for when it began; nil: nothing
+	waiter    types.UID            // the first of them
 	simulated *simulation          // nil while nobody is looked for who would give way
 }
 

@@ -70,7 +70,7 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if state.GetPodGroupSchedulingCycle() == nil {
-		c.awaited = c.leaving([]*corev1.Pod{pod})
+		c.begin([]*corev1.Pod{pod})
 	}
 	p, how := d.plan(ctx, pod, nodes)
 	if how != "" {
@@ -196,7 +196,7 @@ func (d *Devices) retry(ctx context.Context, pod *corev1.Pod) bool {
 func (d *Devices) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
 	d.cluster.mu.Lock()
 	delete(d.chosen, pod.UID)
-	if d.cluster.simulated == nil {
+	if state.GetPodGroupSchedulingCycle() == nil { // not on trial
 		delete(d.cluster.promised, pod.UID)
 	}
 	d.cluster.mu.Unlock()

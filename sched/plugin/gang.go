@@ -47,7 +47,7 @@ func (d *Devices) GeneratePlacements(ctx context.Context, _ fwk.PodGroupCycleSta
 	defer c.mu.Unlock()
 	c.gang = nil
 	if c.simulated == nil {
-		c.awaited = c.leaving(group.GetUnscheduledPods())
+		c.begin(group.GetUnscheduledPods())
 	}
 	t, err := d.terms(group)
 	if err != nil {

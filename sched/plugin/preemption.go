@@ -158,13 +158,20 @@ func (c *cluster) promise(pod *corev1.Pod, at *fwk.NominatingInfo) {
 	}
 }
 
+// begin notes what the pods of a cycle are to wait for when it begins.
+func (c *cluster) begin(pods []*corev1.Pod) {
+	if c.awaited = nil; len(pods) > 0 {
+		c.awaited, c.waiter = c.leaving(pods), pods[0].UID
+	}
+}
+
 // awaits says to wait if others have been made to go for these pods, and had not given
 // back their devices when room was looked for, or have not now. What they gave back in
 // between was not seen, and has the pods looked at again.
 func (c *cluster) awaits(pods []*corev1.Pod) *fwk.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.awaited != nil {
+	if c.awaited != nil && len(pods) > 0 && pods[0].UID == c.waiter {
 		return c.awaited
 	}
 	return c.leaving(pods)
