@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -60,7 +61,25 @@ func newPreemption(ctx context.Context, k *cluster, h fwk.Handle, f feature.Feat
 	p := &Preemption{DefaultPreemption: up, cluster: k, handle: h}
 	up.MoreImportantVictim = func(a, b preemption.Victim) bool { return p.losses.moreImportant(a, b) }
 	up.Evaluator.Interface = p
+	up.Executor.PreemptPod = p.overtaken(up.Executor.PreemptPod)
 	return p, nil
+}
+
+// evict makes a pod go; quietly says that nothing will tell of it, so that upstream has
+// who waits for it look again at once.
+type evict = func(ctx context.Context, c preemption.Candidate, by preemption.ExecutorPreemptor, victim *corev1.Pod, plugin string) (quietly bool, err error)
+
+// overtaken adds that pods may be gone already. Upstream (1.37) takes them for pods of which
+// it will hear, and whoever waited for the last of them would wait for minutes.
+func (p *Preemption) overtaken(send evict) evict {
+	pods := p.handle.SharedInformerFactory().Core().V1().Pods().Lister()
+	return func(ctx context.Context, c preemption.Candidate, by preemption.ExecutorPreemptor, victim *corev1.Pod, plugin string) (bool, error) {
+		now, err := pods.Pods(victim.Namespace).Get(victim.Name)
+		if apierrors.IsNotFound(err) || err == nil && now.UID != victim.UID {
+			return true, nil
+		}
+		return send(ctx, c, by, victim, plugin)
+	}
 }
 
 // Name is the plugin's in profiles.
