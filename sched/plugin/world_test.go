@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,11 +12,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/events"
@@ -68,8 +71,9 @@ func (w *world) schedule(c Config) (stop func()) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	informers := scheduler.NewInformerFactory(w, 0, nil)
-	s, err := scheduler.New(ctx, w, informers, nil, func(string) events.EventRecorderLogger { return &events.FakeRecorder{} },
+	client, die := w.life()
+	informers := scheduler.NewInformerFactory(client, 0, nil)
+	s, err := scheduler.New(ctx, client, informers, nil, func(string) events.EventRecorderLogger { return &events.FakeRecorder{} },
 		scheduler.WithProfiles(object.(*config.KubeSchedulerConfiguration).Profiles...), scheduler.WithFrameworkOutOfTreeRegistry(registry))
 	if err != nil {
 		t.Fatal(err)
@@ -82,9 +86,37 @@ func (w *world) schedule(c Config) (stop func()) {
 	var done sync.WaitGroup
 	done.Go(func() { s.Run(ctx) })
 	return func() {
+		die()
 		cancel()
 		done.Wait()
 		informers.Shutdown()
+	}
+}
+
+// life is what one scheduler has of the API server. After die nothing of it arrives: a
+// scheduler that is stopped has goroutines that go on for a while, as a process that was
+// killed has not.
+func (w *world) life() (c *fake.Clientset, die func()) {
+	var mu sync.RWMutex
+	dead := false
+	c = &fake.Clientset{}
+	c.AddReactor("*", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		mu.RLock()
+		defer mu.RUnlock()
+		if dead {
+			return true, nil, errors.New("the scheduler is dead")
+		}
+		o, err := w.Invokes(a, nil)
+		return true, o, err
+	})
+	c.AddWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		events, err := w.InvokesWatch(a)
+		return true, events, err
+	})
+	return c, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		dead = true
 	}
 }
 
@@ -112,7 +144,7 @@ func numbered() clienttesting.ReactionFunc {
 	}
 }
 
-// bind puts a pod on its node.
+// bind puts a pod on its node, once.
 func (w *world) bind(a clienttesting.Action) (bool, runtime.Object, error) {
 	if a.GetSubresource() != "binding" {
 		return false, nil, nil
@@ -123,6 +155,9 @@ func (w *world) bind(a clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, err
 	}
 	p := o.(*corev1.Pod).DeepCopy()
+	if p.Spec.NodeName != "" || b.UID != "" && b.UID != p.UID {
+		return true, nil, apierrors.NewConflict(corev1.Resource("pods"), p.Name, fmt.Errorf("it is another, or on node %s already", p.Spec.NodeName))
+	}
 	p.Spec.NodeName, p.ResourceVersion = b.Target.Name, p.ResourceVersion+"0" // rises, and is nobody else's
 	return true, b, w.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), p, b.Namespace)
 }
