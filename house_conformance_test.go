@@ -3,11 +3,15 @@ package polder_test
 import (
 	"fmt"
 	"go/ast"
+	"iter"
 	"slices"
 	"strings"
 )
 
-const conformancePage = "docs/conformance.md"
+const (
+	conformancePage = "docs/conformance.md"
+	clientsPage     = "docs/conformance-store.md"
+)
 
 // requirements of CNCF Kubernetes AI Conformance v1.37, and their levels.
 var requirements = []struct{ id, level string }{
@@ -37,15 +41,8 @@ func checkConformance(t *tree) []string {
 		return nil
 	}
 	rows := map[string][][]string{}
-	for l := range strings.Lines(t.read(conformancePage)) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(l), "|"), "|")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		id := strings.Trim(cells[0], "`")
-		if len(cells) >= 5 && id != cells[0] {
-			rows[id] = append(rows[id], cells)
-		}
+	for id, cells := range t.rows(conformancePage, 5) {
+		rows[id] = append(rows[id], cells)
 	}
 	var out []string
 	for _, r := range requirements {
@@ -57,19 +54,53 @@ func checkConformance(t *tree) []string {
 		if cells[1] != r.level {
 			out = append(out, fmt.Sprintf("%s: `%s` is a %s, not %q", conformancePage, r.id, r.level, cells[1]))
 		}
-		switch cells[2] {
-		case "open", "partly":
-		case "holds":
-			out = append(out, t.unproved(r.id, cells[len(cells)-1])...)
-		default:
-			out = append(out, fmt.Sprintf("%s: `%s` has state %q; write holds, partly or open", conformancePage, r.id, cells[2]))
-		}
+		out = append(out, t.stateOf(conformancePage, r.id, cells[2], cells[len(cells)-1])...)
 	}
 	return out
 }
 
+// checkClients reads the rows `| `id` | state | ... | evidence |` of what clients and suites
+// say of the object store.
+func checkClients(t *tree) []string {
+	if !t.has(clientsPage) {
+		return nil
+	}
+	var out []string
+	for id, cells := range t.rows(clientsPage, 3) {
+		out = append(out, t.stateOf(clientsPage, id, cells[1], cells[len(cells)-1])...)
+	}
+	return out
+}
+
+// rows are those of a page's tables that begin with an id and have so many cells at least.
+func (t *tree) rows(page string, least int) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for l := range strings.Lines(t.read(page)) {
+			cells := strings.Split(strings.Trim(strings.TrimSpace(l), "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			id := strings.Trim(cells[0], "`")
+			if len(cells) >= least && id != cells[0] && !yield(id, cells) {
+				return
+			}
+		}
+	}
+}
+
+// stateOf says what is wrong with a row's state.
+func (t *tree) stateOf(page, id, state, evidence string) []string {
+	switch state {
+	case "open", "partly":
+		return nil
+	case "holds":
+		return t.unproved(page, id, evidence)
+	}
+	return []string{fmt.Sprintf("%s: `%s` has state %q; write holds, partly or open", page, id, state)}
+}
+
 // unproved says what is missing of evidence such as `test/e2e: TestReset`.
-func (t *tree) unproved(id, evidence string) []string {
+func (t *tree) unproved(page, id, evidence string) []string {
 	var out []string
 	tests := 0
 	for _, m := range span.FindAllStringSubmatch(evidence, -1) {
@@ -79,11 +110,11 @@ func (t *tree) unproved(id, evidence string) []string {
 		}
 		tests++
 		if !t.hasTest(dir, name) {
-			out = append(out, fmt.Sprintf("%s: `%s` holds by `%s`, which does not exist", conformancePage, id, m[1]))
+			out = append(out, fmt.Sprintf("%s: `%s` holds by `%s`, which does not exist", page, id, m[1]))
 		}
 	}
 	if tests == 0 {
-		out = append(out, fmt.Sprintf("%s: `%s` holds, but names no test; write it as `dir: TestName`", conformancePage, id))
+		out = append(out, fmt.Sprintf("%s: `%s` holds, but names no test; write it as `dir: TestName`", page, id))
 	}
 	return out
 }

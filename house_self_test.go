@@ -132,6 +132,8 @@ func TestRulesBite(t *testing.T) {
 		{"conformance", "docs/conformance.md", page("docs/conformance.md", "open", "done"), `has state "done"`},
 		{"conformance", "docs/conformance.md", holds("trust us"), "names no test"},
 		{"conformance", "docs/conformance.md", holds("`test/e2e: TestGang`"), "`test/e2e: TestGang`, which does not exist"},
+		{"clients", "docs/conformance-store.md", "| `curl` | holds | `test/e2e: TestCurl` |\n", "`test/e2e: TestCurl`, which does not exist"},
+		{"clients", "docs/conformance-store.md", "| `curl` | passes | x |\n", `has state "passes"`},
 	}
 	bitten := map[string]bool{}
 	for _, c := range cases {

@@ -36,6 +36,7 @@ var rules = []rule{
 	{"agents", "AGENTS.md is read whole before every change, so it stays under 100 lines", checkAgents},
 	{"config", "a field that its page does not know cannot be found, and one it still knows is refused", checkConfig},
 	{"conformance", "a requirement that `holds` is one that a test in this tree proves", checkConformance},
+	{"clients", "a client or suite that the store's page says it passes is one that a test in this tree proves", checkClients},
 }
 
 func TestHouse(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package scheduler runs kube-scheduler with upstream's plugins, gang scheduling
-// among them, and those that system adds. Only system imports it. There is one per
-// cloud, so it asks for no leader election.
+// among them, and those that system adds; with these, a gang of many pods is neither
+// tried again for each of them nor bound by as many requests at once. Only system imports it.
+// There is one per cloud, so it asks for no leader election.
 package scheduler
 
 import (
