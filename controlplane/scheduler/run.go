@@ -7,8 +7,10 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/cli"
 	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/component-base/featuregate"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -27,6 +29,14 @@ func run(flags []string, plugins []app.Option) int {
 			gates := opts.ComponentGlobalsRegistry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
 			if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
 				return fmt.Errorf("setting up the log: %w", err)
+			}
+			name, err := cache.NewInformerName("kube-scheduler")
+			if err != nil {
+				return fmt.Errorf("naming the informers: %w", err)
+			}
+			opts.InformerName = name
+			if g, ok := gates.(featuregate.MutableFeatureGate); ok {
+				g.AddMetrics()
 			}
 			return schedule(server.SetupSignalContext(), opts, plugins)
 		},
