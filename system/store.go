@@ -20,6 +20,7 @@ import (
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/internal/usage"
 	"polder.dev/polder/storage/iam"
+	"polder.dev/polder/storage/s3"
 	"polder.dev/polder/storage/server"
 	"polder.dev/polder/system/layout"
 )
@@ -117,6 +118,16 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	}
 	if f.day < time.Second {
 		return usage.Errorf("--lifecycle-day %s: must be a second or more", f.day)
+	}
+	for _, of := range []struct {
+		flag  string
+		hosts []string
+	}{{"--domain", f.domains}, {"--website-domain", f.sites}} {
+		for _, h := range of.hosts {
+			if err := s3.CheckHost(h); err != nil {
+				return usage.Errorf("%s: %w", of.flag, err)
+			}
+		}
 	}
 	var trust *tls.Config
 	if (f.cert == "") != (f.key == "") {

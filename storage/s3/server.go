@@ -65,6 +65,14 @@ type Server struct {
 
 var _ http.Handler = (*Server)(nil)
 
+// CheckHost says what is wrong with one of Domains or Sites.
+func CheckHost(name string) error {
+	if name == "" || strings.ContainsAny(name, ":/ ") {
+		return fmt.Errorf("%q must be a host's name without a port", name)
+	}
+	return nil
+}
+
 // New makes a Server. It begins nothing that would have to be ended.
 func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
@@ -86,8 +94,8 @@ func New(c Config) (*Server, error) {
 		to    *[]string
 	}{{"Domains", c.Domains, &s.domains}, {"Sites", c.Sites, &s.sites}} {
 		for _, d := range hosts.from {
-			if d == "" || strings.ContainsAny(d, ":/ ") {
-				return nil, fmt.Errorf("s3: %s: %q must be a host's name without a port", hosts.field, d)
+			if err := CheckHost(d); err != nil {
+				return nil, fmt.Errorf("s3: %s: %w", hosts.field, err)
 			}
 			*hosts.to = append(*hosts.to, "."+strings.ToLower(strings.Trim(d, ".")))
 		}
