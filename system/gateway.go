@@ -114,7 +114,7 @@ func runGateway(ctx context.Context, c layout.Cloud) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Start(ctx) })
 	g.Go(func() error { return replicas.Run(ctx) })
-	if err := awaitKnown(ctx, known); err != nil {
+	if err := awaitKnown(ctx, 10*time.Millisecond, known); err != nil {
 		return errors.Join(err, g.Wait())
 	}
 	g.Go(func() error { return scaler.Run(ctx, replicas) })
@@ -140,10 +140,9 @@ func followGateway(ctx context.Context, from cache.Cache, keys *auth.Auth, repli
 	return append(append(one, other...), routes.Synced), routes.Follow(ctx, from)
 }
 
-// awaitKnown waits until everything is known, so that nobody is refused because the gateway
-// has just been started. Informers do not tell when that is; they are asked.
-func awaitKnown(ctx context.Context, known func() error) error {
-	const often = 10 * time.Millisecond
+// awaitKnown waits until everything is known, so that nobody is refused because a part
+// has just been started. Who knows does not tell when that is, and is asked so often.
+func awaitKnown(ctx context.Context, often time.Duration, known func() error) error {
 	t := time.NewTicker(often)
 	defer t.Stop()
 	for known() != nil {

@@ -108,22 +108,20 @@ func awaitKinds(ctx context.Context, c layout.Cloud) error {
 	if err != nil {
 		return fmt.Errorf("making client: %w", err)
 	}
-	for {
-		if list, err := kinds.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String()); err == nil {
-			have := map[string]bool{}
-			for _, r := range list.APIResources {
-				have[r.Kind] = true
-			}
-			if have["Bucket"] && have["Dataset"] {
-				return nil
-			}
+	return awaitKnown(ctx, 100*time.Millisecond, func() error {
+		list, err := kinds.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+		if err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		have := map[string]bool{}
+		for _, r := range list.APIResources {
+			have[r.Kind] = true
 		}
-	}
+		if !have["Bucket"] || !have["Dataset"] {
+			return errors.New("the store's kinds are not there yet")
+		}
+		return nil
+	})
 }
 
 // runTenants runs the controllers of the store and serves tenants. readers are namespaces
