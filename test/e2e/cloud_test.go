@@ -80,9 +80,7 @@ func newCloud(t testing.TB, name string) (*cloud, error) {
 		made.Unlock()
 		if t != nil {
 			t.Cleanup(func() {
-				if t.Failed() {
-					t.Log(c.post())
-				}
+				c.autopsy(t)
 				if err := c.remove(); err != nil {
 					t.Error(err)
 				}
@@ -112,11 +110,7 @@ func shared(t testing.TB) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(c.post())
-		}
-	})
+	t.Cleanup(func() { c.autopsy(t) })
 	c.up(t)
 	return c
 }
@@ -239,6 +233,24 @@ func (c *cloud) api(t testing.TB) *kube.Client {
 		c.client = k
 	}
 	return c.client
+}
+
+// autopsies are what failed tests left of their clouds. They are shown after the last
+// test, so that what a test said stands beside its verdict.
+var autopsies struct {
+	sync.Mutex
+	texts []string
+}
+
+// autopsy keeps what there is to see of the cloud if t has failed.
+func (c *cloud) autopsy(t testing.TB) {
+	if !t.Failed() {
+		return
+	}
+	text := fmt.Sprintf("=== the cloud after %s\n%s", t.Name(), c.post())
+	autopsies.Lock()
+	defer autopsies.Unlock()
+	autopsies.texts = append(autopsies.texts, text)
 }
 
 // post is what an autopsy needs: the status, and the last lines of every

@@ -62,6 +62,9 @@ func run(m *testing.M) int {
 		os.Exit(1)
 	}()
 	code := m.Run()
+	for _, text := range autopsies.texts {
+		fmt.Fprintln(os.Stderr, text)
+	}
 	if dir, err := probeDir(); err == nil {
 		os.RemoveAll(dir)
 	}
