@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -216,7 +217,9 @@ func TestLower(t *testing.T) {
 }
 
 // TestWake: a revision that sleeps is woken at once, without waiting for the next look.
-func TestWake(t *testing.T) {
+func TestWake(t *testing.T) { synctest.Test(t, testWake) }
+
+func testWake(t *testing.T) {
 	f := &fleet{scaled: make(chan int32, 10), load: gateway.Load{
 		Revision: one, Service: "svc", Requests: 20, Since: time.Now(), Used: time.Now(),
 		Scale: v1alpha1.Scale{Min: ptr.To[int32](0), Max: 2, Concurrency: 8, IdleSeconds: 60},

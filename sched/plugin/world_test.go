@@ -36,7 +36,7 @@ type world struct {
 }
 
 // patience is how long a test waits for what the scheduler does at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func empty(t *testing.T) *world {
 	w := &world{fake.NewClientset(), t}

@@ -149,7 +149,7 @@ func TestDisksComeAndGo(t *testing.T) {
 // settle waits until everything is where it belongs.
 func settle(t *testing.T, dir string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		_, text := ask(t, dir, "GET", "/disks", "")
 		var d Disks
 		if err := json.Unmarshal([]byte(text), &d); err != nil {

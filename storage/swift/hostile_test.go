@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,6 +69,17 @@ func TestInternalHeaders(t *testing.T) {
 	}
 }
 
+// worked is the processor's time that this process has had: other than the clock's, it is
+// the same on a machine that is busy.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // TestHostileAccept: each header is read in bounded time (CVE-2026-71190).
 func TestHostileAccept(t *testing.T) {
 	d := open(t, nil)
@@ -77,9 +89,9 @@ func TestHostileAccept(t *testing.T) {
 		strings.Repeat("text/plain,", 20_000), strings.Repeat(";", 100_000), "text/plain" + strings.Repeat(";q=1", 30_000),
 		`text/plain;a="` + strings.Repeat(`\"`, 50_000),
 	} {
-		begin := time.Now()
+		begin := worked(t)
 		a := d.do("t", "GET", "/v1/AUTH_test/c", "", "Accept", h)
-		if took := time.Since(begin); took > 2*time.Second || a.status != 400 {
+		if took := worked(t) - begin; took > 2*time.Second || a.status != 400 {
 			t.Errorf("%.20s...: %d after %v", h, a.status, took)
 		}
 	}

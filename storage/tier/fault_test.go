@@ -144,7 +144,10 @@ func TestOutage(t *testing.T) {
 			below := mem.New(0, time.Now)
 			r := newRemote(below)
 			lower := level(r)
-			lower[0].Timeout = 50 * time.Millisecond
+			lower[0].Timeout = time.Minute
+			if w == hangs {
+				lower[0].Timeout = 500 * time.Millisecond // long enough for what does not hang
+			}
 			s := newStore(t, tier.Config{Home: mem.New(0, time.Now), Lower: lower, Cache: newCache(t, 8<<20)})
 			back := create(t, s, storage.Settings{Tiers: storage.Tiers{Lower: "cold", Write: storage.WriteBack}})
 			through, err := s.CreateBucket(ctx, "through", storage.Settings{Tiers: storage.Tiers{Lower: "cold", Write: storage.WriteThrough}})

@@ -284,21 +284,28 @@ type hopeless struct{ error }
 // that waiting is in vain, t ends with what was seen last.
 func waitFor(t testing.TB, limit time.Duration, what string, look func(ctx context.Context) error) {
 	t.Helper()
+	if err := awaited(t.Context(), limit, what, look); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaited is waitFor where t cannot be ended: in other goroutines, and when t is over.
+func awaited(ctx context.Context, limit time.Duration, what string, look func(ctx context.Context) error) error {
 	end := time.Now().Add(limit)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), callLimit)
-		err := look(ctx)
+		brief, cancel := context.WithTimeout(ctx, callLimit)
+		err := look(brief)
 		cancel()
 		var vain hopeless
 		switch {
 		case err == nil:
-			return
+			return nil
 		case errors.As(err, &vain):
-			t.Fatalf("%s will not be: %v", what, err)
+			return fmt.Errorf("%s will not be: %w", what, err)
 		case time.Now().After(end):
-			t.Fatalf("%s was not after %v; seen last: %v", what, limit, err)
+			return fmt.Errorf("%s was not after %v; seen last: %w", what, limit, err)
 		}
 		<-tick.C
 	}

@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/utils/ptr"
 
@@ -88,6 +91,17 @@ func TestJobWithoutItsData(t *testing.T) {
 	}
 }
 
+// hasStore waits until a new namespace has its key of the store, and the store knows it.
+func (c *cloud) hasStore(t testing.TB, ns string) {
+	t.Helper()
+	waitFor(t, time.Minute, "the store of namespace "+ns, func(context.Context) error {
+		if _, errs, code := c.run("bucket", "ls", "--namespace", ns); code != 0 {
+			return errors.New(errs)
+		}
+		return nil
+	})
+}
+
 // TestBucketOfATenant: two tenants have buckets of one name, and neither reaches the
 // other's.
 func TestBucketOfATenant(t *testing.T) {
@@ -95,6 +109,7 @@ func TestBucketOfATenant(t *testing.T) {
 	red, blue := c.namespace(t, "red", nil), c.namespace(t, "blue", nil)
 	file := write(t, filepath.Join(t.TempDir(), "f"), "red's")
 	for _, ns := range []string{red, blue} {
+		c.hasStore(t, ns)
 		c.must(t, "bucket", "create", "shared-name", "--namespace", ns)
 	}
 	c.must(t, "cp", file, "s3://shared-name/f", "--namespace", red)

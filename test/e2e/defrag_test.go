@@ -200,11 +200,14 @@ func (c *cloud) movedTo(t *testing.T, job, node string, moves int32) {
 // checkpoint, and that no epoch is missing. A job that was moved no times began once.
 func (s *standIn) resumed(t *testing.T, job string, times int) {
 	t.Helper()
-	lines := metricLines(t, filepath.Join(s.dirs[job], "metrics", "metrics.jsonl"))
-	starts := events(lines, "start")
-	if len(starts) != times+1 {
-		t.Fatalf("job %s began %d times, want %d", job, len(starts), times+1)
-	}
+	var lines, starts []metricLine
+	waitFor(t, time.Minute, fmt.Sprintf("word of job %s of %d starts", job, times+1), func(context.Context) error { // it runs before it says so
+		lines = metricLines(t, filepath.Join(s.dirs[job], "metrics", "metrics.jsonl"))
+		if starts = events(lines, "start"); len(starts) != times+1 {
+			return fmt.Errorf("it began %d times", len(starts))
+		}
+		return nil
+	})
 	last := int64(0)
 	for _, l := range lines {
 		switch {

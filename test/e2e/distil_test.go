@@ -124,8 +124,9 @@ func TestDistil(t *testing.T) {
 			t.Errorf("the job that used it up is %s", j.Status.State)
 		}
 		var used float64
-		if _, err := fmt.Sscan(d.Status.Used.AcceleratorHours, &used); err != nil || used < 0.002 || used > 0.004 {
-			t.Errorf("used are %s hours: %v", d.Status.Used.AcceleratorHours, err)
+		ran := j.Status.CompletionTime.Sub(j.Status.StartTime.Time) + time.Second // these are whole seconds
+		if _, err := fmt.Sscan(d.Status.Used.AcceleratorHours, &used); err != nil || used < 0.002 || used > ran.Hours() {
+			t.Errorf("used are %s hours, and the job was ended after %v: %v", d.Status.Used.AcceleratorHours, ran, err)
 		}
 		c.stillRegistered(t, d)
 	})

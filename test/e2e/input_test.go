@@ -17,9 +17,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubernetes "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
+	"polder.dev/polder/internal/kube"
 )
 
 const jobHead = "apiVersion: polder.dev/v1alpha1\nkind: TrainJob\nmetadata: {name: bad}\n"
@@ -109,6 +114,7 @@ var configs = []struct {
 func TestBadInput(t *testing.T) {
 	c := shared(t)
 	c.tiny(t)
+	c.calm(t)
 	objects, pushed := inventory(t, c), images(t, c)
 	unchanged := func(t *testing.T) {
 		t.Helper()
@@ -205,6 +211,33 @@ func inventory(t testing.TB, c *cloud) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// calm waits for the end of what earlier tests have removed: jobs and models, and what goes
+// with them.
+func (c *cloud) calm(t testing.TB) {
+	t.Helper()
+	waitFor(t, podLimit, "the end of what earlier tests removed", func(ctx context.Context) error {
+		there := map[types.UID]bool{}
+		for _, l := range []client.ObjectList{&v1alpha1.TrainJobList{}, &v1alpha1.ModelList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ServiceList{}} {
+			if err := c.api(t).List(ctx, l, kube.InNamespace("default")); err != nil {
+				return err
+			}
+			err := meta.EachListItem(l, func(o kubernetes.Object) error {
+				m := o.(client.Object)
+				owner := metav1.GetControllerOf(m)
+				if m.GetDeletionTimestamp() != nil || owner != nil && owner.Kind == "TrainJob" && !there[owner.UID] {
+					return fmt.Errorf("%T %s is there", o, m.GetName())
+				}
+				there[m.GetUID()] = true
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func names(l client.ObjectList) (out []string) {

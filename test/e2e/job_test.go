@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,6 +156,13 @@ func inState(s v1alpha1.State) func(*v1alpha1.TrainJob) bool {
 	return func(j *v1alpha1.TrainJob) bool { return j.Status.State == s }
 }
 
+// says is true of a job whose message has all of words.
+func says(words ...string) func(*v1alpha1.TrainJob) bool {
+	return func(j *v1alpha1.TrainJob) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(j.Status.Message, w) })
+	}
+}
+
 func pastEpoch(n int64) func(*v1alpha1.TrainJob) bool {
 	return func(j *v1alpha1.TrainJob) bool { return j.Status.Progress != nil && j.Status.Progress.Epoch >= n }
 }
@@ -204,7 +212,8 @@ type metricLine struct {
 	Metrics     map[string]json.Number
 }
 
-// metricLines reads a metrics file; each of its lines must be one.
+// metricLines reads a metrics file; each of its lines must be one. What has no end yet is
+// being written.
 func metricLines(t testing.TB, path string) []metricLine {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -212,7 +221,7 @@ func metricLines(t testing.TB, path string) []metricLine {
 		t.Fatal(err)
 	}
 	var out []metricLine
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(string(b[:bytes.LastIndexByte(b, '\n')+1])) {
 		var m metricLine
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatalf("%s: %v in line %q", path, err, line)

@@ -343,7 +343,7 @@ func (c *cloud) serverKilled(t *testing.T) {
 	if err := syscall.Kill(server.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, 10*time.Second, "the death of the API server", func(context.Context) error {
+	waitFor(t, time.Minute, "the death of the API server", func(context.Context) error {
 		if err := syscall.Kill(server.PID, 0); err != syscall.ESRCH {
 			return fmt.Errorf("process %d is there: %v", server.PID, err)
 		}

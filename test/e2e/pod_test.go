@@ -60,9 +60,13 @@ func (c *cloud) namespace(t testing.TB, name string, labels map[string]string) s
 	t.Helper()
 	api := c.api(t)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-	if err := api.Create(brief(t), ns); err != nil {
-		t.Fatal(err)
-	}
+	waitFor(t, podLimit, "namespace "+name+", of which an earlier test may have had one", func(ctx context.Context) error {
+		err := api.Create(ctx, ns)
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return hopeless{err}
+		}
+		return err
+	})
 	t.Cleanup(func() {
 		if _, err := os.Stat(c.Dir); err != nil {
 			return // the cloud is gone, and all namespaces with it

@@ -57,10 +57,19 @@ func disturb(t *testing.T, c *cloud, name string, rank int, then func(dir, newes
 	c.digits(t)
 	c.must(t, "train", example, "--name", name)
 	c.forget(t, name)
-	c.awaitJob(t, name, "five epochs", jobLimit, pastEpoch(5))
+	c.awaitJob(t, name, "running", jobLimit, inState(v1alpha1.StateRunning))
 	dir := filepath.Join(c.volume(t, name), "checkpoints")
 	d := &disturbed{}
-	d.newest, d.name = latest(t, dir) // at the least; the restart may be quicker than our next look
+	// Its files tell earlier than its status, and 15 epochs are soon over.
+	waitFor(t, jobLimit, "five epochs of "+name, func(context.Context) error {
+		if found, err := filepath.Glob(filepath.Join(dir, "epoch-*.pt")); err != nil || len(found) == 0 {
+			return fmt.Errorf("there is no checkpoint: %w", err)
+		}
+		if d.newest, d.name = latest(t, dir); d.newest < 5 { // at the least; the restart may be quicker than our next look
+			return fmt.Errorf("the newest checkpoint is of epoch %d", d.newest)
+		}
+		return nil
+	})
 	kill(t, c, name, rank)
 	if rank == 0 {
 		d.newest, d.name = latest(t, dir)
@@ -188,7 +197,7 @@ func kill(t *testing.T, c *cloud, job string, rank int) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, 10*time.Second, "the death of worker "+strconv.Itoa(rank), func(context.Context) error {
+	waitFor(t, time.Minute, "the death of worker "+strconv.Itoa(rank), func(context.Context) error {
 		for _, p := range inside {
 			if p.lives() {
 				return fmt.Errorf("process %d is there: %.60s", p.pid, p.args)

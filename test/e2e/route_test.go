@@ -174,12 +174,8 @@ func TestRoute(t *testing.T) {
 			"--", "/probe", "infer", "8080", shift)...)
 	}
 	k := c.keyed(t, ns, "phone")
-	waitFor(t, time.Minute, "a bucket", func(context.Context) error {
-		if _, errs, code := c.run(append([]string{"bucket", "create", "requests"}, in...)...); code != 0 {
-			return fmt.Errorf("%s", errs)
-		}
-		return nil
-	})
+	c.hasStore(t, ns)
+	c.must(t, append([]string{"bucket", "create", "requests"}, in...)...)
 	c.must(t, append([]string{
 		"route", "create", "forms", "--specialist", "student", "--general", "teacher", "--evaluation", "both", "--escalation-max", "0.5",
 		"--log", "s3://requests/forms", "--redact", "[0-9]{13,19}", "--no-wait",

@@ -232,7 +232,20 @@ func TestServe(t *testing.T) {
 
 	t.Run("what does not start", func(t *testing.T) {
 		l := d.load(t, 2, ns, "echo")
-		_, errs, code := c.run(with([]string{"service", "update", "echo", "--namespace", ns, "--timeout", "20s"}, "/probe", "crash")...)
+		crash := func(how ...string) (stdout, stderr string, code int) {
+			return c.run(with(append([]string{"service", "update", "echo", "--namespace", ns}, how...), "/probe", "crash")...)
+		}
+		if _, errs, code := crash("--no-wait"); code != 0 {
+			t.Fatal(errs)
+		}
+		waitFor(t, podLimit, "a replica that died", func(ctx context.Context) error {
+			s, err := c.served(ctx, t, ns, "echo")
+			if err == nil && !strings.Contains(s.Status.Revisions[0].Message, "the flux capacitor is empty") {
+				err = fmt.Errorf("revisions %+v", s.Status.Revisions)
+			}
+			return err
+		})
+		_, errs, code := crash("--timeout", "5s")
 		for _, want := range []string{"ended with exit code 1", "the flux capacitor is empty", "not ready yet"} {
 			if code != 1 || !strings.Contains(errs, want) {
 				t.Errorf("exit code %d, and it does not say %q: %s", code, want, errs)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -104,8 +105,9 @@ func (w *writer) run(ctx context.Context) error {
 		w.pending[key] = want
 		tag, err := write(ctx, key, body)
 		var lost *url.Error
+		var cut *net.OpError // within the body of the answer
 		switch {
-		case errors.As(err, &lost) || errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.As(err, &lost) || errors.As(err, &cut) || errors.Is(err, io.ErrUnexpectedEOF):
 			return nil // the store was killed; whether it came is seen later
 		case err != nil:
 			return err
@@ -238,7 +240,8 @@ func (s *store) open(t *testing.T, name string) {
 	s.signIn(t)
 }
 
-// TestStoreKilled kills the store under writers of both protocols, twenty times. What
+// TestStoreKilled kills the store under writers of both protocols, twenty times, or ten
+// where that takes long. What
 // was acknowledged is there each time, whole, and in the listing.
 func TestStoreKilled(t *testing.T) {
 	const rounds, limit = 20, 70 * time.Second
@@ -246,7 +249,7 @@ func TestStoreKilled(t *testing.T) {
 	s.open(t, "crash")
 	writers := newCrew(s, 6, 7)
 	began, done, unsure := time.Now(), 0, 0
-	for ; done < rounds && time.Since(began) < limit; done++ {
+	for ; done < rounds && (done < rounds/2 || time.Since(began) < limit); done++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		for _, w := range writers {
@@ -279,7 +282,7 @@ func TestStoreKilled(t *testing.T) {
 	}
 	writes := writers.count()
 	t.Logf("%d kills in %.0f s; %d writes were acknowledged, %d were not", done, time.Since(began).Seconds(), writes, unsure)
-	if done < rounds/2 || writes < 50*int64(done) || unsure == 0 {
+	if writes < 50*int64(done) || unsure == 0 {
 		t.Error("that is too little to prove anything")
 	}
 }

@@ -137,8 +137,12 @@ func (c *cloud) unreached(t testing.TB, from, to *corev1.Pod) {
 			t.Errorf("%s asked for %s and failed for another reason than the network: %v", from.Namespace, url, err)
 		}
 	}
-	if out, err := c.exec(brief(t), t, to, "get", "http://127.0.0.1:8080"); err != nil {
-		t.Errorf("%s/%s does not serve, so that it shows nothing that it is not reached: %q, %v", to.Namespace, to.Name, out, err)
+	err := awaited(t.Context(), time.Minute, to.Namespace+"/"+to.Name+" serving, without which it shows nothing that it is not reached", func(ctx context.Context) error {
+		_, err := c.exec(ctx, t, to, "get", "http://127.0.0.1:8080")
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

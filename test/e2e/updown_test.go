@@ -173,6 +173,7 @@ func furnish(t *testing.T, c *cloud) *furniture {
 		}
 		w.uids[k] = string(o.GetUID())
 	}
+	c.calm(t)
 	w.images = images(t, c)
 	return w
 }
@@ -275,9 +276,7 @@ func (w *furniture) keeps(t *testing.T, stop func()) {
 	before, ips := lives()
 	stop()
 	for i, ip := range ips {
-		if err := w.c.knock(t.Context(), ip); err != nil {
-			t.Errorf("without the cloud server %d does not answer: %v", i, err)
-		}
+		waitFor(t, time.Minute, fmt.Sprintf("an answer of server %d without the cloud", i), func(ctx context.Context) error { return w.c.knock(ctx, ip) })
 	}
 	w.c.must(t, "up")
 	w.same(t)

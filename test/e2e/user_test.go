@@ -74,7 +74,13 @@ func (c *cloud) user(t testing.TB, name string, namespaces ...string) (*kube.Cli
 			t.Fatal(err)
 		}
 	}
-	return c.open(t, csr.Status.Certificate, key)
+	who, file := c.open(t, csr.Status.Certificate, key)
+	for _, ns := range namespaces {
+		waitFor(t, time.Minute, "the rights of "+name+" in namespace "+ns, func(ctx context.Context) error {
+			return who.List(ctx, &corev1.PodList{}, kube.InNamespace(ns))
+		})
+	}
+	return who, file
 }
 
 // keyFor makes a key and a request for a certificate, both PEM.

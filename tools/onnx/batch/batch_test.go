@@ -67,7 +67,7 @@ func ask(t *testing.T, b *Batcher, g *sync.WaitGroup, values ...float32) {
 
 func until(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(50 * time.Microsecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Microsecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come to pass")
 		}
