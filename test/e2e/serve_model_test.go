@@ -144,10 +144,11 @@ func TestServeModel(t *testing.T) {
 		write(t, filepath.Join(dir, "model.onnx"), string(none.Bytes()))
 		broken := c.imports(t, dir, "verdict")
 		l := asks(2)
-		_, errs, code := c.run("service", "update", "verdict", "--model", "verdict@"+broken, "--timeout", "40s")
-		if code != 1 || !strings.Contains(errs, "is no model that onnxruntime") {
-			t.Errorf("exit code %d, and it says %s", code, errs)
-		}
+		update := []string{"service", "update", "verdict", "--model", "verdict@" + broken}
+		c.must(t, append(update, "--no-wait")...)
+		const reason = "is no model that onnxruntime"
+		c.awaitTrouble(t, "default", "verdict", reason)
+		c.says(t, 1, []string{reason}, append(update, "--timeout", "5s")...)
 		c.must(t, "service", "update", "verdict", "--model", "verdict@production")
 		settle(t, l, "class 0")
 		if answers, failed := l.end(); len(failed) > 0 || len(answers) != 1 {

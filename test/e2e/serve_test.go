@@ -143,6 +143,23 @@ func (c *cloud) awaitRoles(t testing.TB, ns, name, want string, limit time.Durat
 	})
 }
 
+// awaitTrouble waits until a service says of a revision that starts why it does not.
+func (c *cloud) awaitTrouble(t testing.TB, ns, name, want string) {
+	t.Helper()
+	waitFor(t, podLimit, "the reason why "+name+" does not start", func(ctx context.Context) error {
+		s, err := c.served(ctx, t, ns, name)
+		if err != nil {
+			return err
+		}
+		for _, r := range s.Status.Revisions {
+			if r.Role == v1alpha1.RevisionStarting && strings.Contains(r.Message, want) {
+				return nil
+			}
+		}
+		return fmt.Errorf("revisions %+v", s.Status.Revisions)
+	})
+}
+
 // left are the names of the ReplicaSets and pods of a service.
 func (c *cloud) left(ctx context.Context, t testing.TB, ns, name string) ([]string, error) {
 	ours := []kube.ListOption{kube.InNamespace(ns), kube.Labelled(map[string]string{v1alpha1.LabelService: name})}
@@ -238,13 +255,7 @@ func TestServe(t *testing.T) {
 		if _, errs, code := crash("--no-wait"); code != 0 {
 			t.Fatal(errs)
 		}
-		waitFor(t, podLimit, "a replica that died", func(ctx context.Context) error {
-			s, err := c.served(ctx, t, ns, "echo")
-			if err == nil && !strings.Contains(s.Status.Revisions[0].Message, "the flux capacitor is empty") {
-				err = fmt.Errorf("revisions %+v", s.Status.Revisions)
-			}
-			return err
-		})
+		c.awaitTrouble(t, ns, "echo", "the flux capacitor is empty")
 		_, errs, code := crash("--timeout", "5s")
 		for _, want := range []string{"ended with exit code 1", "the flux capacitor is empty", "not ready yet"} {
 			if code != 1 || !strings.Contains(errs, want) {
