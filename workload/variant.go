@@ -29,6 +29,18 @@ type Supply struct {
 	Faster func(a, b string) bool
 }
 
+// SupplyOf is what drivers publish on nodes that are there. A node that is removed is
+// outlived by its slices for a moment, and work that was given its devices then would wait
+// for them for good.
+func SupplyOf(published []resourcev1.ResourceSlice, rules []resourcev1.DeviceTaintRule, claims []resourcev1.ResourceClaim, nodes []corev1.Node) Supply {
+	there := map[string]bool{"": true} // devices of no one node
+	for i := range nodes {
+		there[nodes[i].Name] = true
+	}
+	offers := slices.DeleteFunc(claim.Offers(published, rules), func(o claim.Offer) bool { return !there[o.Node] })
+	return Supply{Offers: offers, Taken: claim.Taken(claims), Claims: claims}
+}
+
 // Choice is how the workers of a job, or the replicas of a service, get their devices.
 type Choice struct {
 	Variant v1alpha1.RuntimeVariant

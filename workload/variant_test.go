@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,5 +113,25 @@ func TestChoiceFollowsWhatIsFree(t *testing.T) {
 				t.Errorf("the claim asks for %+v", got.Claim)
 			}
 		})
+	}
+}
+
+// TestDevicesGoWithTheirNode: what a node that is gone has published is nothing to choose.
+func TestDevicesGoWithTheirNode(t *testing.T) {
+	var list []resourcev1.ResourceSlice
+	for _, name := range []string{"gone", "there"} {
+		list = append(list, resourcev1.ResourceSlice{Spec: resourcev1.ResourceSliceSpec{
+			Driver: "d", NodeName: &name, Pool: resourcev1.ResourcePool{Name: name, ResourceSliceCount: 1}, Devices: []resourcev1.Device{{Name: "x"}},
+		}})
+	}
+	list = append(list, resourcev1.ResourceSlice{Spec: resourcev1.ResourceSliceSpec{
+		Driver: "d", Pool: resourcev1.ResourcePool{Name: "fabric", ResourceSliceCount: 1}, Devices: []resourcev1.Device{{Name: "x"}},
+	}})
+	var pools []string
+	for _, o := range SupplyOf(list, nil, nil, []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "there"}}}).Offers {
+		pools = append(pools, o.Pool)
+	}
+	if want := []string{"fabric", "there"}; !slices.Equal(pools, want) {
+		t.Errorf("devices of %q are offered, want %q", pools, want)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"polder.dev/polder/api/v1alpha1"
-	"polder.dev/polder/device/claim"
 	"polder.dev/polder/workload"
 )
 
@@ -113,7 +112,7 @@ func (r *Reconciler) readSupply(ctx context.Context, w *world) error {
 	if err := r.client.List(ctx, &claims); err != nil {
 		return fmt.Errorf("listing resource claims: %w", err)
 	}
-	w.supply = workload.Supply{Offers: claim.Offers(published.Items, rules.Items), Taken: claim.Taken(claims.Items), Claims: claims.Items}
+	w.supply = workload.SupplyOf(published.Items, rules.Items, claims.Items, w.nodes)
 	if r.cfg.Sandbox == "" {
 		return nil
 	}
