@@ -116,7 +116,7 @@ CLIENTS = awscli curl python3-boto3 python3-swiftclient rclone s3cmd
 .PHONY: e2e
 e2e: build ## the end-to-end tests; E2E=REGEXP picks some
 	@tools/deps $(CLIENTS)
-	@go test -tags e2e -count=1 -timeout 60m -v -run '$(E2E)' ./test/e2e
+	@go test -tags e2e -count=1 -timeout 120m -v -run '$(E2E)' ./test/e2e
 
 .PHONY: recipes
 recipes: ## the recipes by which models learn, on this machine's python3-torch; minutes

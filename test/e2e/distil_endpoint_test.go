@@ -84,7 +84,9 @@ func TestDistilFromAnEndpoint(t *testing.T) {
 		return nil
 	})
 	var out, errs bytes.Buffer
-	if err := c.api(t).Exec(brief(t), p.Namespace, p.Name, &corev1.PodExecOptions{
+	ctx, cancel := context.WithTimeout(t.Context(), podLimit) // python takes a while to start
+	defer cancel()
+	if err := c.api(t).Exec(ctx, p.Namespace, p.Name, &corev1.PodExecOptions{
 		Container: "main", Command: []string{"python3", "-c", "open('/tmp/ok', 'w')"},
 	}, &out, &errs); err != nil {
 		t.Fatalf("%v: %s", err, errs.String())

@@ -142,7 +142,7 @@ func (c *cloud) killedOnTheWay(t *testing.T, name string) {
 		job = d.Status.Stages[0].Job
 		return nil
 	})
-	c.awaitJob(t, job, "five epochs", jobLimit, pastEpoch(5))
+	c.checkpointed(t, job, 5)
 	kill(t, c, job, 0)
 }
 

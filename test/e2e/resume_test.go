@@ -57,19 +57,9 @@ func disturb(t *testing.T, c *cloud, name string, rank int, then func(dir, newes
 	c.digits(t)
 	c.must(t, "train", example, "--name", name)
 	c.forget(t, name)
-	c.awaitJob(t, name, "running", jobLimit, inState(v1alpha1.StateRunning))
-	dir := filepath.Join(c.volume(t, name), "checkpoints")
+	dir := c.checkpointed(t, name, 5)
 	d := &disturbed{}
-	// Its files tell earlier than its status, and 15 epochs are soon over.
-	waitFor(t, jobLimit, "five epochs of "+name, func(context.Context) error {
-		if found, err := filepath.Glob(filepath.Join(dir, "epoch-*.pt")); err != nil || len(found) == 0 {
-			return fmt.Errorf("there is no checkpoint: %w", err)
-		}
-		if d.newest, d.name = latest(t, dir); d.newest < 5 { // at the least; the restart may be quicker than our next look
-			return fmt.Errorf("the newest checkpoint is of epoch %d", d.newest)
-		}
-		return nil
-	})
+	d.newest, d.name = latest(t, dir) // at the least; the restart may be quicker than our next look
 	kill(t, c, name, rank)
 	if rank == 0 {
 		d.newest, d.name = latest(t, dir)
@@ -135,7 +125,23 @@ func (d *disturbed) same(t *testing.T, want *trained) {
 	}
 }
 
-// latest is the newest checkpoint that has a hash.
+// checkpointed waits for a job's checkpoint of an epoch, with its hash, and returns the
+// directory. Files tell earlier than the job's status, and small epochs are soon over.
+func (c *cloud) checkpointed(t *testing.T, job string, epoch int) (dir string) {
+	t.Helper()
+	c.awaitJob(t, job, "running", jobLimit, inState(v1alpha1.StateRunning))
+	dir = filepath.Join(c.volume(t, job), "checkpoints")
+	waitFor(t, jobLimit, fmt.Sprintf("epoch %d of job %s", epoch, job), func(context.Context) error {
+		found, err := filepath.Glob(filepath.Join(dir, "epoch-*.pt.sha256"))
+		if newest := filepath.Join(dir, fmt.Sprintf("epoch-%05d", epoch)); err != nil || len(found) == 0 || slices.Max(found) < newest {
+			return fmt.Errorf("its checkpoints are %q, %v", found, err)
+		}
+		return nil
+	})
+	return dir
+}
+
+// latest is the newest checkpoint.
 func latest(t *testing.T, dir string) (epoch int64, name string) {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, "epoch-*.pt"))
