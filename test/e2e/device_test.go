@@ -283,8 +283,8 @@ func (c *cloud) emulate(t testing.TB, name, dump string) {
 	})
 }
 
-// unemulate removes a node, and returns when its devices are gone, which the garbage
-// collector sees to: a job would be given them, and wait.
+// unemulate removes a node, and returns when its devices are gone, too, which the garbage
+// collector sees to: until then they are listed.
 func (c *cloud) unemulate(t testing.TB, name string) {
 	if out, errs, code := c.run("node", "rm", name); code != 0 {
 		t.Errorf("removing node %s: %s%s", name, out, errs)
