@@ -24,7 +24,7 @@ import (
 
 // Limits of what the tests wait for, on a machine with two slow cores.
 const (
-	runLimit   = 8 * time.Minute // of one command
+	runLimit   = 20 * time.Minute // of one command: a runtime is built by one
 	upLimit    = 3 * time.Minute
 	podLimit   = 90 * time.Second
 	callLimit  = 20 * time.Second // of one question to the API
