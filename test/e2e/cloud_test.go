@@ -26,7 +26,7 @@ import (
 const (
 	runLimit   = 20 * time.Minute // of one command: a runtime is built by one
 	upLimit    = 3 * time.Minute
-	podLimit   = 90 * time.Second
+	podLimit   = 3 * time.Minute
 	callLimit  = 20 * time.Second // of one question to the API
 	lookEvery  = 200 * time.Millisecond
 	systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

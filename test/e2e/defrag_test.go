@@ -226,18 +226,18 @@ func (s *standIn) resumed(t *testing.T, job string, times int) {
 // move asks for a move as any client may, and waits for it.
 func (c *cloud) move(t *testing.T, job, node string) {
 	t.Helper()
-	c.movedTo(t, job, node, c.ask(t, job, node).Status.Moves+1)
+	c.movedTo(t, job, node, c.ask(t, job, node, 120).Status.Moves+1)
 }
 
-// ask asks for a move.
-func (c *cloud) ask(t *testing.T, job, node string) *v1alpha1.TrainJob {
+// ask asks for a move, for which the place may be so long in coming.
+func (c *cloud) ask(t *testing.T, job, node string, placeSeconds int64) *v1alpha1.TrainJob {
 	t.Helper()
 	j, err := c.job(brief(t), t, job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, place := j.DeepCopy(), int64(5)
-	next.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(time.Now().Truncate(time.Second)), Restarts: j.Status.Restarts, Nodes: []string{node}, PlaceSeconds: &place}
+	next := j.DeepCopy()
+	next.Spec.Move = &v1alpha1.Move{Asked: metav1.NewTime(time.Now().Truncate(time.Second)), Restarts: j.Status.Restarts, Nodes: []string{node}, PlaceSeconds: &placeSeconds}
 	if err := c.api(t).Patch(brief(t), next, kube.Changes(j)); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func (c *cloud) takenPlace(t *testing.T, small, nodes []string) {
 		return strings.HasSuffix(j.Status.Devices, "on node "+full+" (emulated)")
 	})
 	c.cordon(t, free, false)
-	before := c.ask(t, small[0], full)
+	before := c.ask(t, small[0], full, 5)
 	j := c.awaitJob(t, small[0], "running again", jobLimit, func(j *v1alpha1.TrainJob) bool {
 		m := j.Status.Move
 		return m != nil && m.State == v1alpha1.MoveElsewhere && j.Status.State == v1alpha1.StateRunning && j.Status.Ready == 1

@@ -254,7 +254,7 @@ func TestStoreUsers(t *testing.T) {
 		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, 20*time.Second, "users that were read again", func(context.Context) error {
+		waitFor(t, time.Minute, "users that were read again", func(context.Context) error {
 			if !strings.Contains(s.said(), said) {
 				return fmt.Errorf("the store says %s", s.said())
 			}

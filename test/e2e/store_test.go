@@ -27,7 +27,7 @@ const (
 - {account: main, name: root, accessKey: AKMAIN, secretKey: SECRETMAIN, roles: [admin]}
 - {account: test, name: tester, password: testing, roles: [admin]}
 `
-	storeLimit = 90 * time.Second // of one command of a client
+	storeLimit = 3 * time.Minute // of one command of a client
 	debianPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
