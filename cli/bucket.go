@@ -17,7 +17,7 @@ import (
 
 func (o *options) bucket() *cobra.Command {
 	cmd := &cobra.Command{Use: "bucket", Short: "Make, show, set up and remove buckets of the object store"}
-	cmd.AddCommand(o.bucketCreate(), o.bucketList(), o.bucketShow(), o.bucketRemove(), o.bucketVersioning())
+	cmd.AddCommand(o.bucketCreate(), o.bucketList(), o.bucketShow(), o.bucketRemove(), o.bucketVersioning(), o.bucketLogging())
 	cmd.AddCommand(o.bucketDocument("tier", "when the bucket's data moves to slower storage", (*transfer.Client).Tiers, (*transfer.Client).SetTiers))
 	cmd.AddCommand(o.bucketDocument("policy", "the bucket's policy: who else may do what", (*transfer.Client).Policy, (*transfer.Client).SetPolicy))
 	cmd.AddCommand(o.bucketDocument("lifecycle", "the bucket's lifecycle rules: what is removed when", (*transfer.Client).Lifecycle, (*transfer.Client).SetLifecycle))
@@ -99,6 +99,9 @@ func bucketRows(b transfer.Bucket) [][]string {
 	yes := map[bool]string{true: "yes", false: "no"}
 	rows = append(rows, []string{"Holds", holds}, []string{"Versioning", or(b.Versioning, "not known")}, []string{"Object lock", yes[b.ObjectLock]},
 		[]string{"Policy", yes[b.Policy]}, []string{"Lifecycle", plural(int64(b.Lifecycle), "rule")})
+	if b.Logging != nil {
+		rows = append(rows, []string{"Access log", transfer.Printable("s3://" + b.Logging.Bucket + "/" + b.Logging.Prefix)})
+	}
 	for _, r := range [][]string{{"Shown from", b.Shown}, {"Durability", b.Durability}, {"Copies", b.Copies}, {"ETags", b.ETag}} {
 		if r[1] != "" {
 			rows = append(rows, []string{r[0], transfer.Printable(r[1])})

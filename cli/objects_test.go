@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"polder.dev/polder/storage/accesslog"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/mem"
 	"polder.dev/polder/storage/naming"
@@ -37,8 +39,14 @@ func objectStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := s3.New(s3.Config{Space: space, Directory: users})
+	var door *s3.Server
+	logs, err := accesslog.New(accesslog.Options{Put: func(ctx context.Context, from *accesslog.Source, bucket, key string, text []byte) error {
+		return door.PutLog(ctx, from, bucket, key, text)
+	}})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if door, err = s3.New(s3.Config{Space: space, Directory: users, Access: logs}); err != nil {
 		t.Fatal(err)
 	}
 	h := httptest.NewServer(door)
@@ -224,10 +232,44 @@ func TestBucketDocuments(t *testing.T) {
 	says(t, 2, "bucket", "lifecycle", "set", "data", writeFile(t, filepath.Join(t.TempDir(), "l.json"), `{"Rulez":[]}`))
 }
 
+func TestBucketLogging(t *testing.T) {
+	objectStore(t)
+	says(t, 0, "bucket", "create", "data")
+	says(t, 0, "bucket", "create", "logs")
+	if _, errs := says(t, 2, "bucket", "logging", "get", "data"); !strings.Contains(errs, "has no access log") {
+		t.Errorf("without one: %s", errs)
+	}
+	if out, _ := says(t, 0, "bucket", "logging", "set", "data", "--to", "logs", "--prefix", "data/"); out != "Accesses to bucket data are logged to s3://logs/data/.\n" {
+		t.Errorf("set says %q", out)
+	}
+	if out, _ := says(t, 0, "bucket", "logging", "get", "data"); !regexp.MustCompile(`Bucket +logs\nPrefix +data/\nDays apart +no\n`).MatchString(out) {
+		t.Errorf("get says\n%s", out)
+	}
+	for _, day := range []string{"event", "delivery"} {
+		says(t, 0, "bucket", "logging", "set", "data", "--to", "logs", "--day", day)
+		var l transfer.Logging
+		out, _ := says(t, 0, "bucket", "logging", "get", "data", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &l); err != nil || l != (transfer.Logging{Bucket: "logs", Day: day}) {
+			t.Errorf("get says %s, %v", out, err)
+		}
+	}
+	if out, _ := says(t, 0, "bucket", "show", "data"); !regexp.MustCompile(`Access log +s3://logs/\n`).MatchString(out) {
+		t.Errorf("show says\n%s", out)
+	}
+	for _, args := range [][]string{{"set", "data"}, {"set", "data", "--to", "logs", "--day", "today"}, {"set"}, {"get", "none"}} {
+		says(t, 2, append([]string{"bucket", "logging"}, args...)...)
+	}
+	if _, errs := says(t, 1, "bucket", "logging", "set", "data", "--to", "none"); !strings.Contains(errs, "does not exist") {
+		t.Errorf("a bucket that is not there: %s", errs)
+	}
+	says(t, 0, "bucket", "logging", "rm", "data")
+	says(t, 2, "bucket", "logging", "get", "data")
+}
+
 func TestNamesOfBucketsComplete(t *testing.T) {
 	objectStore(t)
 	says(t, 0, "bucket", "create", "data")
-	for args, want := range map[string]string{"cp s3://": "s3://data/\n:6\n", "bucket show ": "data\n:4\n", "ls s3://data/x": ":0\n", "bucket versioning data ": "on\noff\n:4\n"} {
+	for args, want := range map[string]string{"cp s3://": "s3://data/\n:6\n", "bucket show ": "data\n:4\n", "ls s3://data/x": ":0\n", "bucket versioning data ": "on\noff\n:4\n", "bucket logging set data --to ": "data\n:4\n", "bucket logging set data --day ": "event\ndelivery\n:4\n"} {
 		out, _ := says(t, 0, append([]string{"__completeNoDesc"}, strings.Split(args, " ")...)...)
 		if out != want {
 			t.Errorf("polder %s is completed by %q, want %q", args, out, want)

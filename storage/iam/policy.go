@@ -63,7 +63,7 @@ func (s *statement) covers(q *Request, action, resource string) bool {
 	if slices.ContainsFunc(s.resources, matches(resource)) == s.notResources {
 		return false
 	}
-	who := func(p principal) bool { return p.is(q.Who, s.deny && !s.notPrincipals) }
+	who := func(p principal) bool { return p.asks(q, s.deny && !s.notPrincipals) }
 	if slices.ContainsFunc(s.principals, who) == s.notPrincipals {
 		return false
 	}

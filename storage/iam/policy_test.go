@@ -91,6 +91,8 @@ func TestPolicyVerdict(t *testing.T) {
 		return Request{Who: who, Action: GetObject, Bucket: "b", Key: key}
 	}
 	list := func(who Identity) Request { return Request{Who: who, Action: ListBucket, Bucket: "b"} }
+	logs := get(nobody, "k")
+	logs.Service = LogService
 	for name, c := range map[string]struct {
 		policy string
 		q      Request
@@ -117,6 +119,10 @@ func TestPolicyVerdict(t *testing.T) {
 		"user without account":  {allow(`{"AWS":"arn:aws:iam:::user/bob"}`, `"s3:GetObject"`, object, ""), get(bob, "k"), Allow},
 		"named is not nobody":   {allow(`{"AWS":"bob"}`, `"s3:GetObject"`, object, ""), get(nobody, "k"), Silent},
 		"service":               {allow(`{"Service":"logging.s3.amazonaws.com"}`, `"s3:GetObject"`, object, ""), get(bob, "k"), Silent},
+		"service that asks":     {allow(`{"Service":"logging.s3.amazonaws.com"}`, `"s3:GetObject"`, object, ""), logs, Allow},
+		"other service":         {allow(`{"Service":"config.amazonaws.com"}`, `"s3:GetObject"`, object, ""), logs, Silent},
+		"service is no account": {allow(`{"AWS":"bob"}`, `"s3:GetObject"`, object, ""), logs, Silent},
+		"not service":           {`{"Statement":{"Effect":"Deny","NotPrincipal":{"Service":"logging.s3.amazonaws.com"},"Action":"s3:*","Resource":"*"}}`, logs, Silent},
 		"variable":              {allow(all, `"s3:*"`, `"arn:aws:s3:::b/${aws:username}/*"`, ""), get(clerk, "clerk/x"), Allow},
 		"variable of another":   {allow(all, `"s3:*"`, `"arn:aws:s3:::b/${aws:username}/*"`, ""), get(bob, "clerk/x"), Silent},
 		"variable of nobody":    {allow(all, `"s3:*"`, `"arn:aws:s3:::b/${aws:username}*"`, ""), get(nobody, ""), Silent},

@@ -11,12 +11,13 @@ type principal struct {
 	everybody bool
 	account   string // with user "" the account as a whole
 	user      string
+	service   string // that a Request names
 	// name is an account, or account:user, of a user without an account in its ARN.
 	name string
 }
 
-// parsePrincipals reads "*" or an object with the kinds AWS and CanonicalUser. Services
-// and federated users are allowed and match nobody, since none asks here.
+// parsePrincipals reads "*" or an object with the kinds AWS, CanonicalUser and Service.
+// Federated users are allowed and match nobody, since none asks here.
 func parsePrincipals(raw json.RawMessage) ([]principal, error) {
 	var all string
 	if json.Unmarshal(raw, &all) == nil {
@@ -48,7 +49,12 @@ func parsePrincipals(raw json.RawMessage) ([]principal, error) {
 
 func parsePrincipal(kind, s string) ([]principal, error) {
 	switch kind {
-	case "Service", "Federated":
+	case "Service":
+		if s == "" {
+			return nil, nil
+		}
+		return []principal{{service: s}}, nil
+	case "Federated":
 		return nil, nil
 	case "CanonicalUser":
 		if s == "" || strings.ContainsAny(s, "*?") {
@@ -92,6 +98,14 @@ func parseARN(s string) (principal, error) {
 		return principal{name: name}, nil
 	}
 	return principal{account: f[4], user: name}, nil
+}
+
+// asks says whether whoever asks is meant.
+func (p principal) asks(q *Request, deny bool) bool {
+	if p.service != "" {
+		return p.service == q.Service
+	}
+	return p.is(q.Who, deny)
 }
 
 // is says whether an identity is meant. An account as a whole is its admins, who may

@@ -30,10 +30,16 @@ const (
 	EditBucket Action = "s3:PutBucketPolicy"
 )
 
+// LogService writes the access logs of buckets.
+const LogService = "logging.s3.amazonaws.com"
+
 // Request is one thing that somebody wants to do.
 type Request struct {
 	Who    Identity
 	Action Action
+	// Service is the name under which policies know a part of the store that acts by itself,
+	// and is nobody else: LogService. "" for whoever comes through a door.
+	Service string
 	// Bucket is its name as S3 clients say it; Key is "" for what concerns the bucket.
 	Bucket, Key string
 	// Object is the object's own ACL where it has one.

@@ -68,6 +68,9 @@ func (q *request) authoriseIn(rules *iam.Rules, name string, a iam.Action, key s
 		ask.Context = q.context(there)
 	}
 	if rules.Allows(&ask) {
+		if w := q.watched(); w != nil {
+			w.noteACL(rules, ask)
+		}
 		return nil
 	}
 	return q.denied(a)

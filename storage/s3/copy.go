@@ -5,6 +5,7 @@ import (
 
 	"hash"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -23,7 +24,7 @@ type source struct {
 }
 
 // source opens it, if who asks may read it and the conditions on it hold.
-func (q *request) source() (*source, error) {
+func (q *request) source() (s *source, err error) {
 	name, key, version, err := parseSource(q.header("X-Amz-Copy-Source"))
 	if err != nil {
 		return nil, err
@@ -32,6 +33,17 @@ func (q *request) source() (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	read := touched{key: key, version: version, status: http.StatusOK, size: -1}
+	defer func() {
+		if read.err = err; s != nil {
+			read.size = s.info.Size
+		}
+		operation := "REST.COPY.OBJECT_GET"
+		if q.query.Has("uploadId") {
+			operation = "REST.COPY.PART_GET"
+		}
+		q.recordOther(&set, operation, read)
+	}()
 	if want := q.header("X-Amz-Source-Expected-Bucket-Owner"); want != "" && want != rules.Owner {
 		return nil, fail("AccessDenied", "The source bucket is not account %s's.", want)
 	}
@@ -52,7 +64,7 @@ func (q *request) source() (*source, error) {
 	if o, err = q.assembled(o, rules, name, key, version); err != nil {
 		return nil, err
 	}
-	s := &source{Object: o, info: o.Info(), bucket: b, version: version, hasVersions: set.Settings.Versioning != storage.Unversioned}
+	s = &source{Object: o, info: o.Info(), bucket: b, version: version, hasVersions: set.Settings.Versioning != storage.Unversioned}
 	err = q.authoriseIn(rules, name, versioned(iam.GetObject, version), key, &s.info)
 	if err == nil {
 		err = q.sourceConditions().Check(&s.info, false)

@@ -113,6 +113,9 @@ func (q *request) corsRules() []corsRule {
 	if err != nil {
 		return nil
 	}
+	if q.r.Method == http.MethodOptions { // which opens no bucket
+		q.observe(&info)
+	}
 	rules, err := parseCORS(info.Settings.Labels[labelCORS])
 	if err != nil {
 		q.s.log.Error("CORS rules cannot be read", "bucket", q.name, "error", err)

@@ -134,6 +134,9 @@ func (q *request) deleteObjects() error {
 		})
 	}
 	wg.Wait()
+	for i := range body.Object {
+		q.recordOther(&q.info, "BATCH.DELETE.OBJECT", touched{key: body.Object[i].Key, version: body.Object[i].VersionId, status: http.StatusNoContent, size: -1, err: errs[i]})
+	}
 	x := newXML().root("DeleteResult")
 	for i := range body.Object {
 		o := &body.Object[i]

@@ -39,6 +39,7 @@ func (q *request) sealNew(m *storage.Meta) error {
 
 // describe adds what features say of an object to the answer of GET and HEAD.
 func (q *request) describe(h http.Header, v *storage.Info) {
+	q.watchSize(v.Size)
 	q.describeLock(h, v)
 	q.describeExpiry(h, v)
 	q.describeSeal(h, &v.Meta)
@@ -46,6 +47,7 @@ func (q *request) describe(h http.Header, v *storage.Info) {
 
 // describeNew adds what features say of an object to the answer of what made it.
 func (q *request) describeNew(h http.Header, v *storage.Info) {
+	q.watchSize(v.Size)
 	q.describeExpiry(h, v)
 	q.describeSeal(h, &v.Meta)
 }

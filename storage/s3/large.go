@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
@@ -35,25 +36,28 @@ type segments struct{ q *request }
 var _ manifest.Source = segments{}
 
 // bucket of an account, with its rules.
-func (s segments) bucket(ctx context.Context, account, container string) (storage.Bucket, *iam.Rules, error) {
+func (s segments) bucket(ctx context.Context, account, container string) (storage.Bucket, *storage.BucketInfo, *iam.Rules, error) {
 	b, err := s.q.s.space.Container(ctx, account, container)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	info, err := b.Info(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	rules, err := s.q.s.rules.of(&info)
-	return seal.Over(b, seal.Opener{Keys: s.q.s.keyring}), rules, err
+	return seal.Over(b, seal.Opener{Keys: s.q.s.keyring}), &info, rules, err
 }
 
 // Open implements manifest.Source.
-func (s segments) Open(ctx context.Context, account, container, key string) (storage.Object, error) {
-	b, rules, err := s.bucket(ctx, account, container)
+func (s segments) Open(ctx context.Context, account, container, key string) (o storage.Object, err error) {
+	b, info, rules, err := s.bucket(ctx, account, container)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		s.q.recordOther(info, "REST.GET.SEGMENT", touched{key: key, status: http.StatusOK, size: -1, err: err})
+	}()
 	if err := s.q.authoriseIn(rules, container, iam.GetObject, key, nil); err != nil {
 		return nil, err
 	}
@@ -62,7 +66,7 @@ func (s segments) Open(ctx context.Context, account, container, key string) (sto
 
 // List implements manifest.Source.
 func (s segments) List(ctx context.Context, account, container string, o storage.ListOptions) (storage.Listing, error) {
-	b, rules, err := s.bucket(ctx, account, container)
+	b, _, rules, err := s.bucket(ctx, account, container)
 	if err != nil {
 		return storage.Listing{}, err
 	}

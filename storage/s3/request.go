@@ -23,6 +23,7 @@ type request struct {
 	level     level
 	name, key string // of bucket and object, as the client says them
 	virtual   bool   // the host names the bucket
+	visiting  bool   // it is at a web site
 	query     sigv4.Query
 
 	auth *sigv4.Auth // nil for an anonymous request
@@ -84,6 +85,7 @@ func (q *request) open() error {
 	if err != nil {
 		return err
 	}
+	q.observe(&info)
 	if want := q.r.Header["X-Amz-Expected-Bucket-Owner"]; want != nil && want[0] != rules.Owner {
 		return fail("AccessDenied", "The bucket is not account %s's, as x-amz-expected-bucket-owner says.", want[0])
 	}

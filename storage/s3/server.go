@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"polder.dev/polder/internal/linger"
+	"polder.dev/polder/storage/accesslog"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/s3/sigv4"
@@ -38,8 +39,10 @@ type Config struct {
 	OwnNames bool
 	// Keys encrypt what clients or buckets ask to be, and have no key of their own for.
 	Keys seal.Keyring
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Access is told of requests to buckets that ask for logs; nil tells nobody.
+	Access *accesslog.Log
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Server answers S3 requests. It implements http.Handler.
@@ -51,6 +54,7 @@ type Server struct {
 	region  string
 	domains []string // each with a dot in front
 	sites   []string // as domains
+	access  *accesslog.Log
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -78,7 +82,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, own: c.OwnNames, people: c.Directory, keyring: c.Keys, region: c.Region, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
+	s := &Server{space: c.Space, own: c.OwnNames, people: c.Directory, keyring: c.Keys, region: c.Region, access: c.Access, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
 	if s.region == "" {
 		s.region = firstRegion
 	}
@@ -107,18 +111,23 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// Region is what clients are told that the server is in.
+func (s *Server) Region() string { return s.region }
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{s: s, w: w, r: r, ctx: r.Context()}
 	q.id = requestID(s.first + s.count.Add(1)*golden)
 	w.Header()["X-Amz-Request-Id"] = []string{q.id}
 	w.Header()["X-Amz-Id-2"] = s.host
+	defer q.record()
 	if name, ok := below(s.sites, r.Host); ok {
-		q.name, q.virtual = name, true
+		q.name, q.virtual, q.visiting = name, true, true
 		q.visit()
 		return
 	}
 	if err := q.serve(); err != nil {
+		q.watchFailed(err)
 		linger.Answer(w, r, q.auth != nil, func() { q.fail(err) })
 	}
 }

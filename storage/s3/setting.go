@@ -153,26 +153,6 @@ func (q *request) putNotification() error {
 	return q.status(http.StatusOK)
 }
 
-// logging answers that no access is logged into a bucket.
-func (q *request) logging() error {
-	return q.reply(newXML().root("BucketLoggingStatus").close("BucketLoggingStatus"))
-}
-
-// putLogging takes a configuration that asks for nothing.
-func (q *request) putLogging() error {
-	var f struct {
-		XMLName        xml.Name `xml:"BucketLoggingStatus"`
-		LoggingEnabled *struct{ TargetBucket string }
-	}
-	if err := q.decode(&f); err != nil {
-		return err
-	}
-	if f.LoggingEnabled != nil {
-		return fail("NotImplemented", "This server does not log accesses into a bucket.")
-	}
-	return q.status(http.StatusOK)
-}
-
 // payment answers that a bucket's owner pays.
 func (q *request) payment() error {
 	return q.reply(newXML().root("RequestPaymentConfiguration").text("Payer", "BucketOwner").close("RequestPaymentConfiguration"))

@@ -32,7 +32,7 @@ func TestSettings(t *testing.T) {
 			"<Rule><ID>r</ID><Filter><Prefix>a</Prefix></Filter><Status>Enabled</Status><Expiration><Days>5</Days></Expiration></Rule>",
 			"<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>0</Days></Expiration></Rule></LifecycleConfiguration>", "InvalidArgument", ""},
 		"notification":   {"", "<NotificationConfiguration/>", "<NotificationConfiguration", "<x", "MalformedXML", "<NotificationConfiguration><QueueConfiguration/></NotificationConfiguration>"},
-		"logging":        {"", "<BucketLoggingStatus/>", "<BucketLoggingStatus", "<x", "MalformedXML", "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>"},
+		"logging":        {"", "<BucketLoggingStatus/>", "<BucketLoggingStatus", "<x", "MalformedXML", "<BucketLoggingStatus><LoggingEnabled><TargetBucket>box</TargetBucket><TargetPrefix/></LoggingEnabled></BucketLoggingStatus>"},
 		"requestPayment": {"", "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>", "<Payer>BucketOwner</Payer>", "<RequestPaymentConfiguration/>", "MalformedXML", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"},
 	} {
 		t.Run(param, func(t *testing.T) {

@@ -26,6 +26,7 @@ func (s *Server) Site(r *http.Request) bool {
 // visit answers who visits a web site.
 func (q *request) visit() {
 	if err := q.page(); err != nil {
+		q.watchFailed(err)
 		q.failPage(err)
 	}
 }

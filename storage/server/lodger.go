@@ -37,7 +37,7 @@ func (s *Server) Lodge(ctx context.Context, l Lodger, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("the identity of %s: %w", l.User, err)
 	}
-	door, err := s3.New(s3.Config{Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Now: s.cfg.Now, Log: s.cfg.Log})
+	door, err := s3.New(s3.Config{Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Access: s.logs, Now: s.cfg.Now, Log: s.cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,13 @@ import (
 
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/accesslog"
 	"polder.dev/polder/storage/cache"
 	"polder.dev/polder/storage/disk"
+	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/lifecycle"
 	"polder.dev/polder/storage/naming"
+	"polder.dev/polder/storage/s3"
 	"polder.dev/polder/storage/seal"
 	"polder.dev/polder/storage/show"
 	"polder.dev/polder/storage/tier"
@@ -87,6 +90,7 @@ type Server struct {
 	tokens  []byte
 	keys    seal.Keyring
 	lives   *lifecycle.Runner
+	logs    *accesslog.Log
 	traffic *traffic
 	slots   chan struct{} // one for each request that is served
 	away    []string      // directories that are known and held no disk at the start
@@ -157,12 +161,32 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	if s.logs, err = s.openLogs(); err != nil {
+		return err
+	}
 	if s.admin, err = listenSocket(Socket(s.cfg.Dir)); err != nil {
 		return err
 	}
 	s.traffic = newTraffic(s.cfg.Metrics)
 	s.cfg.Metrics.MustRegister(gauges{s.disks, s.lives}) // it panics for a name that is there twice, which is ours to see
 	return nil
+}
+
+// logsGrace is how long the last access logs may take at the end.
+const logsGrace = 10 * time.Second
+
+// openLogs makes what keeps access logs. They are put by a door of its own, through which
+// nobody else comes.
+func (s *Server) openLogs() (*accesslog.Log, error) {
+	nobody, err := iam.NewUsers(nil)
+	if err != nil {
+		return nil, err
+	}
+	door, err := s3.New(s3.Config{Space: s.space, Directory: nobody, Region: s.cfg.Region, Keys: s.keys, Now: s.cfg.Now, Log: s.cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	return accesslog.New(accesslog.Options{Put: door.PutLog, Region: door.Region(), Log: s.cfg.Log, Now: s.cfg.Now, Metrics: s.cfg.Metrics})
 }
 
 // hold takes the lock of a data directory.
@@ -236,6 +260,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return d.Run(ctx) })
 	}
 	g.Go(func() error { return s.tiers.Run(ctx) })
+	g.Go(func() error { s.logs.Run(ctx); return nil })
 	g.Go(func() error { return untilOver(ctx, s.lives.Run(ctx)) })
 	return g.Wait()
 }
@@ -252,6 +277,11 @@ func untilOver(ctx context.Context, err error) error {
 func (s *Server) Close() error {
 	s.stop()
 	s.work.Wait()
+	if s.logs != nil {
+		grace, cancel := context.WithTimeout(context.Background(), logsGrace)
+		s.logs.Close(grace)
+		cancel()
+	}
 	var err error
 	if s.store != nil {
 		err = s.store.Close()

@@ -3,6 +3,7 @@ package swift
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"polder.dev/polder/storage"
@@ -65,6 +66,7 @@ func (c *call) keepOld(b, to *box, key string) error {
 		return err
 	}
 	_, err = storage.Copy(c.ctx, to.Bucket, name, o, 0, i.Size, storage.PutOptions{Meta: m})
+	c.recordOther(to, "SWIFT.PUT.ARCHIVE", touched{key: name, status: http.StatusCreated, size: i.Size, err: err})
 	if errors.Is(err, storage.ErrInvalid) {
 		return refuse(412) // the name became too long
 	}
@@ -84,6 +86,7 @@ func (c *call) restore(b *box, key, version string) (done bool, err error) {
 		}
 		name := archivePrefix(key) + timestamp(c.h.cfg.Now())
 		_, err := to.Put(c.ctx, name, strings.NewReader(""), storage.PutOptions{Meta: storage.Meta{ContentType: deletedType}})
+		c.recordOther(to, "SWIFT.PUT.ARCHIVE", touched{key: name, status: http.StatusCreated, err: err})
 		return false, err
 	}
 	return c.pop(b, to, key)
@@ -103,7 +106,7 @@ func (c *call) pop(b, to *box, key string) (bool, error) {
 		} else if !errors.Is(err, storage.ErrNoObject) {
 			return false, err
 		}
-		if _, err := to.Delete(c.ctx, old.Key, storage.DeleteOptions{}); err != nil {
+		if err := c.takeOld(to, old.Key, 0); err != nil {
 			return false, err
 		}
 		if len(page.Objects) < 2 || page.Objects[1].Meta.ContentType == deletedType {
@@ -124,6 +127,12 @@ func (c *call) pop(b, to *box, key string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = to.Delete(c.ctx, old.Key, storage.DeleteOptions{})
-	return true, err
+	return true, c.takeOld(to, old.Key, old.Size)
+}
+
+// takeOld removes an old version that took its object's place again.
+func (c *call) takeOld(to *box, key string, size int64) error {
+	_, err := to.Delete(c.ctx, key, storage.DeleteOptions{})
+	c.recordOther(to, "SWIFT.DELETE.ARCHIVE", touched{key: key, status: http.StatusNoContent, size: size, err: err})
+	return err
 }

@@ -147,6 +147,9 @@ func (c *call) box(shown, name string) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	if shown == c.shown && name == c.container {
+		c.observe(&info)
+	}
 	rules, err := c.h.rulesOf(&info)
 	if err != nil {
 		return nil, err

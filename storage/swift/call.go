@@ -34,6 +34,7 @@ type call struct {
 	badAuth bool         // a token was sent, and is none
 	scope   *scope       // what a signature in the URL or a form gives
 	sub     bool         // a request of our own
+	watch   *watch       // nil where the container asks for no logs
 }
 
 // method is the request's.
@@ -142,14 +143,18 @@ func (c *call) subcall(method, path string, header http.Header, body io.Reader, 
 		h: c.h, ctx: c.ctx, w: &writer{ResponseWriter: rec}, r: r, q: query{}, trans: c.trans,
 		who: c.who, service: c.service, badAuth: c.badAuth, scope: c.scope, sub: true,
 	}
-	if err := s.split(path); err != nil {
-		s.fail(err)
-	} else if err := s.dispatch(); err != nil {
+	err := s.split(path)
+	if err == nil {
+		err = s.dispatch()
+	}
+	if err != nil {
+		s.watchFailed()
 		s.fail(err)
 	}
 	if rec.status == 0 {
 		rec.status = http.StatusOK
 	}
+	s.record()
 	return rec
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/accesslog"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/seal"
@@ -19,8 +20,10 @@ import (
 type Config struct {
 	Space     *naming.Space
 	Directory iam.Directory
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Access is told of requests to containers that ask for logs; nil tells nobody.
+	Access *accesslog.Log
+	Log    *slog.Logger
+	Now    func() time.Time
 
 	// Resellers are prefixes of accounts in URLs. The first is that of identities' own
 	// accounts; without any they are AUTH, and SERVICE for services.

@@ -2,6 +2,7 @@ package swift
 
 import (
 	"maps"
+	"net/http"
 	"strings"
 
 	"polder.dev/polder/storage"
@@ -73,13 +74,20 @@ func (c *call) copyFrom() error {
 	return c.copy(place{shown, container, object}, place{c.shown, c.container, c.object}, l)
 }
 
-func (c *call) copy(from, to place, l look) error {
+func (c *call) copy(from, to place, l look) (err error) {
 	if c.header("X-Symlink-Target") != "" {
 		return plainf(400, "Symlink requests require a zero byte body")
 	}
 	src, err := c.box(from.shown, from.container)
 	if err != nil {
 		return err
+	}
+	copied := touched{status: http.StatusCreated, size: -1}
+	if c.method() != "COPY" { // else the request is about the source
+		defer func() {
+			copied.key, copied.err = from.object, err
+			c.recordOther(src, "SWIFT.COPY.OBJECT_GET", copied)
+		}()
 	}
 	if err := c.permit(src, iam.GetObject, from.object); err != nil {
 		return err
@@ -103,6 +111,12 @@ func (c *call) copy(from, to place, l look) error {
 	dst, err := c.box(to.shown, to.container)
 	if err != nil {
 		return err
+	}
+	if c.method() == "COPY" {
+		defer func() {
+			copied.key, copied.err = to.object, err
+			c.recordOther(dst, "SWIFT.COPY.OBJECT_PUT", copied)
+		}()
 	}
 	if err := c.permit(dst, iam.PutObject, to.object); err != nil {
 		return err
@@ -135,6 +149,7 @@ func (c *call) copy(from, to place, l look) error {
 	if err != nil {
 		return err
 	}
+	copied.size = info.Size
 	c.copied(from, s, dst, &info, l)
 	c.answer(201, "")
 	return nil

@@ -115,8 +115,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Trans-Id", c.trans)
 	w.Header().Set("X-Openstack-Request-Id", c.trans)
+	defer c.record()
 	defer c.w.end()
 	if err := c.serve(); err != nil {
+		c.watchFailed()
 		linger.Answer(c.w, r, !c.who.Anonymous(), func() { c.fail(err) })
 	}
 }

@@ -176,6 +176,7 @@ func (c *call) objectGet() error {
 		return err
 	}
 	defer func() { _ = s.Close() }() // it was only read
+	c.watchSize(s.info.Size)
 	if s.look.manifest && c.method() == http.MethodGet && c.q["format"] == "raw" && manifest.StaticOf(&s.info.Meta) != nil {
 		if err := c.rawManifest(s); err != nil {
 			return err

@@ -226,7 +226,11 @@ func (c *call) store(b *box, key string, body io.Reader, o storage.PutOptions) (
 	if err := c.sealNew(b, &o.Meta); err != nil {
 		return storage.Info{}, err
 	}
-	return b.Put(c.ctx, key, body, o)
+	info, err := b.Put(c.ctx, key, body, o)
+	if err == nil {
+		c.watchSize(info.Size)
+	}
+	return info, err
 }
 
 // objectPost changes an object's metadata.

@@ -2,6 +2,7 @@ package swift
 
 import (
 	"context"
+	"net/http"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/iam"
@@ -13,11 +14,14 @@ type source struct{ c *call }
 
 var _ manifest.Source = source{}
 
-func (s source) Open(ctx context.Context, account, container, key string) (storage.Object, error) {
+func (s source) Open(ctx context.Context, account, container, key string) (o storage.Object, err error) {
 	b, err := s.c.box(s.c.h.shownAs(account), container)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		s.c.recordOther(b, "SWIFT.GET.SEGMENT", touched{key: key, status: http.StatusOK, size: -1, err: err})
+	}()
 	if err := s.c.permit(b, iam.GetObject, key); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,7 @@ func (c *call) staticWeb() (bool, error) {
 	if err != nil {
 		return false, nil
 	}
+	c.observe(&info)
 	rules, err := c.h.rulesOf(&info)
 	if err != nil {
 		return false, nil

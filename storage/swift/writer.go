@@ -3,6 +3,7 @@ package swift
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -23,6 +24,8 @@ type writer struct {
 	// raw is the connection itself, where net/http would leave a header out.
 	raw  *bufio.ReadWriter
 	conn net.Conn
+	sent int64  // bytes of the body
+	told func() // is called once the status is known; nil is nobody
 }
 
 func (w *writer) WriteHeader(status int) {
@@ -31,6 +34,9 @@ func (w *writer) WriteHeader(status int) {
 	}
 	if w.status == 0 {
 		w.status = status
+		if w.told != nil {
+			w.told()
+		}
 		if w.temp != nil {
 			w.temp.apply(w.Header(), status)
 		}
@@ -110,10 +116,13 @@ func (w *writer) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	to := io.Writer(w.ResponseWriter)
 	if w.raw != nil {
-		return w.raw.Write(p)
+		to = w.raw
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := to.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 // FlushError is what http.ResponseController flushes by.

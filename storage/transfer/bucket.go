@@ -84,6 +84,7 @@ type Bucket struct {
 	ObjectLock bool      `json:"objectLock,omitempty"`
 	Policy     bool      `json:"policy"`
 	Lifecycle  int       `json:"lifecycleRules"`
+	Logging    *Logging  `json:"logging,omitempty"` // nil is no access log, or not known
 	Durability string    `json:"durability,omitempty"`
 	Copies     string    `json:"copies,omitempty"`
 	ETag       string    `json:"etag,omitempty"`
@@ -142,6 +143,10 @@ func (c *Client) ShowBucket(ctx context.Context, name string, count bool) (Bucke
 	}
 	lock, _, _, _, oerr := c.s3.GetObjectLockConfig(ctx, name)
 	b.ObjectLock = oerr == nil && lock == "Enabled"
+	logs, gerr := c.Logging(ctx, name)
+	if gerr == nil {
+		b.Logging = &logs
+	}
 	for _, err := range []error{err, perr, lerr, oerr} {
 		if !known(err) && codeOf(err) == "" {
 			return Bucket{}, explain(err, a)

@@ -197,6 +197,14 @@ func parseQuery(r Request) (*Auth, error) {
 	return a, nil
 }
 
+// Version is how logs name the kind of signature: SigV4 or SigV2.
+func (a *Auth) Version() string {
+	if a.two {
+		return "SigV2"
+	}
+	return "SigV4"
+}
+
 func (a *Auth) covers(name string) bool { return slices.Contains(a.signed, name) }
 
 // Verify proves that whoever signed has the secret, and meant this request at about now.
