@@ -104,6 +104,9 @@ type PutOptions struct {
 type ReadOptions struct {
 	Version string // "" is the newest
 	If      Conditions
+	// Once says that what is read is not read again soon: the store need not leave it in
+	// the machine's memory.
+	Once bool
 }
 
 // EditOptions change a version.

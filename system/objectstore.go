@@ -93,6 +93,7 @@ func lodgeRegistry(ctx context.Context, c layout.Cloud, s *server.Server, ready 
 	}
 	return s.Lodge(ctx, server.Lodger{
 		Account: emulate.Namespace, User: registryUser, AccessKey: registryUser, Secret: secret, Bucket: registryBucket, Socket: c.RegistryStore(),
+		Handovers: c.RegistryDir(),
 	}, ready)
 }
 

@@ -52,7 +52,7 @@ func table(a *assembly) ([]component.Entry, error) {
 			return append([]string{filepath.Join(a.libexec, name)}, args...)
 		}
 		small    = environment(fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.NumCPU()/8))) // seldom busy: each processor more costs wake-ups
-		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.Path("registry"), "--ca="+c.Cert("ca"),
+		registry = helper("registry", "--address="+c.At(layout.PortRegistry), "--dir="+c.RegistryDir(), "--ca="+c.Cert("ca"),
 			"--cert="+c.Cert("registry"), "--key="+c.Key("registry"), "--api="+c.APIURL(), "--writers="+groupAdmins+","+groupWriters, "--readers="+userReader,
 			"--audiences="+apiserver.Issuer+","+c.RegistryURL())
 	)

@@ -2,6 +2,9 @@ package bulk
 
 import "os"
 
+// here is an offset, and means that of the file.
+const here = -1
+
 const (
 	// pastBytes are the least that is moved past memory: small files are asked for often.
 	pastBytes = 64 << 10
@@ -27,7 +30,7 @@ func NewFile(f *os.File, keep bool) *File { return &File{f: f, keep: keep} }
 // Read implements io.Reader.
 func (f *File) Read(b []byte) (int, error) {
 	if f.past(b) {
-		n, err := readPast(f.f, b)
+		n, err := readPast(f.f, b, here)
 		if !f.refused(err) {
 			return n, err
 		}
@@ -51,6 +54,24 @@ func (f *File) Write(b []byte) (n int, err error) {
 		begin(f.f, f.dirty)
 		f.dirty = 0
 	}
+	return n + m, err
+}
+
+// ReadAt is f's ReadAt, but that a large part that memory does not have is not left there.
+func ReadAt(f *os.File, b []byte, off int64) (n int, err error) {
+	for len(b)-n >= pastBytes {
+		m, err := readPast(f, b[n:], off+int64(n))
+		if cannot(err) {
+			break
+		}
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	if n == len(b) {
+		return n, nil
+	}
+	m, err := f.ReadAt(b[n:], off+int64(n))
 	return n + m, err
 }
 

@@ -8,17 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// dontCache is RWF_DONTCACHE of include/uapi/linux/fs.h (Linux 6.14, and file systems
-	// that know it): what memory has is taken from there, and what it has not goes through
-	// it at once.
-	dontCache = 0x80
-	// here is an offset, and means that of the file.
-	here = -1
-)
+// dontCache is RWF_DONTCACHE of include/uapi/linux/fs.h (Linux 6.14, and file systems
+// that know it): what memory has is taken from there, and what it has not goes through
+// it at once.
+const dontCache = 0x80
 
-func readPast(f *os.File, b []byte) (int, error) {
-	n, err := past(f, "read", func(fd int) (int, error) { return unix.Preadv2(fd, [][]byte{b}, here, dontCache) })
+func readPast(f *os.File, b []byte, off int64) (int, error) {
+	n, err := past(f, "read", func(fd int) (int, error) { return unix.Preadv2(fd, [][]byte{b}, off, dontCache) })
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}

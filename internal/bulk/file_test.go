@@ -58,6 +58,35 @@ func testFile(t *testing.T, where, name string, keep bool) {
 	}
 }
 
+// TestReadAt reads what is there, past memory or from it, and says where it ends.
+func TestReadAt(t *testing.T) {
+	want := bytesOf(3*pastBytes + 7)
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int{0, 1, pastBytes, 2*pastBytes + 8, len(want) - 1, len(want), len(want) + 1} {
+		for _, n := range []int{0, 1, pastBytes - 1, pastBytes, 2*pastBytes + 1, len(want) + 1} {
+			got := make([]byte, n)
+			m, err := ReadAt(f, got, int64(off))
+			there := want[min(off, len(want)):min(off+n, len(want))]
+			if short := off+n > len(want) && n > 0; !bytes.Equal(got[:m], there) || short != errors.Is(err, io.EOF) || !short && err != nil {
+				t.Errorf("%d bytes from %d on: %d of %d, %v", n, off, m, len(there), err)
+			}
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := ReadAt(f, make([]byte, partBytes), 0); n != 0 || !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%d bytes of a closed file are read: %v", n, err)
+	}
+}
+
 // TestAFileThatCannot says why.
 func TestAFileThatCannot(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")

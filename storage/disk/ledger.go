@@ -171,6 +171,22 @@ func (l ledger) Stage(p engine.Part, size int64) (engine.Stage, error) {
 	return g, nil
 }
 
+// Take leaves copies to be written: a file has one place.
+func (l ledger) Take(p engine.Part, h *storage.Handover) (engine.Stage, error) {
+	homes := l.s.top.Load().homes(p)
+	if len(homes) != 1 {
+		return nil, fmt.Errorf("%w: %d copies are kept", storage.ErrNoHandover, len(homes))
+	}
+	if !homes[0].ok() {
+		return nil, homes[0].missing()
+	}
+	one, err := homes[0].shelf.Take(h)
+	if err != nil {
+		return nil, err
+	}
+	return &stage{homes: homes, stages: []*shelf.Stage{one}, size: h.Size}, nil
+}
+
 func (g *stage) Write(p []byte) (int, error) {
 	for _, one := range g.stages {
 		if _, err := one.Write(p); err != nil {

@@ -40,6 +40,10 @@ type Ledger interface {
 	// Stage begins a blob of size bytes, 0 where that is unknown.
 	Stage(p Part, size int64) (Stage, error)
 
+	// Take makes a stage of a file that is on the part's disk already, or returns
+	// storage.ErrNoHandover.
+	Take(p Part, h *storage.Handover) (Stage, error)
+
 	// Commit makes all changes of a batch, or none. It returns when they are as durable
 	// as the batch asks, and visible.
 	Commit(b Batch) error
@@ -121,6 +125,8 @@ type Blob interface {
 	// ReadAt verifies what it reads.
 	io.ReaderAt
 	Extents(off, n int64) ([]storage.Extent, error)
+	// Once has what is read not stay in the machine's memory, where the ledger can do that.
+	Once()
 	// Idle gives back what can be had again, such as an open file.
 	Idle()
 	Close() error

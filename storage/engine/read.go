@@ -107,6 +107,11 @@ func (b *bucket) open(p Part, key string, o storage.ReadOptions) (storage.Object
 	} else if f.size > 0 {
 		err = b.openBlob(obj, p, f.entry, f.size)
 	}
+	for _, one := range obj.pieces {
+		if o.Once {
+			one.blob.Once()
+		}
+	}
 	if err != nil {
 		_ = obj.Close()
 		return nil, fmt.Errorf("opening %s: %w", key, err)

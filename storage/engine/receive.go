@@ -17,7 +17,7 @@ import (
 type incoming struct {
 	size  int64
 	etag  string // "" where the bucket wants none that costs
-	sum   uint32 // CRC32C of the body, where etag is ""
+	sum   uint32 // CRC32C of the body, or of its blocks' CRC32Cs, where etag is ""
 	data  []byte // of a small body
 	stage Stage  // of a larger one
 	lent  *[]byte
@@ -53,6 +53,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // receive reads a body to its end. A small one stays in memory, which is lent until
 // discard; a larger one goes to a stage.
 func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, body io.Reader, o *storage.PutOptions) (*incoming, error) {
+	if h, ok := body.(*storage.Handover); ok {
+		return b.take(p, set, h, o)
+	}
 	in := &incoming{}
 	buf := in.room(o.Size)
 	n, err := readFull(ctx, body, buf)
@@ -78,6 +81,24 @@ func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, bod
 		return nil, err
 	}
 	return in, nil
+}
+
+// take receives a file. A small one is not worth a file of its own, and nobody reads it for
+// an MD5.
+func (b *bucket) take(p Part, set *storage.Settings, h *storage.Handover, o *storage.PutOptions) (*incoming, error) {
+	if !plain(set, o) || h.Size <= InlineMax {
+		return nil, storage.ErrNoHandover
+	}
+	in := &incoming{size: h.Size}
+	for _, s := range h.Sums {
+		in.sum = crc32.Update(in.sum, castagnoli, binary.BigEndian.AppendUint32(nil, s))
+	}
+	if err := in.check(o); err != nil {
+		return nil, err
+	}
+	var err error
+	in.stage, err = b.store.ledger.Take(p, h)
+	return in, err
 }
 
 // plain says that the body needs no MD5.

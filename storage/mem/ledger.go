@@ -160,6 +160,11 @@ func (l *ledger) Open(_ engine.Part, e engine.Entry) (engine.Blob, error) {
 
 func (l *ledger) Stage(engine.Part, int64) (engine.Stage, error) { return &stage{l: l}, nil }
 
+// Take refuses: memory has no files.
+func (*ledger) Take(engine.Part, *storage.Handover) (engine.Stage, error) {
+	return nil, storage.ErrNoHandover
+}
+
 // stage gathers a blob.
 type stage struct {
 	l      *ledger
@@ -223,6 +228,7 @@ func (b blob) Extents(off, n int64) ([]storage.Extent, error) {
 	return out, nil
 }
 
+func (blob) Once()        {}
 func (blob) Idle()        {}
 func (blob) Close() error { return nil }
 

@@ -42,6 +42,9 @@ type Common struct {
 	CA []byte
 	// Socket is a Unix socket at which the remote answers, whatever host its URL names.
 	Socket string
+	// Handovers is a directory that is shared with a Polder that answers on this machine:
+	// Put offers it files of there that are a storage.Handover. "" is none.
+	Handovers string
 	// NoMD5 sends large bodies of which no MD5 is given without hashing them, to a remote
 	// that has no MD5 to compare with.
 	NoMD5 bool

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,9 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, o storage.
 }
 
 func (b *Bucket) put(ctx context.Context, key string, body io.Reader, o storage.PutOptions) (entry, error) {
+	if h, ok := body.(*storage.Handover); ok {
+		return b.handOver(ctx, key, h, o)
+	}
 	opaque := o.Opaque || b.settings().PlainETag
 	most := int64(b.s.cfg.BufferBytes)
 	if o.Size > most && o.Size <= b.s.can.putMax && o.Seal == nil && !opaque {
@@ -67,6 +71,30 @@ func (b *Bucket) put(ctx context.Context, key string, body io.Reader, o storage.
 	return b.write(ctx, b.at(key), o.If, func(d demand) (entry, error) {
 		return b.s.wire.put(ctx, b.at(key), payload{bytes: first, size: int64(len(first)), md5: sum}, w, d)
 	})
+}
+
+// handOver names a file to the remote, in place of its bytes.
+func (b *Bucket) handOver(ctx context.Context, key string, h *storage.Handover, o storage.PutOptions) (entry, error) {
+	_, s3 := b.s.wire.(*s3)
+	name, err := filepath.Rel(b.s.cfg.Handovers, h.Path)
+	if !s3 || b.s.cfg.Handovers == "" || err != nil || !filepath.IsLocal(name) || o.Seal != nil || o.MD5 != "" || o.Opaque {
+		return entry{}, storage.ErrNoHandover
+	}
+	w, err := encode(o.Meta, fact{}, b.s.can)
+	if err != nil {
+		return entry{}, err
+	}
+	w.headers[storage.HandoverHeader] = name
+	defer delete(w.headers, storage.HandoverHeader)
+	sums := h.Encode()
+	e, err := b.write(ctx, b.at(key), o.If, func(d demand) (entry, error) {
+		return b.s.wire.put(ctx, b.at(key), payload{bytes: sums, size: int64(len(sums))}, w, d)
+	})
+	if errors.Is(err, ErrCannot) {
+		err = fmt.Errorf("%w: %w", storage.ErrNoHandover, err)
+	}
+	e.size = h.Size
+	return e, err
 }
 
 // sealed judges a body that is complete, and returns its metadata.

@@ -147,6 +147,7 @@ var causes = []struct {
 	{storage.ErrDigest, "BadDigest", "The body is not what the request says of it"},
 	{storage.ErrForbiddenPlace, "AccessDenied", "The data may not lie there"},
 	{storage.ErrReadOnly, "MethodNotAllowed", "The bucket shows data of another store, and may only be read"},
+	{storage.ErrNoHandover, "MethodNotAllowed", "Send the file's bytes instead"},
 	{storage.ErrFull, "StorageFull", "The disks have no room for this"},
 	{storage.ErrUnavailable, "ServiceUnavailable", "A disk or a store that is needed is away; try again later"},
 	{storage.ErrClosed, "ServiceUnavailable", "The server is stopping; try again"},

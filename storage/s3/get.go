@@ -20,7 +20,7 @@ func (q *request) getObject() error {
 	if q.r.Method == http.MethodHead {
 		return q.headObject(version)
 	}
-	o, err := q.bucket.Open(q.ctx, q.key, storage.ReadOptions{Version: version})
+	o, err := q.bucket.Open(q.ctx, q.key, storage.ReadOptions{Version: version, Once: q.s.once})
 	if err != nil {
 		return q.absent(err, version, iam.GetObject)
 	}

@@ -21,6 +21,9 @@ func (q *request) putObject() error {
 	if err := q.sealNew(&m); err != nil {
 		return err
 	}
+	if name := q.header(storage.HandoverHeader); name != "" {
+		return q.putHandover(m, name)
+	}
 	p, err := q.payload()
 	if err != nil {
 		return err

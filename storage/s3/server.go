@@ -41,8 +41,13 @@ type Config struct {
 	Keys seal.Keyring
 	// Access is told of requests to buckets that ask for logs; nil tells nobody.
 	Access *accesslog.Log
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Handovers is a directory of this machine whose files clients may have taken over
+	// (storage.Handover), and not send. "" is none.
+	Handovers string
+	// ReadOnce says that clients seldom read an object again (storage.ReadOptions.Once).
+	ReadOnce bool
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Server answers S3 requests. It implements http.Handler.
@@ -50,6 +55,10 @@ type Server struct {
 	space   *naming.Space
 	people  iam.Directory
 	keyring seal.Keyring // may be nil
+
+	handovers string
+	once      bool
+
 	own     bool
 	region  string
 	domains []string // each with a dot in front
@@ -82,7 +91,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, own: c.OwnNames, people: c.Directory, keyring: c.Keys, region: c.Region, access: c.Access, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
+	s := &Server{space: c.Space, own: c.OwnNames, handovers: c.Handovers, once: c.ReadOnce, people: c.Directory, keyring: c.Keys, region: c.Region, access: c.Access, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
 	if s.region == "" {
 		s.region = firstRegion
 	}

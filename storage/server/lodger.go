@@ -15,8 +15,8 @@ import (
 	"polder.dev/polder/storage/s3"
 )
 
-// Lodger is a program of the store's own machine that keeps its data in a bucket, and
-// reaches it by a socket: before anybody else is served, and whatever becomes of those who
+// Lodger is a program of the store's own machine that keeps its data in a bucket, of which
+// it seldom reads anything twice, and reaches it by a socket: before anybody else is served, and whatever becomes of those who
 // know the other identities.
 type Lodger struct {
 	// Account owns the bucket, and User is a name in it that may do nothing but read and
@@ -25,6 +25,9 @@ type Lodger struct {
 	Bucket                           string
 	// Socket is made for root, or for the user who runs the store.
 	Socket string
+	// Handovers is a directory of the lodger's whose files the store may be given; "" is
+	// none.
+	Handovers string
 }
 
 // Lodge makes the bucket of a lodger, if it is not there, and serves it until ctx ends.
@@ -37,7 +40,9 @@ func (s *Server) Lodge(ctx context.Context, l Lodger, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("the identity of %s: %w", l.User, err)
 	}
-	door, err := s3.New(s3.Config{Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Access: s.logs, Now: s.cfg.Now, Log: s.cfg.Log})
+	door, err := s3.New(s3.Config{
+		Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Handovers: l.Handovers, ReadOnce: true, Access: s.logs, Now: s.cfg.Now, Log: s.cfg.Log,
+	})
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,9 @@ func (c Cloud) Kubeconfig(name string) string { return c.Path("etc", name+".kube
 // AdminKubeconfig is the administrator's.
 func (c Cloud) AdminKubeconfig() string { return c.Path("admin.kubeconfig") }
 
+// RegistryDir is where the registry keeps files.
+func (c Cloud) RegistryDir() string { return c.Path("registry") }
+
 // RegistrySecret is the file of the key by which the registry reaches its bucket, and
 // RegistryStore the socket where.
 func (c Cloud) RegistrySecret() string { return c.Path("pki", "registry.secret") }

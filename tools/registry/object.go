@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,8 @@ func (objectFactory) Create(_ context.Context, parameters map[string]any) (drive
 // and all must see the same moves, so there is one for the process.
 type objects struct {
 	files  driver.StorageDriver
+	dir    string // of the files
+	coming coming
 	bucket storage.Bucket
 	store  io.Closer
 
@@ -76,14 +79,18 @@ func openObjects(ctx context.Context, o options) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := factory.Create(ctx, diskDriver, map[string]any{"rootdirectory": o.dir})
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", o.dir, err)
+	}
+	files, err := factory.Create(ctx, diskDriver, map[string]any{"rootdirectory": dir})
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", o.dir, err)
 	}
 	far, err := remote.NewS3(remote.S3{
 		Endpoint: storeURL, Region: storeRegion, AccessKey: o.storeKey, SecretKey: secret,
 		Common: remote.Common{
-			Socket: o.storeSocket, NoMD5: true, Tries: storeTries, Backoff: storeBackoff, BufferBytes: bufferBytes,
+			Socket: o.storeSocket, Handovers: dir, NoMD5: true, Tries: storeTries, Backoff: storeBackoff, BufferBytes: bufferBytes,
 			Layout: remote.Layout{OnlyShown: true, Show: map[string]remote.Shown{o.bucket: {Bucket: o.bucket}}},
 		},
 	})
@@ -94,7 +101,7 @@ func openObjects(ctx context.Context, o options) (*objects, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening bucket %s: %w", o.bucket, err), far.Close())
 	}
-	return &objects{files: files, bucket: b, store: far}, nil
+	return &objects{files: files, dir: dir, bucket: b, store: far}, nil
 }
 
 // ready waits until the store answers. One that refuses us does so for good.
@@ -183,6 +190,9 @@ func (d *objects) PutContent(ctx context.Context, p string, content []byte) erro
 	})
 }
 
+// blobMeta is what is said of all objects.
+var blobMeta = storage.Meta{ContentType: "application/octet-stream"}
+
 // putTries is how often a body is sent to a store that goes away meanwhile.
 const putTries = 3
 
@@ -193,7 +203,7 @@ func (d *objects) put(ctx context.Context, p string, size int64, c storage.Condi
 		if err != nil {
 			return err
 		}
-		_, err = d.bucket.Put(ctx, key(p), r, storage.PutOptions{Size: size, If: c, Meta: storage.Meta{ContentType: "application/octet-stream"}})
+		_, err = d.bucket.Put(ctx, key(p), r, storage.PutOptions{Size: size, If: c, Meta: blobMeta})
 		_ = r.Close() // it was only read
 		if err == nil || i == putTries || remote.IsPermanent(err) {
 			return err
@@ -209,7 +219,7 @@ func (d *objects) Writer(ctx context.Context, p string, more bool) (driver.FileW
 	if !uploads(p) {
 		return nil, driver.ErrUnsupportedMethod{DriverName: objectDriver}
 	}
-	return d.files.Writer(ctx, p, more)
+	return d.coming.writer(p, more, func() (driver.FileWriter, error) { return d.files.Writer(ctx, p, more) })
 }
 
 // Stat implements driver.StorageDriver.
@@ -312,11 +322,41 @@ func (d *objects) Move(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	err = d.put(ctx, to, f.Size(), storage.Conditions{}, func() (io.ReadCloser, error) { return d.files.Reader(ctx, from, 0) })
-	if err != nil {
+	sums, stay := d.coming.leave(from, f.Size())
+	defer stay()
+	if err := d.become(ctx, from, to, f.Size(), sums); err != nil {
 		return fmt.Errorf("storing %s: %w", path.Base(path.Dir(to)), err)
 	}
-	return d.files.Delete(ctx, from)
+	if err := d.files.Delete(ctx, from); err != nil && !isMissing(err) {
+		return err
+	}
+	d.coming.forget(from)
+	return nil
+}
+
+// handoverBytesMin is the least for which the store takes a file over: what is smaller is
+// sent as fast, and lies with others.
+const handoverBytesMin = 1 << 20
+
+// become makes an object of a file, by handing the file over if it can.
+func (d *objects) become(ctx context.Context, from, to string, size int64, sums []uint32) error {
+	err := storage.ErrNoHandover
+	if sums != nil && size >= handoverBytesMin {
+		h := &storage.Handover{Path: filepath.Join(d.dir, from), Size: size, Sums: sums}
+		_, err = d.bucket.Put(ctx, key(to), h, storage.PutOptions{Size: size, Meta: blobMeta})
+	}
+	if errors.Is(err, storage.ErrNoHandover) {
+		err = d.put(ctx, to, size, storage.Conditions{}, func() (io.ReadCloser, error) { return d.files.Reader(ctx, from, 0) })
+	}
+	if err == nil {
+		return nil
+	}
+	// The answer may be lost of a store that has taken the file. What has a digest's path is
+	// what was to be there.
+	if i, e := d.bucket.Stat(ctx, key(to), storage.ReadOptions{}); e == nil && i.Size == size {
+		return nil
+	}
+	return err
 }
 
 // Delete implements driver.StorageDriver.
@@ -326,6 +366,7 @@ func (d *objects) Delete(ctx context.Context, p string) error {
 	found := false
 	switch err := d.files.Delete(ctx, p); {
 	case err == nil:
+		d.coming.forget(p)
 		found = true
 	case !isMissing(err):
 		return err

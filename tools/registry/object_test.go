@@ -48,8 +48,13 @@ func TestAllOnObjects(t *testing.T) {
 // store is an object store that answers at a socket, and can be away.
 type store struct {
 	socket, secret string
+	dir            string // of files that it may be given
 	bucket         storage.Bucket
 	away           atomic.Int64 // requests that get no answer yet
+
+	shares bool         // it takes files over
+	taken  atomic.Int64 // of them
+	silent atomic.Bool  // who hands one over gets no answer
 }
 
 const bucketName = "registry"
@@ -92,11 +97,43 @@ func newStore(t *testing.T) *store {
 		if s.away.Add(-1) >= 0 {
 			panic(http.ErrAbortHandler)
 		}
+		if s.shares && r.Header.Get(storage.HandoverHeader) != "" {
+			s.take(w, r)
+			return
+		}
 		h.ServeHTTP(w, r)
 	})}
 	go func() { _ = web.Serve(l) }() // ends with Close
 	t.Cleanup(func() { _ = errors.Join(web.Close(), objects.Close()) })
 	return s
+}
+
+// take is how the disks' store takes a file over, as far as a client sees.
+func (s *store) take(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	path := filepath.Join(s.dir, r.Header.Get(storage.HandoverHeader))
+	b, missing := os.ReadFile(path)
+	h, bad := storage.DecodeHandover(path, body)
+	if err := errors.Join(err, missing, bad); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var sums storage.Sums
+	_, _ = sums.Write(b)
+	if int64(len(b)) != h.Size || !slices.Equal(sums.Blocks, h.Sums) {
+		http.Error(w, "these are other checksums", http.StatusBadRequest)
+		return
+	}
+	_, err = s.bucket.Put(r.Context(), strings.TrimPrefix(r.URL.Path, "/"+bucketName+"/"), bytes.NewReader(b), storage.PutOptions{})
+	if err := errors.Join(err, os.Remove(path)); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	s.taken.Add(1)
+	if s.silent.Load() {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Etag", `"1"`)
 }
 
 func (s *store) options(dir string) options {

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"path"
 	"sync"
+	"syscall"
 
+	"polder.dev/polder/internal/bulk"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/disk/drive"
 	"polder.dev/polder/storage/engine"
@@ -17,7 +18,7 @@ import (
 
 // A file holds the bytes of one blob, then the checksums of its blocks, then a foot.
 const (
-	blockBytes = 64 << 10
+	blockBytes = storage.HandoverBlock
 	footBytes  = 40
 	fileMagic  = "PLDRBLB\x01"
 )
@@ -59,40 +60,74 @@ type Stage struct {
 	s     *Shelf
 	id    uint64
 	file  drive.File
-	size  int64
-	sums  []uint32
-	ended bool // the foot is written
-	done  bool // committed or discarded
+	sums  storage.Sums // of what it holds
+	from  string       // the name it had before it was taken over; "" for one that was made here
+	ended bool         // the foot is written
+	done  bool         // committed or discarded
 }
 
 // Stage begins a file for size bytes, or 0 where that is unknown.
 func (s *Shelf) Stage(size int64) (*Stage, error) {
+	return s.stage(size, func(g *Stage) (err error) {
+		name := s.filePath(g.id)
+		if g.file, err = s.fs.Create(name); err == nil && size > 0 {
+			if err = g.file.Allocate(size + blocks(size)*4 + footBytes); err != nil {
+				_ = g.file.Close()
+				_ = s.fs.Remove(name)
+			}
+		}
+		return err
+	})
+}
+
+// Take makes a stage of a file that is whole, by giving it a name here, or returns
+// storage.ErrNoHandover. Discard gives the file back.
+func (s *Shelf) Take(h *storage.Handover) (*Stage, error) {
+	return s.stage(blocks(h.Size)*4+footBytes, func(g *Stage) (err error) {
+		if g.file, err = s.fs.Open(h.Path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: there is no file %s", storage.ErrInvalid, h.Path)
+		} else if err != nil {
+			return err
+		}
+		size, err := g.file.Size()
+		if err == nil && (size != h.Size || int64(len(h.Sums)) != blocks(size)) {
+			err = fmt.Errorf("%w: %s has %d bytes, and not %d with %d checksums", storage.ErrDigest, h.Path, size, h.Size, len(h.Sums))
+		}
+		if err == nil {
+			err = s.fs.Rename(h.Path, s.filePath(g.id))
+		}
+		if err != nil {
+			_ = g.file.Close()
+		}
+		if errors.Is(err, syscall.EXDEV) {
+			err = fmt.Errorf("%w: %s is on another file system", storage.ErrNoHandover, h.Path)
+		}
+		g.from, g.sums = h.Path, storage.Sums{Size: h.Size, Blocks: h.Sums}
+		return err
+	})
+}
+
+// stage begins a stage that takes so many bytes more, whose file comes by open.
+func (s *Shelf) stage(more int64, open func(*Stage) error) (*Stage, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	if err := s.room(size); err != nil {
+	if err := s.room(more); err != nil {
 		return nil, err
 	}
 	if err := s.Hold(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	id := s.rng.Uint64()
-	s.staged[id] = true
+	g := &Stage{s: s, id: s.rng.Uint64()}
+	s.staged[g.id] = true
 	s.mu.Unlock()
-	f, err := s.fs.Create(s.filePath(id))
-	if err == nil && size > 0 {
-		if err = f.Allocate(size + blocks(size)*4 + footBytes); err != nil {
-			_ = f.Close()
-			_ = s.fs.Remove(s.filePath(id))
-		}
-	}
-	if err != nil {
-		s.unstage(id)
+	if err := open(g); err != nil {
+		s.unstage(g.id)
 		s.Let()
 		return nil, full(fmt.Errorf("staging a file: %w", err))
 	}
-	return &Stage{s: s, id: id, file: f}, nil
+	return g, nil
 }
 
 func (s *Shelf) unstage(id uint64) {
@@ -102,21 +137,10 @@ func (s *Shelf) unstage(id uint64) {
 }
 
 func (g *Stage) Write(p []byte) (int, error) {
-	if _, err := g.file.WriteAt(p, g.size); err != nil {
+	if _, err := g.file.WriteAt(p, g.sums.Size); err != nil {
 		return 0, full(fmt.Errorf("writing a file: %w", err))
 	}
-	for b := p; len(b) > 0; {
-		at := g.size % blockBytes
-		if at == 0 {
-			g.sums = append(g.sums, 0)
-		}
-		n := min(int64(len(b)), blockBytes-at)
-		last := &g.sums[len(g.sums)-1]
-		*last = crc32.Update(*last, castagnoli, b[:n])
-		b = b[n:]
-		g.size += n
-	}
-	return len(p), nil
+	return g.sums.Write(p)
 }
 
 // end writes the foot, and syncs if asked to.
@@ -124,15 +148,16 @@ func (g *Stage) end(sync bool) error {
 	if g.ended {
 		return nil
 	}
-	b := make([]byte, 0, len(g.sums)*4+footBytes)
-	for _, s := range g.sums {
+	size := g.sums.Size
+	b := make([]byte, 0, len(g.sums.Blocks)*4+footBytes)
+	for _, s := range g.sums.Blocks {
 		b = binary.LittleEndian.AppendUint32(b, s)
 	}
-	b = append(b, foot{g.id, g.size, checksum(b)}.encode()...)
-	if _, err := g.file.WriteAt(b, g.size); err != nil {
+	b = append(b, foot{g.id, size, checksum(b)}.encode()...)
+	if _, err := g.file.WriteAt(b, size); err != nil {
 		return full(fmt.Errorf("ending a file: %w", err))
 	}
-	if err := g.file.Truncate(g.size + int64(len(b))); err != nil {
+	if err := g.file.Truncate(size + int64(len(b))); err != nil {
 		return full(fmt.Errorf("ending a file: %w", err))
 	}
 	g.ended = true
@@ -158,15 +183,23 @@ func (g *Stage) Discard() {
 		return
 	}
 	g.done = true
+	if g.from == "" || !g.giveBack() {
+		_ = g.s.fs.Remove(g.s.filePath(g.id)) // what is left is found as an orphan
+	}
 	_ = g.file.Close()
-	_ = g.s.fs.Remove(g.s.filePath(g.id)) // what is left is found as an orphan
 	g.s.unstage(g.id)
 	g.s.Let()
 }
 
+// giveBack makes a file again what it was before it was taken over, so that its owner may
+// try once more.
+func (g *Stage) giveBack() bool {
+	return g.file.Truncate(g.sums.Size) == nil && g.s.fs.Rename(g.s.filePath(g.id), g.from) == nil
+}
+
 // CopyTo writes what was staged to another stage.
 func (g *Stage) CopyTo(to *Stage) error {
-	_, err := io.Copy(to, io.NewSectionReader(g.file, 0, g.size))
+	_, err := io.Copy(to, io.NewSectionReader(g.file, 0, g.sums.Size))
 	return err
 }
 
@@ -184,10 +217,13 @@ type fileBlob struct {
 	id   uint64
 	size int64
 
+	once bool
 	mu   sync.Mutex
 	file drive.File
 	sums []byte
 }
+
+func (b *fileBlob) Once() { b.once = true }
 
 func (s *Shelf) openFile(t *item) (engine.Blob, error) {
 	if err := s.Hold(); err != nil {
@@ -282,7 +318,7 @@ func (b *fileBlob) ReadAt(p []byte, off int64) (int, error) {
 
 // blocksAt reads whole blocks into p, and returns how much of them is undamaged.
 func (b *fileBlob) blocksAt(f drive.File, sums, p []byte, off int64) (int64, error) {
-	m, err := f.ReadAt(p, off)
+	m, err := b.read(f, p, off)
 	if m < len(p) {
 		return 0, fmt.Errorf("%w: file %016x at %d: %w", storage.ErrCorrupt, b.id, off, err)
 	}
@@ -294,6 +330,13 @@ func (b *fileBlob) blocksAt(f drive.File, sums, p []byte, off int64) (int64, err
 		}
 	}
 	return int64(len(p)), nil
+}
+
+func (b *fileBlob) read(f drive.File, p []byte, off int64) (int, error) {
+	if real := f.OS(); b.once && real != nil {
+		return bulk.ReadAt(real, p, off)
+	}
+	return f.ReadAt(p, off)
 }
 
 var blockPool = sync.Pool{New: func() any { b := make([]byte, blockBytes); return &b }}
@@ -428,6 +471,8 @@ func (b *inlineBlob) Extents(off, n int64) ([]storage.Extent, error) {
 	}
 	return []storage.Extent{{Length: n, Bytes: b.data[off : off+n : off+n]}}, nil
 }
+
+func (b *inlineBlob) Once() {}
 
 func (b *inlineBlob) Idle() {}
 

@@ -117,7 +117,7 @@ func (s *Shelf) prepare(r *record, c *engine.Change) error {
 		if err := g.end(r.sync); err != nil {
 			return err
 		}
-		out.kind, out.size, out.file = kindFile, g.size, g.id
+		out.kind, out.size, out.file = kindFile, g.sums.Size, g.id
 		r.stages = append(r.stages, g)
 	case c.From != nil:
 		if err := s.inherit(&out, c.From); err != nil {
