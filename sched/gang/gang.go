@@ -25,6 +25,8 @@ type Gang struct {
 	// them be on all.
 	Sorts []string
 	May   func(sort, node string) bool
+	// Not are domains that it is not placed in: it was found not to fit there.
+	Not []sched.Label
 }
 
 // MembersMax is the most requests of a gang.
@@ -83,6 +85,26 @@ func Place(b *sched.Board, g Gang) (*Placement, *Shortage, error) {
 		short = p.shortage(level, domains)
 	}
 	return nil, short, nil
+}
+
+// Domain is a part of the cluster that a gang may be placed in.
+type Domain struct {
+	sched.Label
+	// Short is how many members certainly find no room there. Members are counted sort by
+	// sort, so that 0 promises nothing.
+	Short int
+}
+
+// Domains are those of a level, the best first, as Place tries them: who has room for all,
+// and of these who is left with least. The gang's own levels are not looked at.
+func Domains(b *sched.Board, g Gang, level string) []Domain {
+	p := &placer{board: b, gang: &g, kinds: kindsOf(&g)}
+	p.bar()
+	var out []Domain
+	for _, d := range p.domains(level) {
+		out = append(out, Domain{Label: d.label, Short: d.short})
+	}
+	return out
 }
 
 // levels are those to be tried, in order; the last is what must be.

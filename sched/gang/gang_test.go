@@ -59,6 +59,7 @@ func TestDomains(t *testing.T) {
 		{"else anywhere", Gang{Requests: of(40, 1), Preferred: []string{Host, "rack"}}, "*", ""},
 		{"no rack is large enough", Gang{Requests: of(4, 8), Required: "rack"}, "", "all 4 workers must be placed together in one rack; the nearest of 3 is r0, where 1 find no room, each for 8 devices"},
 		{"nor is the cluster", Gang{Requests: of(60, 1)}, "", "all 60 workers must be placed together, and 12 of them find no room, each for 1 device"},
+		{"not where it did not fit", Gang{Requests: of(8, 1), Required: "rack", Not: []sched.Label{{Level: "rack", Name: "r2"}}}, "r1", ""},
 		{"a level that no node has", Gang{Requests: of(2, 1), Required: "zone"}, "", "no node says in which zone it is"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -81,6 +82,16 @@ func TestDomains(t *testing.T) {
 				t.Fatalf("placed %+v; %v", p, short)
 			}
 		})
+	}
+}
+
+// TestDomainsInOrder: those that have room come first, and of them the one that is left with
+// least.
+func TestDomainsInOrder(t *testing.T) {
+	b := board(t, cluster([]int{8, 8}, []int{2}, []int{4, 4}, []int{3}))
+	want := []Domain{{sched.Label{Level: "rack", Name: "r2"}, 0}, {sched.Label{Level: "rack", Name: "r0"}, 0}, {sched.Label{Level: "rack", Name: "r3"}, 1}, {sched.Label{Level: "rack", Name: "r1"}, 2}}
+	if diff := cmp.Diff(want, Domains(b, Gang{Requests: of(4, 1), Required: Host}, "rack")); diff != "" {
+		t.Error(diff)
 	}
 }
 

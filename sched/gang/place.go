@@ -57,6 +57,9 @@ func (p *placer) domains(level string) []*domain {
 	}
 	var out []*domain
 	for _, d := range byName {
+		if slices.Contains(p.gang.Not, d.label) {
+			continue
+		}
 		for k := range p.kinds {
 			d.short += len(p.kinds[k].members) - d.room[k]
 		}

@@ -39,10 +39,12 @@ type cluster struct {
 	levels    []string // labels of the topology that the board has of each node
 	shared    []string // attributes that the board has of each device, in order
 	gang      *gangPlan
-	promised  map[types.UID]string // by pod, the node on which others were made to go for it
-	awaited   *fwk.Status          // what those of a cycle were to wait for when it began; nil: nothing
-	waiter    types.UID            // the first of them
-	simulated *simulation          // nil while nobody is looked for who would give way
+	tour      *tour                          // of the gang whose cycle it is; nil: of none
+	tours     map[types.NamespacedName]*tour // of those that are on one, by PodGroup
+	promised  map[types.UID]string           // by pod, the node on which others were made to go for it
+	awaited   *fwk.Status                    // what those of a cycle were to wait for when it began; nil: nothing
+	waiter    types.UID                      // the first of them
+	simulated *simulation                    // nil while nobody is looked for who would give way
 }
 
 // sync brings the board up to date. The snapshot stays as it is for the rest of the

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -24,11 +23,14 @@ type Devices struct {
 	handle  fwk.Handle
 
 	// Pods that were shown chosen nodes in their last attempt and did not get so far that
-	// a node was theirs: in the next they are shown all.
+	// a node was theirs: in the next they are shown all. What comes of it for a gang that is
+	// placed in domains, its tour knows.
 	chosen map[types.UID]bool
+	hurry  hurry
 }
 
 var (
+	_ fwk.PreEnqueuePlugin         = &Devices{}
 	_ fwk.PlacementGeneratePlugin  = &Devices{}
 	_ fwk.PreFilterPlugin          = &Devices{}
 	_ fwk.PreFilterExtensions      = &Devices{}
@@ -71,6 +73,7 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	defer c.mu.Unlock()
 	if state.GetPodGroupSchedulingCycle() == nil {
 		c.begin([]*corev1.Pod{pod})
+		c.tour = nil
 	}
 	p, how := d.plan(ctx, pod, nodes)
 	if how != "" {
@@ -85,11 +88,14 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 		return nil, fwk.NewStatus(fwk.Unschedulable, p.refuse)
 	case p.refuse != "":
 		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, p.refuse)
-	case p.nodes == nil:
-		return d.DynamicResources.PreFilter(ctx, state, pod, nodes)
 	}
-	defer d.manager.show(p.slices)()
+	if p.slices != nil {
+		defer d.manager.show(p.slices)()
+	}
 	result, status := d.DynamicResources.PreFilter(ctx, state, pod, nodes)
+	if p.nodes == nil {
+		return result, status
+	}
 	if status.IsSkip() && len(pod.Spec.ResourceClaims) == 0 {
 		status = nil // of a gang whose place is decided, though it has no claims
 	}
@@ -98,6 +104,9 @@ func (d *Devices) PreFilter(ctx context.Context, state fwk.CycleState, pod *core
 	}
 	if !p.short {
 		mark(d.chosen, pod.UID)
+		if c.tour != nil {
+			c.tour.narrow = true
+		}
 	}
 	return &fwk.PreFilterResult{NodeNames: p.nodes}, status
 }
@@ -122,11 +131,15 @@ func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 	if len(pod.Spec.ResourceClaims) == 0 || d.cluster.simulated != nil {
 		return plan{}, ""
 	}
-	if d.chosen[pod.UID] {
+	if d.chosen[pod.UID] && d.cluster.tour == nil {
 		delete(d.chosen, pod.UID)
 		return plan{}, howAgain
 	}
-	p, err := d.cluster.plan(ctx, pod, nodes)
+	choose, how := d.cluster.plan, howChosen
+	if t := d.cluster.tour; t != nil && (t.open || t.shown.Has(pod.UID)) {
+		choose, how = d.cluster.everywhere, howAgain
+	}
+	p, err := choose(ctx, pod, nodes)
 	switch {
 	case errors.Is(err, errNotOurs), errors.Is(err, errUpstream):
 		return plan{}, howUpstream
@@ -139,10 +152,10 @@ func (d *Devices) plan(ctx context.Context, pod *corev1.Pod, nodes []fwk.NodeInf
 		return p, howRefused
 	case p.short:
 		return p, howShort
-	case p.nodes == nil:
+	case p.nodes == nil && how == howChosen:
 		return p, howUpstream
 	}
-	return p, howChosen
+	return p, how
 }
 
 // PostFilter has a pod that did not fit on the chosen nodes tried again on all of them,
@@ -161,16 +174,24 @@ func (d *Devices) PostFilter(ctx context.Context, state fwk.CycleState, pod *cor
 	return result, status
 }
 
-// PodGroupPostFilter does so for the pods of a gang.
+// PodGroupPostFilter has a gang tried in other domains, or its pods on other nodes, before
+// anybody is made to give way for it.
 func (d *Devices) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycleState, group fwk.PodGroupInfo, try fwk.PodGroupSchedulingFunc) (*fwk.PodGroupPostFilterResult, *fwk.Status) {
-	again := 0
-	for _, pod := range group.GetUnscheduledPods() {
-		if d.retry(ctx, pod) {
-			again++
+	pods := group.GetUnscheduledPods()
+	d.cluster.mu.Lock()
+	var stuck []types.UID
+	for _, pod := range pods {
+		if d.chosen[pod.UID] {
+			stuck = append(stuck, pod.UID)
 		}
 	}
-	if again > 0 {
-		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, fmt.Sprintf("%d pods do not fit on the nodes that were chosen for their devices; all others are tried next", again))
+	again, known := d.cluster.missed(group.GetPodGroup(), stuck...)
+	d.cluster.mu.Unlock()
+	if again {
+		d.hurry.add(pods[0].UID)
+	}
+	if again || !known && d.retryAny(ctx, pods) {
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the gang does not fit where it was tried; other nodes are tried next")
 	}
 	d.cluster.mu.Lock()
 	refused := d.cluster.gang != nil && d.cluster.gang.short != ""
@@ -192,12 +213,22 @@ func (d *Devices) retry(ctx context.Context, pod *corev1.Pod) bool {
 	return was
 }
 
+// retryAny wakes those of a gang that is placed without domains.
+func (d *Devices) retryAny(ctx context.Context, pods []*corev1.Pod) bool {
+	was := false
+	for _, pod := range pods {
+		was = d.retry(ctx, pod) || was
+	}
+	return was
+}
+
 // Reserve is upstream's; the pod has its nodes.
 func (d *Devices) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
 	d.cluster.mu.Lock()
 	delete(d.chosen, pod.UID)
 	if state.GetPodGroupSchedulingCycle() == nil { // not on trial
 		delete(d.cluster.promised, pod.UID)
+		d.cluster.arrived(pod)
 	}
 	d.cluster.mu.Unlock()
 	return d.DynamicResources.Reserve(ctx, state, pod, node)

@@ -17,7 +17,8 @@
 //     attempt futile, never a device given out twice.
 //   - Who cannot be said in the words of sched (see compile.go) is left to upstream, and
 //     who was shown chosen nodes only and did not fit is shown all of them the next time,
-//     at once: other plugins know what the board does not.
+//     at once: other plugins know what the board does not. So no node and no domain that
+//     would do is left out for good.
 //   - Who has devices is read from upstream's own lists at each decision; the ledger, by
 //     which the board is kept up, is no source of truth but for what is in flight. So
 //     there is one profile per process: another's decisions in flight are not seen.
@@ -31,7 +32,11 @@
 //
 // Gangs are placed on the board as a whole ([Devices.GeneratePlacements]), with
 // sched/gang, before upstream places the first of their pods. Upstream is then given one
-// placement, and each pod its node and devices. [Preemption] has upstream's look for
+// placement, and each pod its node and devices. Where they do not fit after all, for reasons
+// that the board does not know, the gang is placed on the board once more, in the best of the
+// other domains; and then it is upstream's, as who cannot be said in words of the board: in
+// the best domains of those that may have room, one at first and twice as many each time,
+// until all have been tried (tour.go). [Preemption] has upstream's look for
 // who gives way in a cluster where these have left their devices behind, and of those of
 // one priority takes those who lose least work. Upstream places a gang once, while all who
 // may give way are gone, and then has as many stay as it can; so the gang is placed where

@@ -39,15 +39,21 @@ func (g *gangPlan) of(pod *corev1.Pod) (m member, short string, ok bool) {
 }
 
 // GeneratePlacements places a gang on the board, all of it, and has upstream follow: it
-// returns the one domain that was chosen. A gang that the board has no words for, or
-// whose pods did not fit where they were sent, gets all domains and is placed pod by pod.
+// returns the one domain that was chosen. If its pods do not fit there, the next attempt is
+// placed in the best of the others. A gang for which that failed, too, or that the board
+// has no words for, is placed pod by pod by upstream, in the best domains, more of them each
+// time (tour.go).
 func (d *Devices) GeneratePlacements(ctx context.Context, _ fwk.PodGroupCycleState, group fwk.PodGroupInfo, parent *fwk.Placement) (*fwk.GeneratePlacementsResult, *fwk.Status) {
 	c := d.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gang = nil
+	c.gang, c.tour = nil, c.tourOf(group.GetPodGroup())
 	if c.simulated == nil {
 		c.begin(group.GetUnscheduledPods())
+	}
+	d.hurry.drop(group.GetUnscheduledPods())
+	for _, pod := range group.GetUnscheduledPods() {
+		delete(d.chosen, pod.UID)
 	}
 	t, err := d.terms(group)
 	if err != nil {
@@ -67,7 +73,10 @@ func (d *Devices) GeneratePlacements(ctx context.Context, _ fwk.PodGroupCycleSta
 	}
 	c.metrics.gangs.WithLabelValues(how).Inc()
 	if p == nil {
-		return c.domains(t, parent)
+		return c.domains(ctx, group.GetUnscheduledPods(), t, parent)
+	}
+	if how == howChosen {
+		c.tour.plan = &p.Domain
 	}
 	c.metrics.gang.Observe(time.Since(began).Seconds())
 	nodes := parent.Nodes
@@ -84,22 +93,23 @@ func (d *Devices) planGang(ctx context.Context, group fwk.PodGroupInfo, t terms,
 	if t.least == 0 || len(pods) == 0 || len(pods) > gang.MembersMax || !c.ledger.complete() {
 		return nil, howUpstream, nil
 	}
-	for _, pod := range pods {
-		if d.chosen[pod.UID] {
-			return nil, howAgain, nil
-		}
+	if len(c.tour.planned) >= plansMax {
+		return nil, howAgain, nil
 	}
 	if err := c.sync(); err != nil {
 		return nil, "", err
 	}
 	m, err := c.muster(ctx, pods, t, parent)
-	if errors.Is(err, errNotOurs) || errors.Is(err, errUpstream) {
-		return nil, howUpstream, nil
-	}
 	if err != nil {
 		return nil, "", err
 	}
+	if m.foreign {
+		return nil, howUpstream, nil
+	}
 	p, short, err := c.placeGang(m)
+	if err == nil && p == nil && len(m.not) > 0 {
+		return nil, howAgain, nil
+	}
 	if err == nil && p == nil && c.simulated == nil {
 		// Before we say no we look at everything again, as for single pods.
 		if err = c.refresh(); err == nil {
@@ -143,28 +153,35 @@ type muster struct {
 	sorts  []string
 	may    map[string]sets.Set[string] // nodes, by sort
 	within []sched.Label
+	not    []sched.Label   // domains in which it did not fit
 	got    []sched.Request // what each gets, once it is placed
+
+	foreign bool // more is asked for than the board has words for
+	vague   bool // or less than it knows, or one of several
 }
 
-// muster says what the pods ask for.
+// muster says what the pods ask for, as far as the board has words for it.
 func (c *cluster) muster(ctx context.Context, pods []*corev1.Pod, t terms, parent *fwk.Placement) (*muster, error) {
-	m := &muster{terms: t, pods: pods, may: map[string]sets.Set[string]{}}
+	m := &muster{terms: t, pods: pods, may: map[string]sets.Set[string]{}, not: c.tour.planned}
 	if t.there != "" {
 		m.within = []sched.Label{{Level: t.required, Name: t.there}}
 	}
 	for _, pod := range pods {
-		w, err := c.wishOf(pod)
-		if err != nil {
-			return nil, err
-		}
-		if w.also || hasPreference(pod) {
-			return nil, errNotOurs
-		}
 		base := amounts(pod)
 		base.Within = m.within
-		typical := w.tiers[0][0]
-		typical.CPU, typical.Memory = base.CPU, base.Memory
-		c.habits.meet(pod.UID, typical)
+		w, err := c.wishOf(pod)
+		switch {
+		case errors.Is(err, errNotOurs), errors.Is(err, errUpstream):
+			m.foreign, m.vague, w = true, true, bare
+		case err != nil:
+			return nil, err
+		default:
+			m.foreign = m.foreign || w.also || hasPreference(pod)
+			m.vague = m.vague || len(w.tiers) > 1 || len(w.tiers[0]) > 1
+			typical := w.tiers[0][0]
+			typical.CPU, typical.Memory = base.CPU, base.Memory
+			c.habits.meet(pod.UID, typical)
+		}
 		sort, err := sortOf(pod)
 		if err != nil {
 			return nil, err
@@ -183,10 +200,13 @@ func (c *cluster) muster(ctx context.Context, pods []*corev1.Pod, t terms, paren
 	return m, c.relate(m.wishes...)
 }
 
+// bare is the wish for no devices.
+var bare = wish{tiers: [][]sched.Request{{{}}}}
+
 // wishOf a pod, that may ask for no devices at all.
 func (c *cluster) wishOf(pod *corev1.Pod) (wish, error) {
 	if len(pod.Spec.ResourceClaims) == 0 {
-		return wish{tiers: [][]sched.Request{{{}}}}, nil
+		return bare, nil
 	}
 	claims, err := c.unallocated(pod)
 	if err != nil {
@@ -243,10 +263,7 @@ func (c *cluster) placeGang(m *muster) (best *gang.Placement, short *gang.Shorta
 
 // try places requests, has a look, and takes them off again.
 func (c *cluster) try(m *muster, requests []sched.Request, look func()) (*gang.Placement, *gang.Shortage, error) {
-	p, s, err := gang.Place(c.board, gang.Gang{
-		Requests: requests, Required: m.terms.required, Preferred: m.terms.preferred, Sorts: m.sorts,
-		May: func(sort, node string) bool { return m.may[sort].Has(node) },
-	})
+	p, s, err := gang.Place(c.board, m.gang(requests))
 	if p == nil || err != nil {
 		return nil, s, err
 	}
@@ -257,6 +274,14 @@ func (c *cluster) try(m *muster, requests []sched.Request, look func()) (*gang.P
 		}
 	}
 	return p, nil, nil
+}
+
+// gang is the muster in words of that package.
+func (m *muster) gang(requests []sched.Request) gang.Gang {
+	return gang.Gang{
+		Requests: requests, Required: m.terms.required, Preferred: m.terms.preferred, Sorts: m.sorts, Not: m.not,
+		May: func(sort, node string) bool { return m.may[sort].Has(node) },
+	}
 }
 
 // fitsDevices reports whether there are the devices, whatever there is of other things.

@@ -1,6 +1,9 @@
 package plugin
 
 import (
+	"context"
+	"sync"
+
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,4 +42,54 @@ func (d *Devices) completed(_ logr.Logger, _, now any) (fwk.PreQueueingHintResul
 // nobody that was refused by the board waits for a pod without a node.
 func nobody(logr.Logger, *corev1.Pod, any, any) (fwk.QueueingHint, error) {
 	return fwk.QueueSkip, nil
+}
+
+// hurry is gangs that are to be tried again at once, each by one of its pods. Upstream (1.37)
+// does not hear of it while it tries a gang, and has it wait for seconds, and in the end minutes, that are meant for
+// who comes back after an error. So it is said when the gang is put back.
+type hurry struct {
+	mu   sync.Mutex
+	pods map[types.UID]bool
+	busy sync.WaitGroup
+}
+
+func (h *hurry) add(pod types.UID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pods == nil {
+		h.pods = map[types.UID]bool{}
+	}
+	mark(h.pods, pod)
+}
+
+// drop forgets pods that are being tried.
+func (h *hurry) drop(pods []*corev1.Pod) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, pod := range pods {
+		delete(h.pods, pod.UID)
+	}
+}
+
+func (h *hurry) has(pod types.UID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pods[pod]
+}
+
+// PreEnqueue is upstream's. It is asked while a gang is put back, by who holds the queue's
+// lock, so that who activates the gang waits until it is there.
+func (d *Devices) PreEnqueue(ctx context.Context, pod *corev1.Pod) *fwk.Status {
+	if d.hurry.has(pod.UID) {
+		d.hurry.busy.Go(func() {
+			d.handle.Activate(logr.FromContextOrDiscard(ctx), map[string]*corev1.Pod{pod.Namespace + "/" + pod.Name: pod})
+		})
+	}
+	return d.DynamicResources.PreEnqueue(ctx, pod)
+}
+
+// Close waits for who puts gangs back.
+func (d *Devices) Close() error {
+	d.hurry.busy.Wait()
+	return nil
 }

@@ -147,7 +147,7 @@ func newCluster(h fwk.Handle, c Config, f feature.Features) (*cluster, error) {
 	k := &cluster{
 		config: c, handle: h, slices: dra.ResourceSlices(), claims: dra.ResourceClaims(),
 		inventory: newInventory(), ledger: newLedger(), habits: habits, metrics: theMeters(), gangs: f.EnableGenericWorkload, promised: map[types.UID]string{},
-		uses: map[key][]stock.Use{}, holds: map[types.UID]sched.Request{},
+		uses: map[key][]stock.Use{}, holds: map[types.UID]sched.Request{}, tours: map[types.NamespacedName]*tour{},
 	}
 	k.compiler = newCompiler(k.inventory.catalogue, func(name string) (*resourcev1.DeviceClass, error) { return dra.DeviceClasses().Get(name) },
 		cel.Features{EnableConsumableCapacity: f.EnableDRAConsumableCapacity, EnableListTypeAttributes: f.EnableDRAListTypeAttributes})

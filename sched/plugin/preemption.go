@@ -155,12 +155,18 @@ func (p *Preemption) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupC
 	return result, status
 }
 
-// search is upstream's, on the cluster without those who may give way.
+// search is upstream's, on the cluster without those who may give way. The gang is tried in
+// one domain after the other there, as it is otherwise from attempt to attempt.
 func (p *Preemption) search(ctx context.Context, state fwk.PodGroupCycleState, group fwk.PodGroupInfo, sim *simulation, try fwk.PodGroupSchedulingFunc) (*fwk.PodGroupPostFilterResult, *fwk.Status) {
 	return p.DefaultPreemption.PodGroupPostFilter(ctx, state, group, func(ctx context.Context) (*fwk.PodGroupAssignments, *fwk.Status) {
 		sim.trying = true
 		defer func() { sim.trying = false }()
-		return try(ctx)
+		for {
+			where, status := try(ctx)
+			if !status.IsRejected() || !p.cluster.elsewhere() {
+				return where, status
+			}
+		}
 	})
 }
 

@@ -23,8 +23,9 @@ type simulation struct {
 	before gone // pods that were there
 	gone   gone // of these, who is taken away
 	ghosts sets.Set[types.UID]
-	back   sets.Set[string] // nodes with pods that were put back, and their devices
-	trying bool             // the gang is being placed
+	back   map[string]int // pods with devices that were put back, by node
+	trying bool           // the gang is being placed
+	tour   *tour          // where it has been tried
 
 	losses  *losses
 	victims []*victim                // who may be taken away, the most important first
@@ -35,7 +36,7 @@ type simulation struct {
 
 // simulate begins one, for a gang of this priority.
 func (c *cluster) simulate(l *losses, priority int32) (*simulation, error) {
-	s := &simulation{gone: gone{}, ghosts: sets.New[types.UID](), back: sets.New[string](), goes: sets.New[types.UID](), losses: l}
+	s := &simulation{gone: gone{}, ghosts: sets.New[types.UID](), back: map[string]int{}, goes: sets.New[types.UID](), losses: l, tour: newTour("")}
 	var err error
 	if s.victims, err = c.victims(l, priority); err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (c *cluster) simulate(l *losses, priority int32) (*simulation, error) {
 func (c *cluster) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.simulated, c.gang = nil, nil
+	c.simulated, c.gang, c.tour = nil, nil, nil
 }
 
 // present is the pods on the nodes of the snapshot.
@@ -92,13 +93,16 @@ func (s *simulation) put(c *cluster, pod *corev1.Pod, back bool) {
 	if s.before[pod.UID] == nil || back == (s.gone[pod.UID] == nil) {
 		return
 	}
-	pressed := 0
+	pressed, at := 0, pod.Spec.NodeName
 	if s.goes.Has(pod.UID) {
 		pressed = 1
 	}
 	if !back {
 		s.gone[pod.UID] = pod
 		s.pressed -= pressed
+		if len(pod.Spec.ResourceClaims) > 0 {
+			s.back[at]--
+		}
 		s.ghosts.Insert(c.ghostsOf(pod, s.gone)...)
 		return
 	}
@@ -106,7 +110,7 @@ func (s *simulation) put(c *cluster, pod *corev1.Pod, back bool) {
 	delete(s.gone, pod.UID)
 	s.pressed += pressed
 	if len(pod.Spec.ResourceClaims) > 0 {
-		s.back.Insert(pod.Spec.NodeName)
+		s.back[at]++
 	}
 }
 
@@ -208,7 +212,7 @@ func (c *cluster) stillFits(pod *corev1.Pod, node string) *fwk.Status {
 	}
 	no := fwk.NewStatus(fwk.Unschedulable, "the devices are in use")
 	if _, _, planned := c.gang.of(pod); !planned {
-		if c.simulated.back.Has(node) {
+		if c.simulated.back[node] > 0 {
 			return no // upstream chose its devices, and does not say which
 		}
 		return nil

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -201,27 +200,4 @@ func (c *cluster) inside(l sched.Label, nodes []fwk.NodeInfo) []fwk.NodeInfo {
 		}
 	}
 	return out
-}
-
-// domains is a placement for each domain that the gang may be in, as upstream makes them.
-func (c *cluster) domains(t terms, parent *fwk.Placement) (*fwk.GeneratePlacementsResult, *fwk.Status) {
-	if t.required == "" {
-		return &fwk.GeneratePlacementsResult{Placements: []*fwk.Placement{parent}}, nil
-	}
-	by := map[string]*fwk.Placement{}
-	for _, n := range parent.Nodes {
-		at, ok := c.place(n.Node(), t.required)
-		if !ok || t.there != "" && t.there != at {
-			continue
-		}
-		if by[at] == nil {
-			by[at] = &fwk.Placement{Name: at}
-		}
-		by[at].Nodes = append(by[at].Nodes, n)
-	}
-	var out []*fwk.Placement
-	for _, at := range slices.Sorted(maps.Keys(by)) {
-		out = append(out, by[at])
-	}
-	return &fwk.GeneratePlacementsResult{Placements: out}, nil
 }

@@ -47,7 +47,7 @@ func rack(n *corev1.Node, name string) *corev1.Node {
 	return n
 }
 
-func gates(t *testing.T, all ...string) {
+func gates(t testing.TB, all ...string) {
 	for _, g := range append(all, "hints") {
 		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, map[string]featuregate.Feature{"gangs": features.GenericWorkload, "topology": features.TopologyAwareWorkloadScheduling, "hints": features.SchedulerPreQueueingHints}[g], true)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/events"
+	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
@@ -32,14 +34,43 @@ import (
 // world is a kube-scheduler with our plugins and an API server in memory.
 type world struct {
 	*fake.Clientset
-	t *testing.T
+	t       testing.TB
+	devices *watched // of the scheduler that runs
+}
+
+// watched notes which placements gangs are given, in the order of the attempts.
+type watched struct {
+	*Devices
+	mu    sync.Mutex
+	given map[string][]string // by gang; those of an attempt with spaces between
+}
+
+func (d *watched) GeneratePlacements(ctx context.Context, state fwk.PodGroupCycleState, group fwk.PodGroupInfo, parent *fwk.Placement) (*fwk.GeneratePlacementsResult, *fwk.Status) {
+	result, status := d.Devices.GeneratePlacements(ctx, state, group, parent)
+	if result != nil {
+		var names []string
+		for _, p := range result.Placements {
+			names = append(names, p.Name)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.given[group.GetName()] = append(d.given[group.GetName()], strings.Join(names, " "))
+	}
+	return result, status
+}
+
+// attempts is what a gang was given so far.
+func (w *world) attempts(gang string) []string {
+	w.devices.mu.Lock()
+	defer w.devices.mu.Unlock()
+	return slices.Clone(w.devices.given[gang])
 }
 
 // patience is how long a test waits for what the scheduler does at once.
 const patience = time.Minute
 
-func empty(t *testing.T) *world {
-	w := &world{fake.NewClientset(), t}
+func empty(t testing.TB) *world {
+	w := &world{Clientset: fake.NewClientset(), t: t}
 	w.PrependReactor("*", "*", numbered())
 	w.PrependReactor("create", "pods", w.bind)
 	return w
@@ -68,6 +99,16 @@ func (w *world) schedule(c Config) (stop func()) {
 	for _, o := range Options(c) {
 		if err := o(registry); err != nil {
 			t.Fatal(err)
+		}
+	}
+	if devices := registry[NameDevices]; devices != nil {
+		registry[NameDevices] = func(ctx context.Context, o runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+			p, err := devices(ctx, o, h)
+			if err != nil {
+				return nil, err
+			}
+			w.devices = &watched{Devices: p.(*Devices), given: map[string][]string{}}
+			return w.devices, nil
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
