@@ -187,7 +187,7 @@ func (d *Devices) PodGroupPostFilter(ctx context.Context, state fwk.PodGroupCycl
 	}
 	again, known := d.cluster.missed(group.GetPodGroup(), stuck...)
 	d.cluster.mu.Unlock()
-	if again {
+	if again && len(pods) > 0 {
 		d.hurry.add(pods[0].UID)
 	}
 	if again || !known && d.retryAny(ctx, pods) {
