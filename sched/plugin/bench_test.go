@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkUpstreamGang is the time until a gang that upstream places, pod by pod, is in one
-// of 100 zones of 50 nodes with 8 devices each, from when the first of its pods comes. It counts
+// of 20 zones of 50 nodes with 8 devices each, from when the first of its pods comes. It counts
 // the processor time of the whole process, too.
 func BenchmarkUpstreamGang(b *testing.B) {
 	rather := func(p *corev1.Pod) { // which the board does not know
@@ -26,8 +26,8 @@ func BenchmarkUpstreamGang(b *testing.B) {
 		taken  int // zones where the gang's port is taken
 		change func(*corev1.Pod)
 	}{
-		{"prefers nodes", 200, 0, rather},
-		{"port taken in 10 zones", 50, 10, port},
+		{"prefers nodes", 100, 0, rather},
+		{"port taken in 10 zones", 25, 10, port},
 	} {
 		b.Run(fmt.Sprintf("%s/pods=%d", c.what, c.pods), func(b *testing.B) {
 			gates(b, "gangs", "topology")
@@ -35,13 +35,13 @@ func BenchmarkUpstreamGang(b *testing.B) {
 				b.StopTimer()
 				w := empty(b)
 				w.create(anyDevice)
-				for i := range 5000 {
-					name, zone := fmt.Sprintf("n%04d", i), fmt.Sprintf("z%02d", i%100)
+				for i := range 1000 {
+					name, zone := fmt.Sprintf("n%04d", i), fmt.Sprintf("z%02d", i%20)
 					n := node(name, 64)
 					n.Labels[corev1.LabelTopologyZone] = zone
 					w.create(n)
 					w.create(slice(name, slices.Repeat([]string{"T4"}, 8)...))
-					if i%100 < c.taken {
+					if i%20 < c.taken {
 						p := pod("web-" + name)
 						p.Spec.NodeName = name
 						port(p)
