@@ -7,9 +7,10 @@ import (
 	"sync"
 )
 
-const copyBytes = 512 << 10
+// CopyBytes is the buffer of Section's WriteTo.
+const CopyBytes = 512 << 10
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, copyBytes); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, CopyBytes); return &b }}
 
 // Reader streams bytes [off, off+n) of an object, verified. It holds no memory between
 // calls, and its WriteTo copies by a buffer that all share.

@@ -48,7 +48,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 		return fmt.Errorf("storage.tiersFile: %w", err)
 	}
 	s, err := server.Open(ctx, server.Config{
-		Tiers: others.Tiers, Shown: others.Shown, HotBytes: *c.Config.Storage.MemoryBytesMax, Jurisdiction: c.Config.Storage.Jurisdiction,
+		Tiers: others.Tiers, Shown: others.Shown, HotBytes: *c.Config.Storage.MemoryBytesMax, MemoryBytesMax: c.Config.Storage.ProcessBytesMax, Jurisdiction: c.Config.Storage.Jurisdiction,
 		Dir: c.Path(storeDir), Disks: c.Config.Storage.Disks, Missing: c.Config.Storage.MissingDisks, KeysFile: c.Config.Storage.KeysFile,
 		Region: storeRegion, Domains: storeHosts()[1:], URL: c.StoreURL(), OwnNames: true, Log: log, Metrics: metrics.Registry,
 	})
@@ -56,6 +56,7 @@ func runStore(ctx context.Context, c layout.Cloud) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	s.BoundHeap()
 	log.InfoContext(ctx, "the store is open", logs.Path, c.Path(storeDir), "recovered", s.Recovered())
 	if c.Config.Registry.Storage != layout.RegistryObjects {
 		return runTenants(ctx, log, c, s, nil)

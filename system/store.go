@@ -44,7 +44,7 @@ func (v *verbs) store() *cobra.Command {
 type storeFlags struct {
 	listen, users, accessKey, secretKeyFile string
 	cert, key, region, keys, tiers, law     string
-	memory                                  int64
+	memory, hot                             int64
 	day                                     time.Duration
 	keystone                                keystoneFlags
 	disks, domains, sites                   []string
@@ -100,7 +100,8 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 	fl.StringSliceVar(&f.sites, "website-domain", nil, "host below which a label is a bucket whose web site is served (BUCKET.web.example.org)")
 	fl.StringSliceVar(&f.disks, "disk", nil, "directory on a disk, once for each, when the store is made (default: one in the data directory)")
 	fl.StringVar(&f.tiers, "tiers", "", "file of slower tiers below the disks, and of buckets with data of other stores (docs/ops/store.md)")
-	fl.Int64Var(&f.memory, "memory-bytes-max", 256<<20, "how much of what was read stays in memory; 0 is nothing")
+	fl.Int64Var(&f.memory, "process-bytes-max", 0, "how much memory the process may have, apart from pages of files (default: 704 MiB, and 224 MiB more for each further disk)")
+	fl.Int64Var(&f.hot, "memory-bytes-max", 256<<20, "how much of what was read stays in memory, where requests leave room; 0 is nothing")
 	fl.StringVar(&f.law, "jurisdiction", "", "jurisdiction that the machine is in, for buckets that say where they may lie")
 	fl.DurationVar(&f.day, "lifecycle-day", 24*time.Hour, "what a day of lifecycle rules is; shorter ones are for tests of clients")
 	fl.StringVar(&f.keys, "keys", "", "file of the keys that objects are encrypted with (default: one for each jurisdiction, made when it is needed)")
@@ -118,6 +119,9 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	}
 	if f.day < time.Second {
 		return usage.Errorf("--lifecycle-day %s: must be a second or more", f.day)
+	}
+	if least := server.MemoryMin(max(len(f.disks), 1)); f.memory != 0 && f.memory < least {
+		return usage.Errorf("--process-bytes-max %d: a store on %d disks needs %d (%d MiB) or more", f.memory, max(len(f.disks), 1), least, least>>20)
 	}
 	for _, of := range []struct {
 		flag  string
@@ -145,12 +149,13 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 		return usage.Errorf("--tiers: %w", err)
 	}
 	s, err := server.Open(ctx, server.Config{
-		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.memory, Jurisdiction: f.law, LifecycleDay: f.day,
+		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.hot, MemoryBytesMax: f.memory, Jurisdiction: f.law, LifecycleDay: f.day,
 		Dir: dir, Disks: f.disks, KeysFile: f.keys, Missing: f.missing, Region: f.region, Domains: f.domains, Sites: f.sites, Log: log,
 	})
 	if err != nil {
 		return err
 	}
+	s.BoundHeap()
 	known, err := f.keystone.join(people)
 	if err != nil {
 		return errors.Join(err, s.Close())

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/cache"
 )
 
@@ -289,5 +290,57 @@ func TestMetrics(t *testing.T) {
 	}
 	if _, err := cache.New(cache.Config{Metrics: reg}); err == nil {
 		t.Error("two caches share their metrics")
+	}
+}
+
+// TestYield: what others take of the memory goes from blocks, but for those that are
+// pinned; and without room for a block, reads go past the cache.
+func TestYield(t *testing.T) {
+	const most = 12 << 20
+	memory := budget.New(most)
+	c := newCache(t, cache.Config{BytesMax: 8 << 20, Memory: memory})
+	pinned := stored(1, 2<<20)
+	if err := c.Wrap(pinned, pinned.info, nil).Warm(context.Background(), true, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		read(t, c, stored(uint64(2+i), 1<<20), nil)
+	}
+	if n := c.Bytes(); n < 7<<20 || n != memory.Used(budget.Cache) {
+		t.Errorf("it holds %d bytes, of which the budget knows %d", n, memory.Used(budget.Cache))
+	}
+	for memory.Take(budget.Requests, 64<<10) {
+		if n := c.Bytes() + memory.Used(budget.Requests); n > most {
+			t.Fatalf("%d bytes are taken", n)
+		}
+	}
+	if n := c.Bytes(); n < 2<<20 || n > 3<<20 {
+		t.Errorf("it holds %d bytes, not what is pinned", n)
+	}
+	before := pinned.reads.Load()
+	pinned.closed.Store(false)
+	read(t, c, pinned, nil)
+	if pinned.reads.Load() != before {
+		t.Error("what is pinned was read again")
+	}
+	past := stored(20, 3<<20)
+	read(t, c, past, nil)
+	o := c.Wrap(past, past.info, nil)
+	past.closed.Store(false)
+	if e, err := o.Extents(5, 10); err != nil || !bytes.Equal(e[0].Bytes, past.body[5:15]) {
+		t.Errorf("extents past the cache: %v", err)
+	}
+	memory.Give(budget.Requests, memory.Used(budget.Requests))
+	read(t, c, stored(21, 1<<20), nil)
+	if n := c.Bytes(); n < 3<<20 || n != memory.Used(budget.Cache) {
+		t.Errorf("with room again it holds %d bytes, of which the budget knows %d", n, memory.Used(budget.Cache))
+	}
+	bad := stored(22, 1<<20)
+	bad.bad = 10
+	if _, err := c.Wrap(bad, bad.info, nil).ReadAt(make([]byte, 100), 0); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("damage: %v", err)
+	}
+	if n := c.Bytes(); n != memory.Used(budget.Cache) {
+		t.Errorf("after damage it holds %d bytes, of which the budget knows %d", n, memory.Used(budget.Cache))
 	}
 }

@@ -3,8 +3,8 @@
 // stale, and nothing has to be told of writes.
 //
 // storage/tier puts it in front of a store; anybody with storage.Objects that have
-// revisions may. Its memory never exceeds its bound, other than by what readers still
-// hold of blocks that are gone. It spawns goroutines only to read ahead, and each ends
+// revisions may. Its memory never exceeds its bound, nor what a budget leaves it, other
+// than by what readers still hold of blocks that are gone. It spawns goroutines only to read ahead, and each ends
 // with its block. It is never the only holder of anything, and refuses to write.
 package cache
 
@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"polder.dev/polder/storage/budget"
 )
 
 // BlockBytes is what large objects are cut into. An object of up to as much is one block.
@@ -22,6 +24,8 @@ const BlockBytes = 1 << 20
 type Config struct {
 	// BytesMax of memory, with what keeping a block costs.
 	BytesMax int64
+	// Memory, if set, is what blocks are of. They yield to others that take of it.
+	Memory *budget.Budget
 	// Ahead is how many blocks are read ahead of a sequential reader at most; 8.
 	Ahead int
 	// AheadMax is how many blocks are read ahead at once, for all readers; 16.
@@ -88,6 +92,7 @@ func New(cfg Config) (*Cache, error) {
 	for i := range c.shards {
 		c.shards[i].entries = map[key]*entry{}
 	}
+	cfg.Memory.Yields(c.fifo.yield)
 	var err error
 	c.meters, err = newMeters(c, cfg.Metrics)
 	return c, err

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"polder.dev/polder/storage/budget"
 )
 
 // entry is a block that is held. Its data is never written to.
@@ -78,15 +80,16 @@ func (q *queue) pop() *entry {
 	return nil
 }
 
-// add makes room for a block and holds it, if there can be room.
-func (f *fifo) add(e *entry) {
+// add makes room for a block and holds it, if there can be room, and reports whether it
+// does.
+func (f *fifo) add(e *entry) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.c.shard(e.key); s.holds(e.key) {
-		return
+		return false
 	}
 	if e.cost() > f.bytesMax || e.owner != nil && e.owner.barred || !f.room(e.cost()) {
-		return
+		return false
 	}
 	e.main = f.ghosts[e.key]
 	delete(f.ghosts, e.key)
@@ -99,6 +102,7 @@ func (f *fifo) add(e *entry) {
 	s.mu.Lock()
 	s.entries[e.key] = e
 	s.mu.Unlock()
+	return true
 }
 
 func (s *shard) holds(k key) bool {
@@ -128,14 +132,34 @@ func (f *fifo) mayPin(e *entry) bool {
 // room evicts until n more bytes fit. f.mu is held.
 func (f *fifo) room(n int64) bool {
 	for f.bytes.Load()+n > f.bytesMax {
-		if f.bytes.Load()-f.pinned <= 0 {
+		if !f.evict() {
 			return false
 		}
-		if f.small.bytes > f.bytesMax/smallShare || f.main.bytes <= f.pinned {
-			f.evictSmall()
-		} else {
-			f.evictMain()
+	}
+	return true
+}
+
+// yield lets n bytes or more go, and reports whether there were so many that may.
+func (f *fifo) yield(n int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for least := f.bytes.Load() - n; f.bytes.Load() > least; {
+		if !f.evict() {
+			return false
 		}
+	}
+	return true
+}
+
+// evict is a step towards less, and false if all that is there is pinned. f.mu is held.
+func (f *fifo) evict() bool {
+	if f.bytes.Load()-f.pinned <= 0 {
+		return false
+	}
+	if f.small.bytes > f.bytesMax/smallShare || f.main.bytes <= f.pinned {
+		f.evictSmall()
+	} else {
+		f.evictMain()
 	}
 	return true
 }
@@ -174,6 +198,7 @@ func (f *fifo) evictMain() {
 func (f *fifo) release(e *entry) {
 	e.gone = true
 	f.bytes.Add(-e.cost())
+	f.c.cfg.Memory.Give(budget.Cache, e.cost())
 	if e.pins.Load() > 0 {
 		f.pinned -= e.cost()
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 )
 
 // flight is a block that is being read; who wants it as well waits for done.
@@ -137,15 +138,27 @@ func (o *Object) block(n int64, ahead bool) ([]byte, error) {
 	} else {
 		c.meters.misses.Inc()
 	}
-	data := make([]byte, o.length(n))
-	m, err := o.src.ReadAt(data, n*BlockBytes)
-	if m < len(data) {
-		f.err = err
+	f.data, f.err = o.load(k)
+	return f.data, f.err
+}
+
+// load reads a block, and has the cache hold it if it can. There must be room for it even
+// while it is read; where there is none, whoever wants it reads past the cache.
+func (o *Object) load(k key) ([]byte, error) {
+	c := o.c
+	size := o.length(int64(k.number))
+	if !c.cfg.Memory.Take(budget.Cache, size+overhead) {
+		return nil, fmt.Errorf("%w: memory has no room for a block", storage.ErrFull)
+	}
+	e := &entry{key: k, data: make([]byte, size), owner: o.owner}
+	if n, err := o.src.ReadAt(e.data, int64(k.number)*BlockBytes); n < len(e.data) {
+		c.cfg.Memory.Give(budget.Cache, e.cost())
 		return nil, err
 	}
-	f.data = data
-	c.fifo.add(&entry{key: k, data: data, owner: o.owner})
-	return data, nil
+	if !c.fifo.add(e) {
+		c.cfg.Memory.Give(budget.Cache, e.cost())
+	}
+	return e.data, nil
 }
 
 // ReadAt implements storage.Object.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/disk/drive"
 )
 
@@ -21,6 +22,9 @@ type Config struct {
 	Missing bool
 	// Seed of the names of files and disks; 0 takes one from the machine.
 	Seed uint64
+
+	// Memory is what large buffers of bodies are of; nil is without a bound.
+	Memory *budget.Budget
 
 	// VolumeBytes, CacheBytes, ReserveBytes and FlushBytes are those of shelf.Config.
 	VolumeBytes, CacheBytes, ReserveBytes, FlushBytes int64

@@ -60,7 +60,7 @@ func Open(cfg Config) (*Store, error) {
 	if err := s.openShelves(p, ids); err != nil {
 		return nil, errors.Join(err, s.closeShelves())
 	}
-	if s.Store, err = engine.New(ledger{s}, cfg.Now); err != nil {
+	if s.Store, err = engine.New(ledger{s}, cfg.Now, cfg.Memory); err != nil {
 		return nil, errors.Join(err, s.closeShelves())
 	}
 	if err := s.reconcile(); err != nil {

@@ -31,7 +31,7 @@ func (nothing) Close() error { return nil }
 // TestConfigureCommitsChangesAlone: who looks after a bucket may say again what it is.
 func TestConfigureCommitsChangesAlone(t *testing.T) {
 	l := &counting{}
-	s, err := New(l, time.Now)
+	s, err := New(l, time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

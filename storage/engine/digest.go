@@ -98,25 +98,18 @@ func sumMD5(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// hashing is the hash of one body. Chunks go to it by write and come back by next.
+// hashing is the hash of one body. Chunks go to it by write.
 type hashing struct {
 	d    *Digester
 	md5  md5simd.Hasher // nil where a CRC does
 	sum  uint32
-	work chan lot
-	free chan *[]byte
-	made int
+	work chan *chunk
 	done chan struct{}
-}
-
-type lot struct {
-	chunk *[]byte
-	n     int
 }
 
 // begin starts the goroutine that hashes; end waits for it.
 func (d *Digester) begin(plain bool) *hashing {
-	h := &hashing{d: d, work: make(chan lot, ring), free: make(chan *[]byte, ring), made: 1, done: make(chan struct{})}
+	h := &hashing{d: d, work: make(chan *chunk, ring-2), done: make(chan struct{})}
 	if !plain {
 		h.md5 = d.newMD5()
 	}
@@ -126,41 +119,26 @@ func (d *Digester) begin(plain bool) *hashing {
 
 func (h *hashing) run() {
 	defer close(h.done)
-	for l := range h.work {
-		if b := (*l.chunk)[:l.n]; h.md5 != nil {
-			_, _ = h.md5.Write(b) // a hash never fails
+	for c := range h.work {
+		if h.md5 != nil {
+			_, _ = h.md5.Write(c.bytes()) // a hash never fails
 		} else {
-			h.sum = crc32.Update(h.sum, castagnoli, b)
+			h.sum = crc32.Update(h.sum, castagnoli, c.bytes())
 		}
-		h.free <- l.chunk
+		c.release()
 	}
 }
 
-// write hands a chunk with n bytes over. Its caller may read the chunk until next.
-func (h *hashing) write(c *[]byte, n int) { h.work <- lot{c, n} }
-
-// next returns a chunk to fill: a new one, or one that is hashed. The one that was
-// handed over last must be done with.
-func (h *hashing) next() *[]byte {
-	select {
-	case c := <-h.free:
-		return c
-	default:
-	}
-	if h.made < ring {
-		h.made++
-		return chunks.Get().(*[]byte)
-	}
-	return <-h.free
+// write has a chunk hashed, which its caller may go on to read.
+func (h *hashing) write(c *chunk) {
+	c.holds.Add(1)
+	h.work <- c
 }
 
-// end waits for the hash and gives the chunks back. All must have been handed over.
+// end waits for the hash.
 func (h *hashing) end() (etag string, sum uint32) {
 	close(h.work)
 	<-h.done
-	for range h.made {
-		chunks.Put(<-h.free)
-	}
 	if h.md5 != nil {
 		etag = hex.EncodeToString(h.md5.Sum(nil))
 		h.d.endMD5(h.md5)

@@ -38,21 +38,18 @@ func hashAll(t *testing.T, d *Digester, bodies int) {
 			for range 3 {
 				h := d.begin(false)
 				want := md5.New()
-				chunk := chunks.Get().(*[]byte)
-				for n := rng.IntN(20); ; n-- {
-					size := len(*chunk)
-					if n <= 0 {
-						size = rng.IntN(len(*chunk)) // the last one
+				for left := rng.IntN(20); left >= 0; left-- {
+					c := room(0)
+					c.n = len(c.buf)
+					if left == 0 {
+						c.n = rng.IntN(len(c.buf)) // the last one
 					}
-					for j := 0; j < size; j += 512 {
-						(*chunk)[j] = byte(rng.Uint32())
+					for j := 0; j < c.n; j += 512 {
+						c.buf[j] = byte(rng.Uint32())
 					}
-					want.Write((*chunk)[:size])
-					h.write(chunk, size)
-					if n <= 0 {
-						break
-					}
-					chunk = h.next()
+					want.Write(c.bytes())
+					h.write(c)
+					c.release()
 				}
 				if got, _ := h.end(); got != hex.EncodeToString(want.Sum(nil)) {
 					t.Errorf("body %d: MD5 %s", i, got)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 )
 
 // Store implements storage.Store over a ledger.
@@ -19,6 +20,7 @@ type Store struct {
 	ledger Ledger
 	now    func() time.Time
 	digest *Digester
+	memory *budget.Budget
 	closed atomic.Bool
 
 	mu      sync.RWMutex
@@ -29,9 +31,10 @@ type Store struct {
 
 var _ storage.Store = (*Store)(nil)
 
-// New reads the buckets of a ledger. It takes the ledger over: Close closes it.
-func New(ledger Ledger, now func() time.Time) (*Store, error) {
-	s := &Store{ledger: ledger, now: now, digest: NewDigester(), buckets: map[string]*bucket{}, numbers: map[uint64]*bucket{}}
+// New reads the buckets of a ledger. It takes the ledger over: Close closes it. Large
+// buffers of bodies are of memory, which may be nil.
+func New(ledger Ledger, now func() time.Time, memory *budget.Budget) (*Store, error) {
+	s := &Store{ledger: ledger, now: now, digest: NewDigester(), memory: memory, buckets: map[string]*bucket{}, numbers: map[uint64]*bucket{}}
 	c := ledger.Scan([]byte{kindBucket}, []byte{kindBucket + 1}, false)
 	for c.Next() {
 		e := c.Entry()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"sync"
 
 	"polder.dev/polder/storage"
 )
@@ -20,7 +18,7 @@ type incoming struct {
 	sum   uint32 // CRC32C of the body, or of its blocks' CRC32Cs, where etag is ""
 	data  []byte // of a small body
 	stage Stage  // of a larger one
-	lent  *[]byte
+	lent  *chunk // that data is of
 }
 
 // discard gives up what was not committed, and the memory in any case.
@@ -29,7 +27,7 @@ func (in *incoming) discard() {
 		in.stage.Discard()
 	}
 	if in.lent != nil {
-		chunks.Put(in.lent)
+		in.lent.release()
 		in.lent, in.data = nil, nil
 	}
 }
@@ -42,12 +40,6 @@ func (in *incoming) plainETag(rev uint64) string {
 	return hex.EncodeToString(b) + "-1"
 }
 
-// chunks are what bodies are read into. A body has at most ring of them, so a thousand
-// at once take 384 MiB.
-var chunks = sync.Pool{New: func() any { b := make([]byte, InlineMax); return &b }}
-
-const ring = 3
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // receive reads a body to its end. A small one stays in memory, which is lent until
@@ -57,17 +49,15 @@ func (b *bucket) receive(ctx context.Context, p Part, set *storage.Settings, bod
 		return b.take(p, set, h, o)
 	}
 	in := &incoming{}
-	buf := in.room(o.Size)
-	n, err := readFull(ctx, body, buf)
-	in.size = int64(n)
+	first, err := b.store.first(ctx, body, o.Size)
 	switch {
 	case err == io.EOF:
-		in.data = buf[:n]
+		in.lent, in.data, in.size = first, first.bytes(), int64(first.n)
 		in.hash(plain(set, o))
-	case err == nil && in.lent == nil:
-		err = fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, o.Size)
 	case err == nil:
-		err = b.stream(ctx, p, set, in, body, o)
+		err = b.stream(ctx, p, set, in, first, body, o)
+	default:
+		first.release()
 	}
 	if err != nil && err != io.EOF {
 		in.discard()
@@ -106,16 +96,6 @@ func plain(set *storage.Settings, o *storage.PutOptions) bool {
 	return (set.PlainETag || o.Opaque) && o.MD5 == ""
 }
 
-// room is a buffer for a body's beginning: as long as the body if that is short, with
-// one byte more to meet its end.
-func (in *incoming) room(size int64) []byte {
-	if size > 0 && size < InlineMax/4 {
-		return make([]byte, size+1)
-	}
-	in.lent = chunks.Get().(*[]byte)
-	return *in.lent
-}
-
 // hash sums a small body.
 func (in *incoming) hash(plain bool) {
 	if plain {
@@ -141,59 +121,37 @@ func (in *incoming) check(o *storage.PutOptions) error {
 
 // stream passes a body on, from its first chunk, which is read already. The hash runs
 // beside the writing, one or two chunks behind.
-func (b *bucket) stream(ctx context.Context, p Part, set *storage.Settings, in *incoming, body io.Reader, o *storage.PutOptions) (err error) {
+func (b *bucket) stream(ctx context.Context, p Part, set *storage.Settings, in *incoming, first *chunk, body io.Reader, o *storage.PutOptions) (err error) {
 	if in.stage, err = b.store.ledger.Stage(p, o.Size); err != nil {
+		first.release()
 		return err
 	}
 	h := b.store.digest.begin(plain(set, o))
-	chunk := in.lent
-	in.lent = nil
-	for n := int(in.size); ; {
-		h.write(chunk, n)
-		if n > 0 {
-			if _, err = in.stage.Write((*chunk)[:n]); err != nil {
-				break
-			}
-		}
-		if n < len(*chunk) {
+	for c := first; ; {
+		err = in.pass(h, c, o.Size)
+		more, fast := c.full(), c.fast()
+		c.release()
+		if err != nil || !more {
 			break
 		}
-		chunk = h.next()
-		if n, err = readFull(ctx, body, *chunk); err != nil && err != io.EOF {
-			h.write(chunk, 0)
-			break
-		}
-		in.size += int64(n)
-		if o.Size > 0 && in.size > o.Size {
-			h.write(chunk, 0)
-			err = fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, o.Size)
+		if c, err = b.store.next(ctx, body, fast); err != nil && err != io.EOF {
+			c.release()
 			break
 		}
 	}
 	in.etag, in.sum = h.end()
-	if err == io.EOF {
-		err = nil
-	}
 	return err
 }
 
-// readFull fills p; io.EOF says that the body ended before that.
-func readFull(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		m, err := r.Read(p[n:])
-		if m < 0 || m > len(p)-n {
-			return n, errors.New("the body's reader returned an impossible count")
-		}
-		n += m
-		if err == io.EOF && n == len(p) {
-			return n, nil // the next read says so again
-		}
-		if err != nil {
-			return n, err
-		}
+// pass writes a chunk, and has it hashed meanwhile.
+func (in *incoming) pass(h *hashing, c *chunk, size int64) error {
+	if in.size += int64(c.n); size > 0 && in.size > size {
+		return fmt.Errorf("%w: the body is longer than %d bytes", storage.ErrDigest, size)
 	}
-	return n, nil
+	if c.n == 0 {
+		return nil
+	}
+	h.write(c)
+	_, err := in.stage.Write(c.bytes())
+	return err
 }

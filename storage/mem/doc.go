@@ -26,7 +26,7 @@ var (
 // What does not fit is refused with storage.ErrFull.
 func New(bytesMax int64, now func() time.Time) *Store {
 	l := newLedger(bytesMax)
-	s, err := engine.New(l, now)
+	s, err := engine.New(l, now, nil)
 	if err != nil {
 		panic("mem: an empty ledger could not be read: " + err.Error())
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/seal"
 )
 
@@ -37,25 +38,21 @@ func (q *request) sendAs(o storage.Object, s span, status int) error {
 	return err
 }
 
-// A client that reads slowly holds a buffer for as long as it takes. So only so many have
-// a large one (storage.Section's, of 512 KiB); the others go on with a small one, which
-// is a block that storage verifies.
+// A client that reads slowly holds a buffer for as long as it takes. So a large one
+// (storage.Section's), or what is lent to it of the store's own memory, must be spare; the
+// others go on with a small one, which is a block that storage verifies.
 const (
-	wideMax    = 128
+	lentBytes  = 1 << 20
 	smallBytes = 64 << 10
 )
 
 var smalls = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
 
 func (q *request) copy(c *toClient, r *storage.Section, n int64) error {
-	if n > smallBytes {
-		select {
-		case q.s.wide <- struct{}{}:
-			defer func() { <-q.s.wide }()
-			_, err := r.WriteTo(c)
-			return err
-		default:
-		}
+	if n > smallBytes && q.s.memory.Spare(budget.Answers, storage.CopyBytes) {
+		defer q.s.memory.Give(budget.Answers, storage.CopyBytes)
+		_, err := r.WriteTo(c)
+		return err
 	}
 	b := smalls.Get().(*[]byte)
 	defer smalls.Put(b)
@@ -67,9 +64,10 @@ func (q *request) copy(c *toClient, r *storage.Section, n int64) error {
 // sealed would have to be opened into memory first.
 func (q *request) lend(c *toClient, o storage.Object, s span) (sent int64, err error) {
 	info := o.Info()
-	if kind, _ := seal.Sealed(&info.Meta); s.n < lentMin || kind != "" {
+	if kind, _ := seal.Sealed(&info.Meta); s.n < lentMin || kind != "" || !q.s.memory.Spare(budget.Answers, lentBytes) {
 		return 0, nil
 	}
+	defer q.s.memory.Give(budget.Answers, lentBytes)
 	first, err := o.Extents(s.off, 1)
 	if err != nil || first[0].File != nil {
 		return 0, err

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/disk"
 )
 
@@ -51,9 +53,7 @@ func TestSmallBuffers(t *testing.T) {
 	w := bucketed(t)
 	data := noise(300_000)
 	w.ok(w.as("MAIN", "PUT", "/data/k", data[:200_000], nil))
-	for range wideMax {
-		w.s3.wide <- struct{}{}
-	}
+	w.s3.memory = budget.New(storage.CopyBytes)
 	if got := w.ok(w.main("GET", "/data/k", "")); !bytes.Equal(got.body, data[:200_000]) {
 		t.Errorf("%d bytes, not those that were put", len(got.body))
 	}

@@ -14,6 +14,7 @@ import (
 
 	"polder.dev/polder/internal/linger"
 	"polder.dev/polder/storage/accesslog"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/s3/sigv4"
@@ -46,8 +47,10 @@ type Config struct {
 	Handovers string
 	// ReadOnce says that clients seldom read an object again (storage.ReadOptions.Once).
 	ReadOnce bool
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Memory is what large buffers are of; nil is without a bound.
+	Memory *budget.Budget
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Server answers S3 requests. It implements http.Handler.
@@ -73,7 +76,8 @@ type Server struct {
 	first uint64   // of request ids
 	host  []string // what names this process to clients and to those whom they ask for help
 	count atomic.Uint64
-	wide  chan struct{} // who sends through a large buffer
+
+	memory *budget.Budget // of large buffers
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -91,7 +95,7 @@ func New(c Config) (*Server, error) {
 	if c.Space == nil || c.Directory == nil {
 		return nil, errors.New("s3: Space and Directory are needed")
 	}
-	s := &Server{space: c.Space, own: c.OwnNames, handovers: c.Handovers, once: c.ReadOnce, people: c.Directory, keyring: c.Keys, region: c.Region, access: c.Access, now: c.Now, log: c.Log, wide: make(chan struct{}, wideMax)}
+	s := &Server{space: c.Space, own: c.OwnNames, handovers: c.Handovers, once: c.ReadOnce, people: c.Directory, keyring: c.Keys, region: c.Region, access: c.Access, now: c.Now, log: c.Log, memory: c.Memory}
 	if s.region == "" {
 		s.region = firstRegion
 	}

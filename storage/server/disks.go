@@ -105,6 +105,10 @@ func (s *Server) openDisks(cfg disk.Config) error {
 	if cfg.Dirs, err = s.dirs(); err != nil {
 		return err
 	}
+	if err := s.part(len(cfg.Dirs) + len(s.away)); err != nil {
+		return err
+	}
+	cfg.Memory, cfg.CacheBytes = s.memory, s.parts.indexBytes
 	if s.disks, err = disk.Open(cfg); err != nil {
 		if len(s.away) > 0 {
 			return fmt.Errorf("opening the disks: there is none in %s, is it mounted? %w", strings.Join(s.away, ", "), err)

@@ -41,7 +41,7 @@ func (s *Server) Lodge(ctx context.Context, l Lodger, ready func()) error {
 		return fmt.Errorf("the identity of %s: %w", l.User, err)
 	}
 	door, err := s3.New(s3.Config{
-		Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Handovers: l.Handovers, ReadOnce: true, Access: s.logs, Now: s.cfg.Now, Log: s.cfg.Log,
+		Space: s.space, Directory: people, Region: s.cfg.Region, OwnNames: true, Handovers: l.Handovers, ReadOnce: true, Access: s.logs, Memory: s.memory, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -34,14 +34,14 @@ var policies = []swift.Policy{
 // Doors is both protocols on one address.
 func (s *Server) Doors(ctx context.Context, people iam.Directory) (http.Handler, error) {
 	bucket, err := s3.New(s3.Config{
-		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Sites: s.cfg.Sites, OwnNames: s.cfg.OwnNames, Keys: s.keys, Access: s.logs, Now: s.cfg.Now, Log: s.cfg.Log,
+		Space: s.space, Directory: people, Region: s.cfg.Region, Domains: s.cfg.Domains, Sites: s.cfg.Sites, OwnNames: s.cfg.OwnNames, Keys: s.keys, Access: s.logs, Memory: s.memory, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	container, err := swift.New(ctx, swift.Config{
 		Space: s.space, Directory: people, Log: s.cfg.Log, Now: s.cfg.Now, TokenKey: s.tokens, Keys: s.keys, Access: s.logs, URL: s.cfg.URL,
-		Policies: policies, Domains: s.cfg.Domains,
+		Policies: policies, Domains: s.cfg.Domains, Memory: s.memory,
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"polder.dev/polder/internal/pki"
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/accesslog"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/cache"
 	"polder.dev/polder/storage/disk"
 	"polder.dev/polder/storage/iam"
@@ -53,6 +54,10 @@ type Config struct {
 	Domains []string
 	// Sites are hosts below which a label is a bucket whose web site is served.
 	Sites []string
+	// MemoryBytesMax is what the process may have in memory, apart from pages of files; 704
+	// MiB, and 224 MiB more for each disk but the first. HotBytes are within it, and yield
+	// to requests. BoundHeap makes it the whole process's bound.
+	MemoryBytesMax int64
 	// RequestsMax is how many requests are served at once; 2048.
 	RequestsMax int
 	// KeysFile has the keys that objects are encrypted with, as seal.ParseKeys reads them;
@@ -73,6 +78,8 @@ type Config struct {
 	}
 	Log *slog.Logger
 	Now func() time.Time
+
+	patience time.Duration // with clients that are slow
 }
 
 // Server is an open store.
@@ -93,7 +100,9 @@ type Server struct {
 	logs    *accesslog.Log
 	traffic *traffic
 	slots   chan struct{} // one for each request that is served
-	away    []string      // directories that are known and held no disk at the start
+	parts   parts
+	memory  *budget.Budget
+	away    []string // directories that are known and held no disk at the start
 
 	mu      sync.Mutex
 	balance *balance
@@ -109,6 +118,9 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.patience == 0 {
+		cfg.patience = patience
 	}
 	if cfg.RequestsMax == 0 {
 		cfg.RequestsMax = 2048
@@ -168,7 +180,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.traffic = newTraffic(s.cfg.Metrics)
-	s.cfg.Metrics.MustRegister(gauges{s.disks, s.lives}) // it panics for a name that is there twice, which is ours to see
+	s.cfg.Metrics.MustRegister(gauges{s.disks, s.lives, s.memory, s.parts.bytesMax}) // it panics for a name that is there twice, which is ours to see
 	return nil
 }
 

@@ -195,10 +195,10 @@ func TestTooManyRequests(t *testing.T) {
 
 func TestDue(t *testing.T) {
 	now := time.Now()
-	if got := due(now, 1<<30).Sub(now); got < patience-time.Second || got > patience+time.Second {
+	if got := due(now, 1<<30, patience).Sub(now); got < patience-time.Second || got > patience+time.Second {
 		t.Errorf("one that came far may pause for %s", got)
 	}
-	if got := due(now.Add(-10*time.Minute), 0); !got.Before(now) {
+	if got := due(now.Add(-10*time.Minute), 0, patience); !got.Before(now) {
 		t.Errorf("one that sent nothing in ten minutes has until %s", got)
 	}
 }

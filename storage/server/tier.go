@@ -140,7 +140,7 @@ func (s *Server) openTiers() (*tier.Store, error) {
 	}
 	var err error
 	if s.cfg.HotBytes > 0 {
-		if s.cache, err = cache.New(cache.Config{BytesMax: s.cfg.HotBytes, Metrics: s.cfg.Metrics}); err != nil {
+		if s.cache, err = cache.New(cache.Config{BytesMax: s.cfg.HotBytes, Memory: s.memory, Metrics: s.cfg.Metrics}); err != nil {
 			return nil, err
 		}
 		cfg.Cache = s.cache
@@ -171,7 +171,9 @@ func (s *Server) openLevel(t Tier) (tier.Level, error) {
 	if err := s.knownTier(t); err != nil {
 		return tier.Level{}, err
 	}
-	d, err := disk.Open(disk.Config{Dirs: t.Disks, Class: classOf(t.Class), Log: s.cfg.Log, Now: s.cfg.Now})
+	d, err := disk.Open(disk.Config{
+		Dirs: t.Disks, Class: classOf(t.Class), Log: s.cfg.Log, Now: s.cfg.Now, Memory: s.memory, CacheBytes: s.parts.indexBytes,
+	})
 	if err != nil {
 		return tier.Level{}, err
 	}

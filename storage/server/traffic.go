@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"polder.dev/polder/storage/budget"
 )
 
 // slowest is how many bytes a second a client must take or give, beside patience.
@@ -37,7 +39,7 @@ func newTraffic(r prometheus.Registerer) *traffic {
 			Name: "polder_storage_bytes_total", Help: "Bytes of bodies, received and sent.",
 		}, []string{"protocol", "direction"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "polder_storage_refused_total", Help: "Requests that were refused because too many were served.",
+			Name: "polder_storage_refused_total", Help: "Requests that were refused because too many were served, or memory was short.",
 		}),
 		running: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "polder_storage_requests", Help: "Requests that are served now.",
@@ -76,16 +78,15 @@ func (t *traffic) of(protocol string) map[string]*counters {
 func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 	by := s.traffic.of(protocol)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-		default:
+		leave, ok := s.enter()
+		if !ok {
 			s.traffic.refused.Inc()
 			w.Header().Set("Retry-After", "1")
 			w.Header().Set("Connection", "close")
 			http.Error(w, "SlowDown: the store serves as many requests as it may; try again", http.StatusServiceUnavailable)
 			return
 		}
+		defer leave()
 		c := by[r.Method]
 		if c == nil {
 			c = by["other"]
@@ -93,8 +94,8 @@ func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 		s.traffic.running.Inc()
 		defer s.traffic.running.Dec()
 		began := time.Now()
-		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
-		b := &body{ReadCloser: r.Body, control: a.control, began: began}
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), patience: s.cfg.patience}
+		b := &body{ReadCloser: r.Body, control: a.control, began: began, patience: s.cfg.patience}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = b
 		} else if r.Header.Get("Expect") != "" && r.ProtoAtLeast(1, 1) {
@@ -111,6 +112,27 @@ func (s *Server) guard(protocol string, h http.Handler) http.Handler {
 	})
 }
 
+// requestBytes are what every request may have: stacks, the connection's buffers, and
+// small ones of a body or an answer.
+const requestBytes = 96 << 10
+
+// enter admits a request if there is a slot and memory for it.
+func (s *Server) enter() (leave func(), ok bool) {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return nil, false
+	}
+	if !s.memory.Take(budget.Requests, requestBytes) {
+		<-s.slots
+		return nil, false
+	}
+	return func() {
+		s.memory.Give(budget.Requests, requestBytes)
+		<-s.slots
+	}, true
+}
+
 // body is a request's, which may not come slower than is allowed.
 type body struct {
 	io.ReadCloser
@@ -118,12 +140,14 @@ type body struct {
 	began   time.Time
 	n       int64
 	told    time.Time
+
+	patience time.Duration
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(b.told) > time.Second {
 		b.told = now
-		_ = b.control.SetReadDeadline(due(b.began, b.n)) // what cannot is no network connection
+		_ = b.control.SetReadDeadline(due(b.began, b.n, b.patience)) // what cannot is no network connection
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
@@ -131,7 +155,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 // due is when a client must have gone on that has come as far as n bytes.
-func due(began time.Time, n int64) time.Time {
+func due(began time.Time, n int64, patience time.Duration) time.Time {
 	t := began.Add(patience + time.Duration(float64(n)/slowest*float64(time.Second)))
 	if soon := time.Now().Add(patience); t.After(soon) {
 		return soon
@@ -147,6 +171,8 @@ type answer struct {
 	code    int
 	n       int64
 	set     bool
+
+	patience time.Duration
 }
 
 // deadlineFrom is the size of an answer from which on it is worth a deadline: less than
@@ -170,7 +196,7 @@ func (a *answer) WriteHeader(code int) {
 // extend gives the client time for n more bytes.
 func (a *answer) extend(n int64) {
 	a.set = true
-	_ = a.control.SetWriteDeadline(time.Now().Add(patience + time.Duration(float64(n)/slowest*float64(time.Second)))) // as above
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.patience + time.Duration(float64(n)/slowest*float64(time.Second)))) // as above
 }
 
 func (a *answer) Write(p []byte) (int, error) {

@@ -11,6 +11,7 @@ import (
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/accesslog"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/iam"
 	"polder.dev/polder/storage/naming"
 	"polder.dev/polder/storage/seal"
@@ -49,6 +50,8 @@ type Config struct {
 	// Keys open what S3's door has sealed, and seal what comes to containers that ask for
 	// it; nil has none.
 	Keys seal.Keyring
+	// Memory is what large buffers are of; nil is without a bound.
+	Memory *budget.Budget
 }
 
 // Reseller is a prefix of accounts' names.

@@ -19,7 +19,6 @@ type Handler struct {
 	cfg  Config
 	book *book
 	sign *tempauth.Signer
-	wide chan struct{} // who copies through a large buffer
 
 	mu    sync.Mutex
 	rules map[string]ruled // by bucket
@@ -34,7 +33,7 @@ func New(ctx context.Context, cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: cfg, wide: make(chan struct{}, wideMax), rules: map[string]ruled{}}
+	h := &Handler{cfg: cfg, rules: map[string]ruled{}}
 	if h.book, err = account.Open(ctx, cfg.Space.Store()); err != nil {
 		return nil, fmt.Errorf("swift: %w", err)
 	}

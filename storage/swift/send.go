@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"polder.dev/polder/storage"
+	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/manifest"
 )
 
@@ -147,26 +148,19 @@ func (c *call) send(s *seen) error {
 	return c.copyOut(s.Object, off, length)
 }
 
-// A client that reads slowly holds a buffer for as long as it takes. So only so many have
-// a large one (storage.Section's); the others go on with a small one.
-const (
-	wideMax    = 128
-	smallBytes = 64 << 10
-)
+// A client that reads slowly holds a buffer for as long as it takes. So a large one
+// (storage.Section's) must be spare; the others go on with a small one.
+const smallBytes = 64 << 10
 
 var smalls = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
 
 // copyOut sends bytes of an object.
 func (c *call) copyOut(o storage.Object, off, n int64) error {
 	r := storage.Reader(o, off, n)
-	if n > smallBytes {
-		select {
-		case c.h.wide <- struct{}{}:
-			defer func() { <-c.h.wide }()
-			_, err := r.WriteTo(c.w)
-			return err
-		default:
-		}
+	if n > smallBytes && c.h.cfg.Memory.Spare(budget.Answers, storage.CopyBytes) {
+		defer c.h.cfg.Memory.Give(budget.Answers, storage.CopyBytes)
+		_, err := r.WriteTo(c.w)
+		return err
 	}
 	b := smalls.Get().(*[]byte)
 	defer smalls.Put(b)

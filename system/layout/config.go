@@ -68,7 +68,11 @@ type StorageConfig struct {
 	MissingDisks bool `json:"missingDisks,omitempty"`
 	// TiersFile lists the tiers below the disks. Default: none.
 	TiersFile string `json:"tiersFile,omitempty"`
-	// MemoryBytesMax of what was read stay in memory; default 256 MiB.
+	// ProcessBytesMax is how much memory the store's process may have, apart from pages of
+	// files; default 704 MiB, and 224 MiB more for each further disk.
+	ProcessBytesMax int64 `json:"processBytesMax,omitempty"`
+	// MemoryBytesMax of what was read stay in memory, where requests leave room; default
+	// 256 MiB.
 	MemoryBytesMax *int64 `json:"memoryBytesMax,omitempty"`
 	// KeysFile has the keys that objects are encrypted with. Default: one for each
 	// jurisdiction, made when it is first needed.
@@ -76,6 +80,10 @@ type StorageConfig struct {
 	// Jurisdiction that the machine is in, for buckets that say where they may lie.
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 }
+
+// storeBytesMin is the least memory of a store on one disk. On more the store itself says
+// what is too little.
+const storeBytesMin = 320 << 20
 
 // Where the registry keeps what is pushed.
 const (
@@ -168,6 +176,9 @@ func (c *Config) complete() error {
 		c.Storage.MemoryBytesMax = &size
 	} else if *n < 0 {
 		return errors.New("storage.memoryBytesMax is below 0; 0 keeps nothing in memory")
+	}
+	if n := c.Storage.ProcessBytesMax; n != 0 && n < storeBytesMin {
+		return fmt.Errorf("storage.processBytesMax %d is too little for a store; give it %d (%d MiB) or more", n, int64(storeBytesMin), storeBytesMin>>20)
 	}
 	if f := c.Storage.KeysFile; f != "" && !filepath.IsAbs(f) {
 		return fmt.Errorf("storage.keysFile %q is not an absolute path; the store does not run where polder up is called", f)

@@ -53,6 +53,7 @@ func TestReadConfigRefuses(t *testing.T) {
 		"small range":    {"network: {cidr: 10.0.0.0/24}", "network.cidr"},
 		"platform":       {"sandbox: {platform: xen}", "sandbox.platform"},
 		"registry":       {"registry: {storage: s3}", "registry.storage"},
+		"memory":         {"storage: {processBytesMax: 1000}", "storage.processBytesMax 1000 is too little for a store; give it 335544320 (320 MiB) or more"},
 		"policy":         {"scheduler: {policy: random}", "scheduler.policy"},
 		"workload file":  {"scheduler: {workloadFile: w.json}", "scheduler.workloadFile"},
 		"node name":      {"node: {name: A_B}", "node.name"},
