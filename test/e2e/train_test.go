@@ -124,7 +124,7 @@ func atLeast(number string, least float64) error {
 // progressLimit is how long epochs may go by of which nothing is told: the controller looks
 // once a second, and times are whole seconds; but the workers may leave it no processor.
 // The first epoch is not counted: it begins with what is done once.
-const progressLimit = 15 * time.Second
+const progressLimit = 5 * time.Second
 
 func checkProgress(t *testing.T, r *trained) {
 	last := int64(-1)
