@@ -5,12 +5,21 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"polder.dev/polder/storage/budget"
 )
 
-// CopyBytes is the buffer of Section's WriteTo.
-const CopyBytes = 512 << 10
+// CopyBytes is the buffer of Section's WriteTo, and smallBytes the one that SendTo may have in any
+// case: a block that stores verify.
+const (
+	CopyBytes  = 512 << 10
+	smallBytes = 64 << 10
+)
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, CopyBytes); return &b }}
+var (
+	buffers = sync.Pool{New: func() any { b := make([]byte, CopyBytes); return &b }}
+	smalls  = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
+)
 
 // Reader streams bytes [off, off+n) of an object, verified. It holds no memory between
 // calls, and its WriteTo copies by a buffer that all share.
@@ -37,8 +46,25 @@ func (s *Section) Read(p []byte) (int, error) {
 // WriteTo implements io.WriterTo. An error of reading comes before any byte of the
 // damaged block is written.
 func (s *Section) WriteTo(w io.Writer) (int64, error) {
-	b := buffers.Get().(*[]byte)
-	defer buffers.Put(b)
+	return s.copy(w, &buffers)
+}
+
+// SendTo is WriteTo for a client, which holds the buffer for as long as it takes to read: a
+// large one must be spare in memory, and else it is a small one.
+func (s *Section) SendTo(w io.Writer, memory *budget.Budget) (err error) {
+	if s.end-s.off > smallBytes && memory.Spare(budget.Answers, CopyBytes) {
+		defer memory.Give(budget.Answers, CopyBytes)
+		_, err = s.copy(w, &buffers)
+		return err
+	}
+	_, err = s.copy(w, &smalls)
+	return err
+}
+
+// copy writes what is left, by a buffer of a pool.
+func (s *Section) copy(w io.Writer, pool *sync.Pool) (int64, error) {
+	b := pool.Get().(*[]byte)
+	defer pool.Put(b)
 	var sum int64
 	for s.off < s.end {
 		n, err := s.Read(*b)

@@ -2,8 +2,6 @@ package s3
 
 import (
 	"errors"
-	"io"
-	"sync"
 
 	"polder.dev/polder/storage"
 	"polder.dev/polder/storage/budget"
@@ -27,7 +25,7 @@ func (q *request) sendAs(o storage.Object, s span, status int) error {
 	c := &toClient{q: q, status: status}
 	sent, err := q.lend(c, o, s)
 	if err == nil && sent < s.n {
-		err = q.copy(c, storage.Reader(o, s.off+sent, s.n-sent), s.n-sent)
+		err = storage.Reader(o, s.off+sent, s.n-sent).SendTo(c, q.s.memory)
 	}
 	if c.failed {
 		return errGone
@@ -38,27 +36,9 @@ func (q *request) sendAs(o storage.Object, s span, status int) error {
 	return err
 }
 
-// A client that reads slowly holds a buffer for as long as it takes. So a large one
-// (storage.Section's), or what is lent to it of the store's own memory, must be spare; the
-// others go on with a small one, which is a block that storage verifies.
-const (
-	lentBytes  = 1 << 20
-	smallBytes = 64 << 10
-)
-
-var smalls = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
-
-func (q *request) copy(c *toClient, r *storage.Section, n int64) error {
-	if n > smallBytes && q.s.memory.Spare(budget.Answers, storage.CopyBytes) {
-		defer q.s.memory.Give(budget.Answers, storage.CopyBytes)
-		_, err := r.WriteTo(c)
-		return err
-	}
-	b := smalls.Get().(*[]byte)
-	defer smalls.Put(b)
-	_, err := io.CopyBuffer(c, struct{ io.Reader }{r}, *b) // the struct hides WriteTo
-	return err
-}
+// lentBytes is what lend holds of the store's own memory, for as long as a client takes to
+// read it.
+const lentBytes = 1 << 20
 
 // lend sends what the object has in memory, and returns how much that was. What is
 // sealed would have to be opened into memory first.

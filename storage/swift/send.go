@@ -9,10 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"polder.dev/polder/storage"
-	"polder.dev/polder/storage/budget"
 	"polder.dev/polder/storage/manifest"
 )
 
@@ -145,27 +143,7 @@ func (c *call) send(s *seen) error {
 	if len(spans) == 1 {
 		off = spans[0].off
 	}
-	return c.copyOut(s.Object, off, length)
-}
-
-// A client that reads slowly holds a buffer for as long as it takes. So a large one
-// (storage.Section's) must be spare; the others go on with a small one.
-const smallBytes = 64 << 10
-
-var smalls = sync.Pool{New: func() any { b := make([]byte, smallBytes); return &b }}
-
-// copyOut sends bytes of an object.
-func (c *call) copyOut(o storage.Object, off, n int64) error {
-	r := storage.Reader(o, off, n)
-	if n > smallBytes && c.h.cfg.Memory.Spare(budget.Answers, storage.CopyBytes) {
-		defer c.h.cfg.Memory.Give(budget.Answers, storage.CopyBytes)
-		_, err := r.WriteTo(c.w)
-		return err
-	}
-	b := smalls.Get().(*[]byte)
-	defer smalls.Put(b)
-	_, err := io.CopyBuffer(struct{ io.Writer }{c.w}, struct{ io.Reader }{r}, *b) // the structs hide that r needs a large one
-	return err
+	return storage.Reader(s.Object, off, length).SendTo(c.w, c.h.cfg.Memory)
 }
 
 // spans are those of Range, or of part-number.
@@ -235,7 +213,7 @@ func (c *call) sendSpans(s *seen, spans []span, boundary string) error {
 		if _, err := io.WriteString(c.w, p.head(boundary, kind, s.info.Size)); err != nil {
 			return err
 		}
-		if err := c.copyOut(s.Object, p.off, p.n); err != nil {
+		if err := storage.Reader(s.Object, p.off, p.n).SendTo(c.w, c.h.cfg.Memory); err != nil {
 			return err
 		}
 		if _, err := io.WriteString(c.w, "\r\n"); err != nil {
