@@ -47,7 +47,7 @@ func (q *request) observe(info *storage.BucketInfo) {
 
 // watchFailed is for a request that ends with an error, perhaps before its bucket was opened.
 func (q *request) watchFailed(err error) {
-	if q.watched() == nil && q.s.access != nil && q.name != "" {
+	if q.bucket == nil && q.watched() == nil && q.s.access != nil && q.name != "" {
 		if _, info, _, e := q.s.lookup(q.ctx, q.who.Account, q.name); e == nil {
 			q.observe(&info)
 		}

@@ -35,6 +35,8 @@ type call struct {
 	scope   *scope       // what a signature in the URL or a form gives
 	sub     bool         // a request of our own
 	watch   *watch       // nil where the container asks for no logs
+
+	observed bool // it is known whether it does
 }
 
 // method is the request's.

@@ -20,6 +20,7 @@ type watch struct {
 
 // observe begins to watch the call, if the container wants it.
 func (c *call) observe(info *storage.BucketInfo) {
+	c.observed = true
 	if c.watch != nil || !c.h.cfg.Access.Wants(info) {
 		return
 	}
@@ -34,7 +35,7 @@ func (c *call) observe(info *storage.BucketInfo) {
 
 // watchFailed is for a call that ends with an error, perhaps before its container was opened.
 func (c *call) watchFailed() {
-	if c.watch != nil || c.h.cfg.Access == nil || c.container == "" || !c.acct.known() {
+	if c.observed || c.h.cfg.Access == nil || c.container == "" || !c.acct.known() {
 		return
 	}
 	b, err := c.h.cfg.Space.Container(c.ctx, c.acct.name, c.container)
