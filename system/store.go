@@ -113,15 +113,11 @@ them a key is made, and kept in the file credentials.yaml of the store.`,
 // serveStore runs a store alone.
 func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	log := logs.New(os.Stderr)
-	people, err := f.people(dir)
-	if err != nil {
-		return err
-	}
 	if f.day < time.Second {
 		return usage.Errorf("--lifecycle-day %s: must be a second or more", f.day)
 	}
 	if least := server.MemoryMin(max(len(f.disks), 1)); f.memory != 0 && f.memory < least {
-		return usage.Errorf("--process-bytes-max %d: a store on %d disks needs %d (%d MiB) or more", f.memory, max(len(f.disks), 1), least, least>>20)
+		return usage.Errorf("--process-bytes-max %d: too little for the store's disks; give it %d (%d MiB) or more", f.memory, least, least>>20)
 	}
 	for _, of := range []struct {
 		flag  string
@@ -147,6 +143,10 @@ func serveStore(ctx context.Context, dir string, f *storeFlags) error {
 	others, err := readStores(f.tiers)
 	if err != nil {
 		return usage.Errorf("--tiers: %w", err)
+	}
+	people, err := f.people(dir) // makes a key where there is none, so not before all else is right
+	if err != nil {
+		return err
 	}
 	s, err := server.Open(ctx, server.Config{
 		Tiers: others.Tiers, Shown: others.Shown, HotBytes: f.hot, MemoryBytesMax: f.memory, Jurisdiction: f.law, LifecycleDay: f.day,
