@@ -28,18 +28,25 @@ func TestDigester(t *testing.T) {
 	}
 }
 
-// hashAll hashes bodies at once, and compares.
+// hashAll hashes bodies at once, three one after the other each, and compares. The first of
+// each begin before any ends.
 func hashAll(t *testing.T, d *Digester, bodies int) {
 	t.Helper()
-	var wg sync.WaitGroup
+	var s Store // without a bound
+	var wg, begun sync.WaitGroup
+	begun.Add(bodies)
 	for i := range bodies {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 7))
-			for range 3 {
+			for round := range 3 {
 				h := d.begin(false)
+				if round == 0 {
+					begun.Done()
+					begun.Wait()
+				}
 				want := md5.New()
 				for left := rng.IntN(20); left >= 0; left-- {
-					c := room(0)
+					c := s.large()
 					c.n = len(c.buf)
 					if left == 0 {
 						c.n = rng.IntN(len(c.buf)) // the last one
